@@ -1,0 +1,392 @@
+//! What a configuration means: typed, checked, immutable.
+//!
+//! [`load`](crate::load) makes a [`Model`] from the sections that `telamon-config` has read; the data path,
+//! the checks, the logs and the console only ever read it. Nothing here changes while it runs: what does
+//! (health, load, counters, addresses set from the socket) lives in [`state`](crate::state), found through
+//! the `state` field that a frontend, backend and server have.
+//!
+//! Proxies and servers refer to one another by index ([`ProxyId`], [`ServerId`]), valid in one [`Model`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use telamon_config::Location;
+
+use crate::expr::LogFormat;
+use crate::log::LogTarget;
+use crate::rules::{
+    AfterResponseRule, HttpRequestRule, HttpResponseRule, Reply, TcpRequestRule, TcpResponseRule,
+    UseBackendRule, UseServerRule,
+};
+use crate::state::ProxyState;
+
+mod check;
+mod global;
+mod listener;
+mod server;
+
+pub use check::*;
+pub use global::*;
+pub use listener::*;
+pub use server::*;
+
+/// A whole configuration.
+#[derive(Debug, Default)]
+pub struct Model {
+    pub global: Global,
+    /// Frontends, backends and listens in the order of the files.
+    pub proxies: Vec<Proxy>,
+    /// Lists that ACLs and maps read from files, and that the socket may change.
+    pub lists: crate::expr::Lists,
+}
+
+/// Index of a proxy in [`Model::proxies`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProxyId(pub u32);
+
+/// Index of a server in its [`Backend::servers`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServerId(pub u32);
+
+/// What traffic a proxy understands. Source: HAProxy configuration manual, `mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    #[default]
+    Tcp,
+    Http,
+}
+
+/// One `frontend`, `backend` or `listen` section with the `defaults` it inherits.
+#[derive(Debug)]
+pub struct Proxy {
+    pub name: Arc<str>,
+    /// HAProxy's numeric id (`id`, else counted from 2 in file order, as its statistics show).
+    pub number: u32,
+    /// `frontend`, `backend` or `listen`.
+    pub section: &'static str,
+    pub at: Location,
+    pub mode: Mode,
+    /// `disabled`: configured, but it neither listens nor checks.
+    pub disabled: bool,
+    pub description: Option<Box<str>>,
+    pub options: Options,
+    pub timeouts: Timeouts,
+    pub rules: Rules,
+    pub errors: ErrorReplies,
+    pub log: LogSettings,
+    pub captures: Captures,
+    /// `unique-id-format` and `unique-id-header`.
+    pub unique_id_format: Option<LogFormat>,
+    pub unique_id_header: Option<Box<[u8]>>,
+    /// `stats …` when the proxy serves the status page on its own listener.
+    pub stats: Option<Arc<StatsPage>>,
+    /// Present in `frontend` and `listen`.
+    pub frontend: Option<Frontend>,
+    /// Present in `backend` and `listen`.
+    pub backend: Option<Backend>,
+    pub state: Arc<ProxyState>,
+}
+
+/// The side of a proxy that accepts.
+#[derive(Debug)]
+pub struct Frontend {
+    pub listeners: Vec<Arc<Listener>>,
+    /// `maxconn`; `None` takes the global one.
+    pub maxconn: Option<u32>,
+    /// `backlog`; `None` derives it from `maxconn`.
+    pub backlog: Option<u32>,
+    /// `rate-limit sessions`: new sessions per second; 0 is no limit.
+    pub rate_limit_sessions: u32,
+    /// `use_backend`, in order.
+    pub use_backend: Vec<UseBackendRule>,
+    pub default_backend: Option<ProxyId>,
+    pub monitor_uri: Option<Box<[u8]>>,
+    /// `monitor fail if …`: any that holds makes the monitor answer 503.
+    pub monitor_fail: Vec<crate::expr::Condition>,
+}
+
+/// The side of a proxy that has servers.
+#[derive(Debug)]
+pub struct Backend {
+    pub servers: Vec<Server>,
+    pub balance: Balance,
+    /// `use-server`, in order.
+    pub use_server: Vec<UseServerRule>,
+    pub fullconn: Option<u32>,
+    /// `retries`, 0 to any; default 3.
+    pub retries: u32,
+    /// `option redispatch [N]`: 0 never, N every Nth retry, -1 only the last one (the default form).
+    pub redispatch: i32,
+    pub reuse: HttpReuse,
+    /// `source`: the address that connections to servers leave from.
+    pub source: Option<SourceAddress>,
+    /// `dispatch ADDRESS` or `option transparent`/`http_proxy` have no pool.
+    pub dispatch: Option<std::net::SocketAddr>,
+    pub check: CheckMethod,
+    /// `http-send-name-header`.
+    pub send_name_header: Option<Box<[u8]>>,
+    pub max_keep_alive_queue: Option<u32>,
+}
+
+/// `balance …` with its arguments.
+#[derive(Debug, Clone, Default)]
+pub struct Balance {
+    /// The strategy's name and settings, as the `balance` crate knows them.
+    pub strategy: telamon_balance::StrategySpec,
+    /// Where the key comes from, for keyed strategies.
+    pub key: BalanceKey,
+}
+
+/// What a keyed strategy hashes.
+#[derive(Debug, Clone, Default)]
+pub enum BalanceKey {
+    #[default]
+    None,
+    /// `source`: the client's address.
+    Source,
+}
+
+/// `http-reuse`. Source: HAProxy configuration manual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HttpReuse {
+    Never,
+    #[default]
+    Safe,
+    Aggressive,
+    Always,
+}
+
+/// Every `option …` that is a plain switch, after defaults and `no option`.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    pub abortonclose: bool,
+    pub accept_invalid_http_request: bool,
+    pub accept_invalid_http_response: bool,
+    pub allbackups: bool,
+    pub clitcpka: bool,
+    pub srvtcpka: bool,
+    pub contstats: bool,
+    pub dontlog_normal: bool,
+    pub dontlognull: bool,
+    pub http_buffer_request: bool,
+    pub http_ignore_probes: bool,
+    pub http_no_delay: bool,
+    pub http_pretend_keepalive: bool,
+    pub http_use_proxy_header: bool,
+    pub idle_close_on_response: bool,
+    pub independent_streams: bool,
+    pub log_health_checks: bool,
+    pub log_separate_errors: bool,
+    pub logasap: bool,
+    /// `option nolinger`, as seen from the side that the proxy is used on.
+    pub nolinger: bool,
+    pub persist: bool,
+    pub prefer_last_server: bool,
+    pub socket_stats: bool,
+    pub splice_request: bool,
+    pub splice_response: bool,
+    /// `option splice-auto`: splice when it looks worth it.
+    pub splice_auto: bool,
+    pub tcp_smart_accept: bool,
+    pub tcp_smart_connect: bool,
+    pub connection: ConnectionMode,
+    pub forwardfor: Option<AddressHeader>,
+    pub originalto: Option<AddressHeader>,
+    /// `option http-restrict-req-hdr-names`.
+    pub restrict_header_names: RestrictNames,
+}
+
+/// `option httpclose | http-server-close | http-keep-alive` (the default).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ConnectionMode {
+    #[default]
+    KeepAlive,
+    ServerClose,
+    Close,
+}
+
+/// `option http-restrict-req-hdr-names`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RestrictNames {
+    #[default]
+    Preserve,
+    Delete,
+    Reject,
+}
+
+/// `option forwardfor` and `option originalto`.
+#[derive(Debug, Clone)]
+pub struct AddressHeader {
+    /// Lower case; `x-forwarded-for` or `x-original-to` unless set.
+    pub header: Box<[u8]>,
+    pub except: Vec<crate::expr::Network>,
+    pub if_none: bool,
+}
+
+/// `timeout …`; `None` where the configuration sets none, which waits for ever.
+#[derive(Debug, Clone, Default)]
+pub struct Timeouts {
+    pub connect: Option<Duration>,
+    pub client: Option<Duration>,
+    pub server: Option<Duration>,
+    pub client_fin: Option<Duration>,
+    pub server_fin: Option<Duration>,
+    pub tunnel: Option<Duration>,
+    pub http_request: Option<Duration>,
+    pub http_keep_alive: Option<Duration>,
+    pub queue: Option<Duration>,
+    pub tarpit: Option<Duration>,
+    pub check: Option<Duration>,
+}
+
+/// Rule sets in the order in which a request meets them.
+#[derive(Debug, Default)]
+pub struct Rules {
+    pub tcp_request_connection: Vec<TcpRequestRule>,
+    pub tcp_request_session: Vec<TcpRequestRule>,
+    pub tcp_request_content: Vec<TcpRequestRule>,
+    pub tcp_request_inspect_delay: Option<Duration>,
+    pub tcp_response_content: Vec<TcpResponseRule>,
+    pub tcp_response_inspect_delay: Option<Duration>,
+    pub http_request: Vec<HttpRequestRule>,
+    /// `redirect …` lines, evaluated after `http-request`.
+    pub redirect: Vec<HttpRequestRule>,
+    pub http_response: Vec<HttpResponseRule>,
+    pub http_after_response: Vec<AfterResponseRule>,
+}
+
+/// Replies that replace the built-in ones: `errorfile`, `errorloc*`, `http-error`, `errorfiles`.
+#[derive(Debug, Clone, Default)]
+pub struct ErrorReplies {
+    by_status: HashMap<u16, Arc<Reply>>,
+}
+
+/// `log`, `log-format`, `log-tag` and the options about logging.
+#[derive(Debug, Clone, Default)]
+pub struct LogSettings {
+    pub targets: Vec<Arc<LogTarget>>,
+    /// What is written for each session or request; `None` writes HAProxy's short default line.
+    pub format: Option<Arc<LogFormat>>,
+    pub format_sd: Option<Arc<LogFormat>>,
+    pub error_format: Option<Arc<LogFormat>>,
+    pub tag: Option<Box<str>>,
+}
+
+/// `capture …` and `declare capture …`.
+#[derive(Debug, Clone, Default)]
+pub struct Captures {
+    pub request: Vec<HeaderCapture>,
+    pub response: Vec<HeaderCapture>,
+    /// `capture cookie NAME len N`.
+    pub cookie: Option<CookieCapture>,
+}
+
+/// A slot that a header (or `http-request capture`) fills; `len` is its limit in bytes.
+#[derive(Debug, Clone)]
+pub struct HeaderCapture {
+    /// `None` for `declare capture`, filled by a rule.
+    pub header: Option<Box<[u8]>>,
+    pub len: usize,
+}
+
+/// `capture cookie NAME len N`; a name that ends in `=` is an exact name, else a prefix.
+#[derive(Debug, Clone)]
+pub struct CookieCapture {
+    pub name: Box<[u8]>,
+    pub exact: bool,
+    pub len: usize,
+}
+
+/// The status page of a proxy: `stats …`.
+#[derive(Debug, Clone, Default)]
+pub struct StatsPage {
+    /// Path prefix; `/haproxy?stats` unless set.
+    pub uri: Box<[u8]>,
+    pub refresh: Option<Duration>,
+    /// `realm` of the password prompt.
+    pub realm: Option<Box<str>>,
+    /// `user:password` pairs of `stats auth`.
+    pub auth: Vec<(Box<str>, Box<str>)>,
+    pub hide_version: bool,
+    /// Proxies that are shown; empty shows all. `.` is replaced by the proxy's own name.
+    pub scope: Vec<Box<str>>,
+    pub show_legends: bool,
+    pub show_modules: bool,
+    pub show_node: Option<Box<str>>,
+    pub show_desc: Option<Box<str>>,
+    /// `stats admin if …`, in order; the first that holds allows changes.
+    pub admin: Vec<crate::expr::Condition>,
+    /// `stats http-request …`.
+    pub rules: Vec<HttpRequestRule>,
+}
+
+impl Model {
+    pub fn proxy(&self, id: ProxyId) -> &Proxy {
+        &self.proxies[id.0 as usize]
+    }
+
+    /// Finds the frontend of that name; a frontend and a backend may share one.
+    pub fn frontend(&self, name: &str) -> Option<ProxyId> {
+        self.position(|proxy| proxy.frontend.is_some() && &*proxy.name == name)
+    }
+
+    /// Finds the backend (or `listen`) of that name.
+    pub fn backend(&self, name: &str) -> Option<ProxyId> {
+        self.position(|proxy| proxy.backend.is_some() && &*proxy.name == name)
+    }
+
+    fn position(&self, wanted: impl Fn(&Proxy) -> bool) -> Option<ProxyId> {
+        self.proxies.iter().position(wanted).map(|index| ProxyId(index as u32))
+    }
+}
+
+impl ErrorReplies {
+    /// The configured reply for a status, if any.
+    pub fn get(&self, status: u16) -> Option<&Arc<Reply>> {
+        self.by_status.get(&status)
+    }
+
+    /// Replaces the reply for a status.
+    pub fn set(&mut self, status: u16, reply: Arc<Reply>) {
+        self.by_status.insert(status, reply);
+    }
+
+    /// Takes every reply of `other` that is not set here.
+    pub fn inherit(&mut self, other: &Self) {
+        for (status, reply) in &other.by_status {
+            self.by_status.entry(*status).or_insert_with(|| Arc::clone(reply));
+        }
+    }
+}
+
+/// `source ADDRESS[:PORT[-PORT]] [interface NAME]`.
+#[derive(Debug, Clone)]
+pub struct SourceAddress {
+    pub address: std::net::IpAddr,
+    /// Empty range: the kernel chooses.
+    pub ports: Option<(u16, u16)>,
+    pub interface: Option<Box<str>>,
+}
+
+/// Who may log in: one `userlist` section.
+#[derive(Debug, Default)]
+pub struct Userlist {
+    pub name: Box<str>,
+    pub users: HashMap<Box<[u8]>, User>,
+}
+
+/// One `user` of a `userlist`.
+#[derive(Debug)]
+pub struct User {
+    pub password: Password,
+    pub groups: Vec<Box<str>>,
+}
+
+/// `password` (crypt(3) form) or `insecure-password` (clear text).
+#[derive(Debug)]
+pub enum Password {
+    Crypt(Box<str>),
+    Clear(Box<[u8]>),
+}
+

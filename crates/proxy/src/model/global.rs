@@ -1,0 +1,105 @@
+use std::time::Duration;
+
+use crate::log::LogTarget;
+
+/// The `global` section.
+#[derive(Debug, Default)]
+pub struct Global {
+    /// Worker threads; `None` is one per usable core.
+    pub nbthread: Option<usize>,
+    /// Which cores each worker may run on, by worker; empty leaves it to the kernel.
+    pub cpu_map: Vec<Vec<usize>>,
+    /// Connections that clients may hold at a time over all frontends; `None` computes it from the limit on descriptors.
+    pub maxconn: Option<u32>,
+    pub maxconnrate: Option<u32>,
+    pub maxsessrate: Option<u32>,
+    pub ulimit_n: Option<u64>,
+    /// Pipes that splicing may hold open; `None` derives it from `maxconn`.
+    pub maxpipes: Option<u32>,
+    pub nosplice: bool,
+    pub daemon: bool,
+    pub master_worker: bool,
+    pub user: Option<Box<str>>,
+    pub uid: Option<u32>,
+    pub group: Option<Box<str>>,
+    pub gid: Option<u32>,
+    pub chroot: Option<Box<str>>,
+    pub pidfile: Option<Box<str>>,
+    pub strict_limits: Option<bool>,
+    pub stats_sockets: Vec<super::StatsSocket>,
+    /// `stats timeout`; 10 s unless set.
+    pub stats_timeout: Option<Duration>,
+    /// `stats maxconn`; 10 unless set.
+    pub stats_maxconn: Option<u32>,
+    pub log: Vec<std::sync::Arc<LogTarget>>,
+    pub log_tag: Option<Box<str>>,
+    /// `log-send-hostname [NAME]`.
+    pub log_send_hostname: Option<Box<str>>,
+    pub hard_stop_after: Option<Duration>,
+    pub grace: Option<Duration>,
+    pub node: Option<Box<str>>,
+    pub description: Option<Box<str>>,
+    /// `spread-checks`: percent, 0 to 50.
+    pub spread_checks: u32,
+    pub max_spread_checks: Option<Duration>,
+    pub tune: Tune,
+    /// `set-var proc.NAME EXPR`, evaluated once at the start.
+    pub process_vars: Vec<(Box<str>, crate::expr::Expr)>,
+}
+
+/// `tune.*` settings with an effect here.
+#[derive(Debug, Clone)]
+pub struct Tune {
+    /// Bytes of one buffer; default 16384.
+    pub bufsize: usize,
+    /// Bytes of a buffer that stay free for added headers; default 1024.
+    pub maxrewrite: usize,
+    /// Header fields in one message; default 101.
+    pub http_maxhdr: usize,
+    /// Bytes of a URI kept for the log; default 1024.
+    pub http_logurilen: usize,
+    /// Bytes of a captured cookie; default 63.
+    pub http_cookielen: usize,
+    /// `tune.idle-pool.shared`.
+    pub idle_pool_shared: bool,
+    /// Idle server connections kept over all workers; `None` is no limit besides descriptors.
+    pub pool_high_fd_ratio: u32,
+    pub pool_low_fd_ratio: u32,
+    pub rcvbuf_client: Option<usize>,
+    pub rcvbuf_server: Option<usize>,
+    pub sndbuf_client: Option<usize>,
+    pub sndbuf_server: Option<usize>,
+    /// Bytes of pipe that splicing asks for.
+    pub pipesize: Option<usize>,
+    /// Bytes that variables may use in one process, session, transaction, request or check; `None` is no limit.
+    pub vars_global_max_size: Option<usize>,
+    pub vars_proc_max_size: Option<usize>,
+    pub vars_sess_max_size: Option<usize>,
+    pub vars_txn_max_size: Option<usize>,
+    pub vars_reqres_max_size: Option<usize>,
+}
+
+impl Default for Tune {
+    fn default() -> Self {
+        Self {
+            bufsize: 16384,
+            maxrewrite: 1024,
+            http_maxhdr: 101,
+            http_logurilen: 1024,
+            http_cookielen: 63,
+            idle_pool_shared: true,
+            pool_high_fd_ratio: 25,
+            pool_low_fd_ratio: 20,
+            rcvbuf_client: None,
+            rcvbuf_server: None,
+            sndbuf_client: None,
+            sndbuf_server: None,
+            pipesize: None,
+            vars_global_max_size: None,
+            vars_proc_max_size: None,
+            vars_sess_max_size: None,
+            vars_txn_max_size: None,
+            vars_reqres_max_size: None,
+        }
+    }
+}

@@ -1,0 +1,33 @@
+use std::sync::Arc;
+
+use telamon_config::Location;
+use telamon_runtime::listener::BindSpec;
+
+use super::ProxyId;
+use crate::state::ListenerState;
+
+/// One address that a frontend accepts on: a `bind` line makes one for each address and port.
+#[derive(Debug)]
+pub struct Listener {
+    pub frontend: ProxyId,
+    /// `name`, else the address as the statistics show it (`sock-N`).
+    pub name: Box<str>,
+    /// HAProxy's numeric id (`id`, else counted from 1).
+    pub number: u32,
+    pub at: Location,
+    pub bind: BindSpec,
+    /// `maxconn` of this listener; 0 is no limit of its own.
+    pub maxconn: u32,
+    pub accept_proxy: bool,
+    pub state: Arc<ListenerState>,
+}
+
+/// `stats socket ADDRESS [level …] [mode …] …`.
+#[derive(Debug)]
+pub struct StatsSocket {
+    pub bind: BindSpec,
+    pub level: telamon_runtime::api::Level,
+    /// `expose-fd listeners`: a new process may fetch the listening sockets.
+    pub expose_listeners: bool,
+    pub at: Location,
+}

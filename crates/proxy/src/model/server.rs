@@ -1,0 +1,56 @@
+use std::sync::Arc;
+
+use telamon_config::Location;
+
+use super::{ServerCheck, SourceAddress};
+use crate::state::ServerState;
+
+/// One `server` line, or one of a `server-template`'s.
+#[derive(Debug)]
+pub struct Server {
+    pub name: Arc<str>,
+    /// HAProxy's numeric id (`id`, else counted from 1).
+    pub number: u32,
+    pub at: Location,
+    /// The address as written; what it resolves to now is in the state, which the socket can change.
+    pub address: ServerAddress,
+    pub check: Option<ServerCheck>,
+    /// `disabled`: starts in maintenance.
+    pub disabled: bool,
+    pub source: Option<SourceAddress>,
+    /// `pool-max-conn`: idle connections kept, over all workers; `None` is no limit.
+    pub pool_max_conn: Option<u32>,
+    /// `pool-low-conn`: below this many idle connections a worker takes none from another.
+    pub pool_low_conn: u32,
+    /// `pool-purge-delay`: how long an idle connection is kept; default 5 s.
+    pub pool_purge_delay: std::time::Duration,
+    /// `max-reuse`: requests that one connection may carry after its first; `None` is no limit.
+    pub max_reuse: Option<u32>,
+    /// `redir PREFIX`: clients are redirected instead of relayed.
+    pub redir: Option<Box<[u8]>>,
+    /// `track BACKEND/SERVER` is resolved at load; checks of that server decide this one's health.
+    pub tracks: Option<(super::ProxyId, super::ServerId)>,
+    pub cookie: Option<Box<[u8]>>,
+    pub tcp_user_timeout: Option<std::time::Duration>,
+    /// Weight, limits, health, load, counters and current address, shared with every worker.
+    pub state: Arc<ServerState>,
+}
+
+/// Where a server is, as its line says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerAddress {
+    /// An address or a resolved name; `port` says how the port is found.
+    Ip { address: std::net::IpAddr, port: ServerPort, host: Option<Box<str>> },
+    /// `unix@PATH` or `/PATH`.
+    Unix(std::path::PathBuf),
+    /// `abns@NAME`.
+    Abstract(Box<[u8]>),
+}
+
+/// A server's port: fixed, or derived from the port that the client connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerPort {
+    Fixed(u16),
+    /// No port, `+N` or `-N`: the client's port plus this.
+    Mapped(i32),
+}

@@ -1,0 +1,223 @@
+//! What is known of one client session and of the request (or TCP stream) that it carries.
+//!
+//! [`Session`] lives as long as the client's connection, [`Stream`] as long as one request and its answer (in
+//! `mode tcp`: as long as the session). Rules, expressions and log lines see these two and nothing else, so each
+//! of them can be tested without a socket. The data path fills them; it never asks them what to do.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+use std::time::{Instant, SystemTime};
+
+use telamon_http_proto::Head;
+use telamon_runtime::socket::Endpoint;
+
+use crate::expr::Variables;
+use crate::model::{Listener, ProxyId, ServerId};
+use crate::snapshot::SnapshotRef;
+use crate::worker::Worker;
+
+/// One client connection.
+#[derive(Debug)]
+pub struct Session {
+    pub worker: Rc<Worker>,
+    /// The configuration that was current when the connection was accepted.
+    pub snapshot: SnapshotRef,
+    pub frontend: ProxyId,
+    pub listener: std::sync::Arc<Listener>,
+    /// The client's address; `set-src` and the PROXY protocol change it.
+    pub src: RefCell<Endpoint>,
+    pub dst: RefCell<Endpoint>,
+    pub accepted: Instant,
+    pub accepted_at: SystemTime,
+    /// Variables of scope `sess`.
+    pub vars: RefCell<Variables>,
+    /// Unique over all workers while the process lives; `show sess` names sessions by it.
+    pub id: u64,
+}
+
+/// One request and its answer, or one TCP stream.
+#[derive(Debug)]
+pub struct Stream {
+    pub session: Rc<Session>,
+    /// The configuration that this request began with.
+    pub snapshot: SnapshotRef,
+    pub frontend: ProxyId,
+    /// The backend chosen; the frontend's own id until one is.
+    pub backend: ProxyId,
+    pub server: Option<ServerId>,
+    /// Empty in `mode tcp`.
+    pub request: Head,
+    /// Empty until the answer's head has been read or made.
+    pub response: Head,
+    /// Bytes that have arrived after the request head (`mode tcp`: from the first byte) and are still held, for
+    /// `req.body`, `req.payload` and the inspection of TCP contents. Bounded by `tune.bufsize`.
+    pub request_input: Vec<u8>,
+    /// No more than `request_input` will come (end of body, end of stream or full buffer).
+    pub request_input_complete: bool,
+    /// The same of the answer, for `res.payload` and `tcp-response content`.
+    pub response_input: Vec<u8>,
+    pub response_input_complete: bool,
+    /// Variables of scopes `txn`, `req` and `res`.
+    pub vars: RefCell<StreamVariables>,
+    /// One slot for each capture that the frontend declares.
+    pub request_captures: Vec<Option<Box<[u8]>>>,
+    pub response_captures: Vec<Option<Box<[u8]>>>,
+    /// `capture cookie`: what the client sent and what the server set.
+    pub cookie_captures: [Option<Box<[u8]>>; 2],
+    /// The request line as received, cut at `tune.http.logurilen`, for the log (`%r`, `%HU` …, `capture.req.*`).
+    pub request_line: Vec<u8>,
+    /// `unique-id-format` evaluated once, when first asked for.
+    pub unique_id: OnceCell<Box<[u8]>>,
+    pub log: LogState,
+}
+
+/// Variables that end with the stream.
+#[derive(Debug, Default)]
+pub struct StreamVariables {
+    pub txn: Variables,
+    pub req: Variables,
+    pub res: Variables,
+}
+
+/// What a log line says beyond the heads: times, bytes, retries and how it ended.
+#[derive(Debug, Clone)]
+pub struct LogState {
+    /// The first byte of the request (`mode tcp`: the accept).
+    pub started: Instant,
+    pub started_at: SystemTime,
+    /// Times in milliseconds since `started`; `None` where it did not come to that.
+    /// The whole request head was there (`%TR`).
+    pub request_ms: Option<u32>,
+    /// It left the queue (`%Tw` is the difference to `request_ms`).
+    pub queue_ms: Option<u32>,
+    /// The connection to the server stood (`%Tc`).
+    pub connect_ms: Option<u32>,
+    /// The whole response head was there (`%Tr`).
+    pub response_ms: Option<u32>,
+    /// The last byte had gone (`%Ta`).
+    pub total_ms: Option<u32>,
+    /// Idle time before the request on a kept-alive connection (`%Ti`), and the handshake (`%Th`).
+    pub idle_ms: u32,
+    pub handshake_ms: u32,
+    /// Bytes of the request and of the answer that were relayed (`%U`, `%B`).
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub retries: u32,
+    /// The last server was chosen by redispatch: `%rc` shows `+`.
+    pub redispatched: bool,
+    /// Requests that were before this one in the server's and the backend's queue (`%sq`, `%bq`).
+    pub server_queue: u32,
+    pub backend_queue: u32,
+    /// The status sent to the client, 0 before there was one (`%ST`).
+    pub status: u16,
+    pub cause: Cause,
+    pub phase: Phase,
+    /// Third and fourth character of the termination state (cookies), `-` unless persistence is used.
+    pub cookie_state: [u8; 2],
+    /// `http-request set-log-level`: `None` leaves it; `Some(None)` is `silent`.
+    pub level: Option<Option<crate::log::Level>>,
+}
+
+/// Who ended a session, the first character of HAProxy's termination state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cause {
+    /// `-`: both sides in order.
+    #[default]
+    None,
+    /// `C`: the client closed or broke off.
+    Client,
+    /// `S`: the server closed, refused or broke off.
+    Server,
+    /// `P`: the proxy, by a rule, a limit or an error in the traffic.
+    Proxy,
+    /// `L`: answered locally (redirect, statistics, monitor, return).
+    Local,
+    /// `R`: a resource of the proxy ran out.
+    Resource,
+    /// `I`: an internal error.
+    Internal,
+    /// `D`: the server went down (`on-marked-down shutdown-sessions`).
+    Down,
+    /// `U`: a primary server came back (`on-marked-up shutdown-backup-sessions`).
+    Up,
+    /// `K`: killed from the socket.
+    Killed,
+    /// `c`: `timeout client`.
+    ClientTimeout,
+    /// `s`: `timeout server` or `timeout connect`.
+    ServerTimeout,
+}
+
+/// What was going on when it ended, the second character of HAProxy's termination state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Phase {
+    /// `-`: the last byte had gone.
+    #[default]
+    None,
+    /// `R`: waiting for the request.
+    Request,
+    /// `Q`: in the queue.
+    Queue,
+    /// `C`: connecting.
+    Connect,
+    /// `H`: waiting for the response head.
+    Headers,
+    /// `D`: relaying data.
+    Data,
+    /// `L`: the last bytes to the client.
+    Last,
+    /// `T`: tarpit.
+    Tarpit,
+}
+
+impl Cause {
+    pub fn letter(self) -> u8 {
+        match self {
+            Self::None => b'-',
+            Self::Client => b'C',
+            Self::Server => b'S',
+            Self::Proxy => b'P',
+            Self::Local => b'L',
+            Self::Resource => b'R',
+            Self::Internal => b'I',
+            Self::Down => b'D',
+            Self::Up => b'U',
+            Self::Killed => b'K',
+            Self::ClientTimeout => b'c',
+            Self::ServerTimeout => b's',
+        }
+    }
+}
+
+impl Phase {
+    pub fn letter(self) -> u8 {
+        match self {
+            Self::None => b'-',
+            Self::Request => b'R',
+            Self::Queue => b'Q',
+            Self::Connect => b'C',
+            Self::Headers => b'H',
+            Self::Data => b'D',
+            Self::Last => b'L',
+            Self::Tarpit => b'T',
+        }
+    }
+}
+
+/// What an expression is evaluated against.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    pub session: &'a Session,
+    /// Absent in `tcp-request connection` and `session` rules.
+    pub stream: Option<&'a Stream>,
+    pub direction: Direction,
+    /// Set by a fetch whose answer may change when more bytes come; `tcp-request content` then waits.
+    pub wants_more: &'a Cell<bool>,
+}
+
+/// Which half of an exchange is being looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Request,
+    Response,
+}
