@@ -39,6 +39,8 @@ pub struct Model {
     pub proxies: Vec<Proxy>,
     /// Lists that ACLs and maps read from files, and that the socket may change.
     pub lists: crate::expr::Lists,
+    /// Variables of scope `proc`, shared by all workers.
+    pub variables: Arc<crate::expr::ProcessVariables>,
 }
 
 /// Index of a proxy in [`Model::proxies`].

@@ -12,7 +12,7 @@ use telamon_http_proto::Head;
 use telamon_runtime::socket::Endpoint;
 
 use crate::expr::Variables;
-use crate::model::{Listener, ProxyId, ServerId};
+use crate::model::{Listener, Model, ProxyId, ServerId};
 use crate::snapshot::SnapshotRef;
 use crate::worker::Worker;
 
@@ -207,12 +207,57 @@ impl Phase {
 /// What an expression is evaluated against.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
-    pub session: &'a Session,
-    /// Absent in `tcp-request connection` and `session` rules.
+    pub model: &'a Model,
+    /// Absent in health checks and while the configuration is read.
+    pub session: Option<&'a Session>,
+    /// Absent also in `tcp-request connection` and `session` rules.
     pub stream: Option<&'a Stream>,
+    /// Variables of scope `check`, present in health checks only.
+    pub check_vars: Option<&'a RefCell<Variables>>,
     pub direction: Direction,
     /// Set by a fetch whose answer may change when more bytes come; `tcp-request content` then waits.
     pub wants_more: &'a Cell<bool>,
+}
+
+impl<'a> Context<'a> {
+    pub fn for_stream(
+        stream: &'a Stream,
+        direction: Direction,
+        wants_more: &'a Cell<bool>,
+    ) -> Self {
+        Self {
+            model: &stream.snapshot,
+            session: Some(&stream.session),
+            stream: Some(stream),
+            check_vars: None,
+            direction,
+            wants_more,
+        }
+    }
+
+    /// For rules that run before there is a stream.
+    pub fn for_session(session: &'a Session, wants_more: &'a Cell<bool>) -> Self {
+        Self {
+            model: &session.snapshot,
+            session: Some(session),
+            stream: None,
+            check_vars: None,
+            direction: Direction::Request,
+            wants_more,
+        }
+    }
+
+    /// For `set-var` in `global` and on the socket.
+    pub fn for_process(model: &'a Model, wants_more: &'a Cell<bool>) -> Self {
+        Self {
+            model,
+            session: None,
+            stream: None,
+            check_vars: None,
+            direction: Direction::Request,
+            wants_more,
+        }
+    }
 }
 
 /// Which half of an exchange is being looked at.
