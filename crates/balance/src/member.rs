@@ -1,0 +1,511 @@
+//! A member of a pool: what a name stands for, across reloads and for all workers.
+//!
+//! Everything in a [`Member`] may be read from anywhere at any time. A configuration that names
+//! the same member again applies its settings with [`Member::configure`] and keeps the load,
+//! the counters and the status.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
+
+use crate::counters::PerWorker;
+use crate::rate::{RateCounter, SlidingAverage};
+
+/// A member's place in its [`Pool`](crate::Pool): the order of the configuration, from 0.
+///
+/// It belongs to one configuration; across reloads a member is known by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId(pub u32);
+
+impl MemberId {
+    /// The same as an index.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What a configuration says about a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberConfig {
+    /// The number that sockets and pages know it by, and the order of `first` (HAProxy's `id`).
+    pub number: u32,
+    /// Share of the units, 0 to 256; 0 takes none but those that persistence brings.
+    pub weight: u32,
+    /// How many units it takes at once.
+    pub limits: Limits,
+    /// Used only when no other member is usable.
+    pub backup: bool,
+}
+
+impl Default for MemberConfig {
+    fn default() -> Self {
+        Self { number: 1, weight: 1, limits: Limits::default(), backup: false }
+    }
+}
+
+/// How many units a member takes at once and lets wait. Source: HAProxy configuration manual,
+/// `maxconn`, `minconn` and `maxqueue` of a server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The most units in flight; 0 is no limit.
+    pub maxconn: u32,
+    /// The limit while the pool is idle; it grows to `maxconn` as the pool's load nears its
+    /// `fullconn`. 0 is `maxconn`.
+    pub minconn: u32,
+    /// The most units waiting for this member alone; 0 is no limit.
+    pub maxqueue: u32,
+}
+
+impl Limits {
+    /// How many units may be in flight while the pool holds `units` of its `fullconn`.
+    /// `None` is no limit.
+    pub fn effective(&self, units: u32, fullconn: u32) -> Option<u32> {
+        let max = if self.maxconn == 0 { self.minconn } else { self.maxconn };
+        let min = if self.minconn == 0 { max } else { self.minconn.min(max) };
+        if max == 0 {
+            return None;
+        }
+        if units >= fullconn || min == max {
+            return Some(max);
+        }
+        let share = u64::from(units) * u64::from(max) / u64::from(fullconn);
+        Some(min.max(share as u32))
+    }
+}
+
+/// One server, upstream or task; shared by workers, control thread and configurations.
+#[derive(Debug)]
+pub struct Member {
+    name: Box<str>,
+    uid: NonZeroU64,
+    number: AtomicU32,
+    backup: AtomicBool,
+    weight_initial: AtomicU32,
+    weight: AtomicU32,
+    maxconn: AtomicU32,
+    minconn: AtomicU32,
+    maxqueue: AtomicU32,
+    status: AtomicU64,
+    last_change_ms: AtomicU64,
+    /// Units in flight and waiting.
+    pub load: Load,
+    /// What its workers counted.
+    pub counters: PerWorker,
+    /// Units per second.
+    pub rate: RateCounter,
+    /// How long its units took.
+    pub times: Times,
+}
+
+/// Averages and maxima of the four times that HAProxy reports, in milliseconds.
+#[derive(Debug, Default)]
+pub struct Times {
+    /// In the queue.
+    pub queue: Timing,
+    /// Connecting.
+    pub connect: Timing,
+    /// From the request's end to the response's begin.
+    pub response: Timing,
+    /// In all.
+    pub total: Timing,
+}
+
+/// One kind of time: its sliding average and its maximum.
+#[derive(Debug, Default)]
+pub struct Timing {
+    /// Mean of the last 512 or so.
+    pub average: SlidingAverage,
+    max: AtomicU32,
+}
+
+impl Timing {
+    /// Takes in one time, in milliseconds.
+    pub fn add(&self, ms: u32) {
+        self.average.add(ms);
+        if ms > self.max.load(Relaxed) {
+            self.max.fetch_max(ms, Relaxed);
+        }
+    }
+
+    /// The longest so far, in milliseconds.
+    pub fn max(&self) -> u32 {
+        self.max.load(Relaxed)
+    }
+}
+
+impl Member {
+    /// A member that is up and unchecked, counted by `workers` workers.
+    pub fn new(name: &str, config: &MemberConfig, workers: usize) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let uid = NEXT.fetch_add(1, Relaxed);
+        let member = Self {
+            name: name.into(),
+            uid: NonZeroU64::new(uid).unwrap_or(NonZeroU64::MAX),
+            number: AtomicU32::new(0),
+            backup: AtomicBool::new(false),
+            weight_initial: AtomicU32::new(0),
+            weight: AtomicU32::new(config.weight.min(WEIGHT_MAX)),
+            maxconn: AtomicU32::new(0),
+            minconn: AtomicU32::new(0),
+            maxqueue: AtomicU32::new(0),
+            status: AtomicU64::new(Status::default().pack()),
+            last_change_ms: AtomicU64::new(0),
+            load: Load::default(),
+            counters: PerWorker::new(workers),
+            rate: RateCounter::default(),
+            times: Times::default(),
+        };
+        member.configure(config);
+        Arc::new(member)
+    }
+
+    /// Applies what a configuration says. A weight set at run time stays unless the
+    /// configuration's own weight changed. The pool has to be told:
+    /// [`Pool::member_changed`](crate::Pool::member_changed).
+    pub fn configure(&self, config: &MemberConfig) {
+        self.number.store(config.number, Relaxed);
+        self.backup.store(config.backup, Relaxed);
+        self.set_limits(config.limits);
+        let weight = config.weight.min(WEIGHT_MAX);
+        if self.weight_initial.swap(weight, Relaxed) != weight {
+            self.weight.store(weight, Relaxed);
+        }
+    }
+
+    /// Sets the weight, 0 to 256 (above it is 256). Tell the pool.
+    pub fn set_weight(&self, weight: u32) {
+        self.weight.store(weight.min(WEIGHT_MAX), Relaxed);
+    }
+
+    /// Sets the limits. Tell the pool.
+    pub fn set_limits(&self, limits: Limits) {
+        self.maxconn.store(limits.maxconn, Relaxed);
+        self.minconn.store(limits.minconn, Relaxed);
+        self.maxqueue.store(limits.maxqueue, Relaxed);
+    }
+
+    /// Publishes its state, at `now_ms` if it differs in more than the progress of checks.
+    /// Tell the pool.
+    pub fn set_status(&self, status: Status, now_ms: u64) {
+        let before = Status::unpack(self.status.swap(status.pack(), AcqRel));
+        if before.run != status.run || before.admin != status.admin {
+            self.last_change_ms.store(now_ms, Relaxed);
+        }
+    }
+
+    /// The name, unique in its pool.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The number that sockets and pages know it by.
+    pub fn number(&self) -> u32 {
+        self.number.load(Relaxed)
+    }
+
+    /// Whether it is used only when no other member is.
+    pub fn is_backup(&self) -> bool {
+        self.backup.load(Relaxed)
+    }
+
+    /// The weight now, 0 to 256.
+    pub fn weight(&self) -> u32 {
+        self.weight.load(Relaxed)
+    }
+
+    /// The configuration's weight.
+    pub fn weight_initial(&self) -> u32 {
+        self.weight_initial.load(Relaxed)
+    }
+
+    /// The limits now.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            maxconn: self.maxconn.load(Relaxed),
+            minconn: self.minconn.load(Relaxed),
+            maxqueue: self.maxqueue.load(Relaxed),
+        }
+    }
+
+    /// Its administrative and health state, read in one piece.
+    pub fn status(&self) -> Status {
+        Status::unpack(self.status.load(Acquire))
+    }
+
+    /// When the state changed last, in the caller's milliseconds.
+    pub fn last_change_ms(&self) -> u64 {
+        self.last_change_ms.load(Relaxed)
+    }
+
+    /// The weight that a strategy sees: 0 unless it may be given new units.
+    pub fn effective_weight(&self) -> u32 {
+        if self.status().takes_new() { self.weight() } else { 0 }
+    }
+
+    /// Whether persistence may still bring it units: up, and at most drained.
+    pub fn is_reachable(&self) -> bool {
+        self.status().is_reachable()
+    }
+
+    pub(crate) fn uid(&self) -> NonZeroU64 {
+        self.uid
+    }
+}
+
+/// The largest weight.
+pub const WEIGHT_MAX: u32 = 256;
+
+/// Units in flight and waiting. Written under the pool's lock or by single atomic steps, so
+/// that a count is never negative and a peak never missed.
+#[derive(Debug, Default)]
+#[repr(align(64))] // what every assignment writes shares no cache line with what it reads
+pub struct Load {
+    current: AtomicU32,
+    peak: AtomicU32,
+    queued: AtomicU32,
+    queued_peak: AtomicU32,
+    total: AtomicU64,
+}
+
+impl Load {
+    /// Units in flight.
+    pub fn current(&self) -> u32 {
+        self.current.load(Relaxed)
+    }
+
+    /// The most units ever in flight.
+    pub fn peak(&self) -> u32 {
+        self.peak.load(Relaxed)
+    }
+
+    /// Units waiting.
+    pub fn queued(&self) -> u32 {
+        self.queued.load(Relaxed)
+    }
+
+    /// The most units ever waiting.
+    pub fn queued_peak(&self) -> u32 {
+        self.queued_peak.load(Relaxed)
+    }
+
+    /// Units ever taken.
+    pub fn total(&self) -> u64 {
+        self.total.load(Relaxed)
+    }
+
+    /// Counts a unit in; returns how many are now in flight.
+    pub fn enter(&self) -> u32 {
+        self.total.fetch_add(1, Relaxed);
+        let now = self.current.fetch_add(1, Relaxed) + 1;
+        if now > self.peak.load(Relaxed) {
+            self.peak.fetch_max(now, Relaxed);
+        }
+        now
+    }
+
+    /// Counts a unit in unless `limit` are in flight.
+    pub fn try_enter(&self, limit: u32) -> bool {
+        let step = |now: u32| (now < limit).then(|| now + 1);
+        let Ok(before) = self.current.fetch_update(Relaxed, Relaxed, step) else { return false };
+        self.total.fetch_add(1, Relaxed);
+        self.peak.fetch_max(before + 1, Relaxed);
+        true
+    }
+
+    /// Counts a unit out. One that was never counted in changes nothing.
+    pub fn leave(&self) {
+        let left = self.current.fetch_update(Relaxed, Relaxed, |now| now.checked_sub(1));
+        debug_assert!(left.is_ok(), "a unit left that never entered");
+    }
+
+    pub(crate) fn wait(&self) {
+        let now = self.queued.fetch_add(1, Relaxed) + 1;
+        self.queued_peak.fetch_max(now, Relaxed);
+    }
+
+    pub(crate) fn stop_waiting(&self) {
+        let left = self.queued.fetch_update(Relaxed, Relaxed, |now| now.checked_sub(1));
+        debug_assert!(left.is_ok(), "a unit left a queue it was not in");
+    }
+}
+
+/// What an administrator or the configuration asked of a member; the flags add up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Admin(u8);
+
+impl Admin {
+    /// Nothing asked: ready.
+    pub const READY: Self = Self(0);
+    /// Maintenance by the socket or page.
+    pub const MAINT_FORCED: Self = Self(1);
+    /// Maintenance taken over from a tracked member.
+    pub const MAINT_INHERITED: Self = Self(2);
+    /// Maintenance by `disabled` in the configuration.
+    pub const MAINT_CONFIGURED: Self = Self(4);
+    /// Maintenance because its name does not resolve.
+    pub const MAINT_RESOLUTION: Self = Self(8);
+    /// Drained by the socket or page.
+    pub const DRAIN_FORCED: Self = Self(16);
+    /// Drain taken over from a tracked member.
+    pub const DRAIN_INHERITED: Self = Self(32);
+
+    /// Whether any of `flags` is set.
+    pub fn has(self, flags: Self) -> bool {
+        self.0 & flags.0 != 0
+    }
+
+    /// These flags and `flags`.
+    #[must_use]
+    pub fn with(self, flags: Self) -> Self {
+        Self(self.0 | flags.0)
+    }
+
+    /// These flags without `flags`.
+    #[must_use]
+    pub fn without(self, flags: Self) -> Self {
+        Self(self.0 & !flags.0)
+    }
+
+    /// Whether it is in maintenance for any reason.
+    pub fn in_maintenance(self) -> bool {
+        self.0 & 0x0f != 0
+    }
+
+    /// Whether it is drained for any reason.
+    pub fn is_drained(self) -> bool {
+        self.0 & 0x30 != 0
+    }
+
+    /// The flags as a number, as saved states and `show servers state` would.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+}
+
+/// Whether a member runs, as far as its checks know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Run {
+    /// Down.
+    Stopped = 0,
+    /// Up, in its slow start.
+    Starting = 1,
+    /// Up.
+    Running = 2,
+    /// Up, wants no new units (its check said so: `disable-on-404`).
+    Stopping = 3,
+}
+
+/// How far the checks have got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// 0 (surely down) to `rise + fall - 1` (surely up); up from `rise`.
+    pub health: u16,
+    /// Successes that bring a member up.
+    pub rise: u16,
+    /// Failures that take it down.
+    pub fall: u16,
+}
+
+impl Progress {
+    /// Whether nothing is pending: a success would change nothing.
+    pub fn is_full(self) -> bool {
+        u32::from(self.health) + 1 >= u32::from(self.rise) + u32::from(self.fall)
+    }
+}
+
+/// A member's state in one piece: 64 bits that are published and read at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// What was asked of it.
+    pub admin: Admin,
+    /// What its checks found.
+    pub run: Run,
+    /// How far the checks have got; `None` without checks.
+    pub checks: Option<Progress>,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self { admin: Admin::READY, run: Run::Running, checks: None }
+    }
+}
+
+impl Status {
+    /// Whether a strategy may give it new units, its weight permitting.
+    pub fn takes_new(self) -> bool {
+        self.admin == Admin::READY && matches!(self.run, Run::Running | Run::Starting)
+    }
+
+    /// Whether persistence may bring it units.
+    pub fn is_reachable(self) -> bool {
+        !self.admin.in_maintenance() && self.run != Run::Stopped
+    }
+
+    /// The words of HAProxy's `status` column; `via` names the tracked member as
+    /// `backend/server` where maintenance was taken over from it.
+    pub fn text(self, via: Option<&str>) -> String {
+        StatusText { status: self, via }.to_string()
+    }
+
+    fn pack(self) -> u64 {
+        let checks = self.checks.map_or(0, |c| {
+            1 << 48 | u64::from(c.health) | u64::from(c.rise) << 16 | u64::from(c.fall) << 32
+        });
+        checks | u64::from(self.admin.0) << 56 | (self.run as u64) << 52
+    }
+
+    fn unpack(bits: u64) -> Self {
+        let run = match bits >> 52 & 3 {
+            0 => Run::Stopped,
+            1 => Run::Starting,
+            2 => Run::Running,
+            _ => Run::Stopping,
+        };
+        let checks = (bits >> 48 & 1 == 1).then_some(Progress {
+            health: bits as u16,
+            rise: (bits >> 16) as u16,
+            fall: (bits >> 32) as u16,
+        });
+        Self { admin: Admin((bits >> 56) as u8), run, checks }
+    }
+}
+
+struct StatusText<'a> {
+    status: Status,
+    via: Option<&'a str>,
+}
+
+impl fmt::Display for StatusText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Status { admin, run, checks } = self.status;
+        if admin.has(Admin::MAINT_RESOLUTION) {
+            return f.write_str("MAINT (resolution)");
+        }
+        if admin.in_maintenance() {
+            return match self.via {
+                Some(via) if admin.has(Admin::MAINT_INHERITED) => write!(f, "MAINT (via {via})"),
+                _ => f.write_str("MAINT"),
+            };
+        }
+        let word = match run {
+            Run::Running | Run::Starting if admin.is_drained() => "DRAIN",
+            Run::Running | Run::Starting if checks.is_none() => return f.write_str("no check"),
+            Run::Running | Run::Starting => "UP",
+            Run::Stopping => "NOLB",
+            Run::Stopped => "DOWN",
+        };
+        f.write_str(word)?;
+        match checks {
+            Some(c) if run == Run::Stopped && c.health > 0 => write!(f, " {}/{}", c.health, c.rise),
+            Some(c) if run != Run::Stopped && !c.is_full() => {
+                write!(f, " {}/{}", i32::from(c.health) - i32::from(c.rise) + 1, c.fall)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

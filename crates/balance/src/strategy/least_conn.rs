@@ -1,0 +1,168 @@
+//! `leastconn`: the member with the fewest units for its weight.
+//!
+//! Members without any units are equal whatever their weight, so that light traffic spreads;
+//! otherwise they go by `(units + 1) / weight`, equal ones in the order in which they came to
+//! that load, which is round robin. Units that wait for a member count as its own.
+//!
+//! Members of one weight are kept in lists by their number of units; a unit moves its member by
+//! one list, so nothing is searched.
+
+use super::order::{Heap, Links, List};
+use super::{Candidates, Group, Key, Strategy};
+use crate::member::{MemberId, WEIGHT_MAX};
+use crate::rng::Rng;
+
+/// Least connections in HAProxy's order.
+#[derive(Debug, Default)]
+pub struct LeastConn {
+    members: Vec<Level>,
+    links: Links,
+    classes: Box<[Class]>,
+    /// The classes by their first member's rank.
+    heads: Heap,
+    passed: Vec<u32>,
+    arrivals: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Level {
+    /// 0 is out.
+    weight: u32,
+    units: usize,
+    arrival: u64,
+}
+
+/// The members of one weight.
+#[derive(Debug, Clone, Default)]
+struct Class {
+    /// By number of units. As long as the most units a member of the class ever had.
+    by_units: Vec<List>,
+    /// No shorter list has members.
+    lowest: usize,
+    len: usize,
+}
+
+impl Strategy for LeastConn {
+    fn name(&self) -> &'static str {
+        "leastconn"
+    }
+
+    fn reset(&mut self, group: &Group<'_>) {
+        *self = Self { passed: Vec::with_capacity(group.len()), ..Self::default() };
+        self.members.resize(group.len(), Level::default());
+        self.links.resize(group.len());
+        self.classes = vec![Class::default(); WEIGHT_MAX as usize + 1].into();
+        self.heads.reset(self.classes.len());
+        for id in group.usable() {
+            self.enter(id, group);
+        }
+    }
+
+    fn weight_changed(&mut self, id: MemberId, group: &Group<'_>) {
+        self.leave(id.0);
+        self.members[id.index()].weight = 0;
+        if group.weight(id) > 0 {
+            self.enter(id, group);
+        }
+    }
+
+    fn pick(
+        &mut self,
+        from: &Candidates<'_>,
+        _key: Option<Key>,
+        _rng: &mut Rng,
+        _now_ms: u64,
+    ) -> Option<MemberId> {
+        let chosen = loop {
+            let Some(member) = self.first() else { break None };
+            let id = MemberId(member);
+            if from.has_room(id) && !from.is_tried(id) {
+                break Some(id);
+            }
+            self.leave(member);
+            self.passed.push(member);
+        };
+        // Last out, first in: each comes back to the head of its list, where it was.
+        while let Some(member) = self.passed.pop() {
+            let level = self.members[member as usize];
+            let class = &mut self.classes[level.weight as usize];
+            self.links.push_front(&mut class.by_units[level.units], member);
+            class.lowest = class.lowest.min(level.units);
+            class.len += 1;
+            self.rank(level.weight);
+        }
+        chosen
+    }
+
+    fn wants_feedback(&self) -> bool {
+        true
+    }
+
+    fn load_changed(&mut self, id: MemberId, group: &Group<'_>) {
+        let level = self.members[id.index()];
+        if level.weight > 0 && level.units != units(id, group) {
+            self.leave(id.0);
+            self.enter(id, group);
+        }
+    }
+}
+
+impl LeastConn {
+    fn first(&self) -> Option<u32> {
+        self.classes[self.heads.first()? as usize].first()
+    }
+
+    fn enter(&mut self, id: MemberId, group: &Group<'_>) {
+        let level =
+            Level { weight: group.weight(id), units: units(id, group), arrival: self.arrivals };
+        self.arrivals += 1;
+        self.members[id.index()] = level;
+        let class = &mut self.classes[level.weight as usize];
+        if class.by_units.len() <= level.units {
+            class.by_units.resize(level.units + 1, List::default());
+        }
+        self.links.push_back(&mut class.by_units[level.units], id.0);
+        class.lowest = if class.len == 0 { level.units } else { class.lowest.min(level.units) };
+        class.len += 1;
+        self.rank(level.weight);
+    }
+
+    fn leave(&mut self, member: u32) {
+        let level = self.members[member as usize];
+        if level.weight == 0 {
+            return;
+        }
+        let class = &mut self.classes[level.weight as usize];
+        self.links.remove(&mut class.by_units[level.units], member);
+        class.len -= 1;
+        while class.len > 0 && class.by_units[class.lowest].is_empty() {
+            class.lowest += 1;
+        }
+        self.rank(level.weight);
+    }
+
+    fn rank(&mut self, weight: u32) {
+        match self.classes[weight as usize].first() {
+            Some(head) => {
+                let level = self.members[head as usize];
+                let key = match level.units as u64 {
+                    0 => 0,
+                    units => (units + 1) * u64::from(WEIGHT_MAX) / u64::from(weight),
+                };
+                self.heads.set(weight, (key, level.arrival));
+            }
+            None => self.heads.remove(weight),
+        }
+    }
+}
+
+impl Class {
+    fn first(&self) -> Option<u32> {
+        if self.len == 0 { None } else { self.by_units[self.lowest].first() }
+    }
+}
+
+fn units(id: MemberId, group: &Group<'_>) -> usize {
+    let load = &group.member(id).load;
+    load.current() as usize + load.queued() as usize
+}

@@ -1,0 +1,128 @@
+//! `random(n)`: draw some by weight, take the least loaded of them.
+//!
+//! Two draws already avoid the herd that one draw or strict least-loaded makes when several
+//! balancers feed the same members (Mitzenmacher, "The power of two choices", 2001).
+
+use super::{Candidates, Group, Key, Strategy};
+use crate::member::MemberId;
+use crate::rng::Rng;
+
+/// Draws members in proportion to their weights and takes the one with the least load.
+#[derive(Debug)]
+pub struct Random {
+    draws: u32,
+    weights: Vec<u32>,
+    /// Partial sums of the weights (a Fenwick tree, from 1): draws and updates in `log n`.
+    sums: Vec<u64>,
+}
+
+impl Random {
+    /// `draws` from 1; HAProxy's `random` draws 2.
+    pub fn new(draws: u32) -> Self {
+        Self { draws: draws.max(1), weights: Vec::new(), sums: Vec::new() }
+    }
+}
+
+impl Strategy for Random {
+    fn name(&self) -> &'static str {
+        "random"
+    }
+
+    fn reset(&mut self, group: &Group<'_>) {
+        self.weights = vec![0; group.len()];
+        self.sums = vec![0; group.len() + 1];
+        for id in group.usable() {
+            self.set(id, group.weight(id));
+        }
+    }
+
+    fn weight_changed(&mut self, id: MemberId, group: &Group<'_>) {
+        self.set(id, group.weight(id));
+    }
+
+    /// `None` when the one chosen is full: the unit then waits for any member.
+    fn pick(
+        &mut self,
+        from: &Candidates<'_>,
+        _key: Option<Key>,
+        rng: &mut Rng,
+        _now_ms: u64,
+    ) -> Option<MemberId> {
+        let tried: u64 = distinct(from.tried()).map(|id| self.weight(id)).sum();
+        let total = self.before(self.weights.len()).checked_sub(tried).filter(|sum| *sum > 0)?;
+        let mut best: Option<MemberId> = None;
+        for _ in 0..self.draws {
+            let drawn = self.at(self.skip(rng.below(total), from.tried()));
+            best = Some(match best {
+                Some(best) if self.heavier(drawn, best, from) => best,
+                _ => drawn,
+            });
+        }
+        best.filter(|id| from.has_slot(*id))
+    }
+}
+
+impl Random {
+    fn set(&mut self, id: MemberId, weight: u32) {
+        let step = i64::from(weight) - i64::from(self.weights[id.index()]);
+        self.weights[id.index()] = weight;
+        let mut at = id.index() + 1;
+        while at < self.sums.len() {
+            self.sums[at] = self.sums[at].wrapping_add_signed(step);
+            at += at & at.wrapping_neg();
+        }
+    }
+
+    fn weight(&self, id: MemberId) -> u64 {
+        self.weights.get(id.index()).copied().map_or(0, u64::from)
+    }
+
+    /// The weights of the first `count` members.
+    fn before(&self, count: usize) -> u64 {
+        let mut at = count;
+        let mut sum = 0;
+        while at > 0 {
+            sum += self.sums[at];
+            at &= at - 1;
+        }
+        sum
+    }
+
+    /// The member that `point` falls on when the weights are laid end to end.
+    fn at(&self, mut point: u64) -> MemberId {
+        let mut at = 0;
+        let mut step = self.sums.len().next_power_of_two() / 2;
+        while step > 0 {
+            if let Some(&sum) = self.sums.get(at + step)
+                && sum <= point
+            {
+                at += step;
+                point -= sum;
+            }
+            step /= 2;
+        }
+        MemberId(at as u32)
+    }
+
+    /// Moves a point drawn without the weights of `tried` to where it lies with them.
+    fn skip(&self, mut point: u64, tried: &[MemberId]) -> u64 {
+        let mut last = None;
+        while let Some(id) = tried.iter().copied().filter(|id| Some(*id) > last).min() {
+            if point < self.before(id.index()) {
+                break;
+            }
+            point += self.weight(id);
+            last = Some(id);
+        }
+        point
+    }
+
+    fn heavier(&self, one: MemberId, other: MemberId, from: &Candidates<'_>) -> bool {
+        let load = |id| u64::from(from.group().member(id).load.current());
+        load(one) * self.weight(other) > load(other) * self.weight(one)
+    }
+}
+
+fn distinct(tried: &[MemberId]) -> impl Iterator<Item = MemberId> {
+    tried.iter().enumerate().filter(|(at, id)| !tried[..*at].contains(id)).map(|(_, id)| *id)
+}

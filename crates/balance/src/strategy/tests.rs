@@ -1,0 +1,271 @@
+//! Tables shared by the strategies. Rows named after HAProxy were recorded from Debian's 2.6.12
+//! with `nbthread 1`: a backend of servers that answer with their own letter, asked one after
+//! another over loopback.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::*;
+use crate::member::{Admin, Limits, MemberConfig, Status};
+use crate::pool::{Assignment, Pool, PoolOptions, Unit};
+
+/// A pool of members `a`, `b`, … with these weights.
+fn pool(strategy: impl Fn() -> Box<dyn Strategy>, weights: &[u32]) -> Pool<()> {
+    let member = |(at, weight): (usize, &u32)| {
+        let config =
+            MemberConfig { number: at as u32 + 1, weight: *weight, ..MemberConfig::default() };
+        Member::new(letter(at), &config, 1)
+    };
+    Pool::new(weights.iter().enumerate().map(member).collect(), strategy, PoolOptions::default())
+}
+
+fn letter(at: usize) -> &'static str {
+    &"abcdefghijklmnopqrstuvwxyz"[at..=at]
+}
+
+/// Assigns `count` units one after another, each ended before the next.
+fn serve(pool: &Pool<()>, key: Option<Key>, count: usize) -> String {
+    let mut rng = Rng::new(1);
+    let mut order = String::new();
+    for _ in 0..count {
+        match pool.assign(&Unit { key, ..Unit::default() }, &mut rng, 0) {
+            Assignment::Member(id) => {
+                order.push_str(pool.member(id).name());
+                assert!(pool.release(id).is_none());
+            }
+            other => order.push_str(if matches!(other, Assignment::Wait(_)) { "?" } else { "!" }),
+        }
+    }
+    order
+}
+
+fn round_robin() -> Box<dyn Strategy> {
+    Box::<RoundRobin>::default()
+}
+
+fn static_rr() -> Box<dyn Strategy> {
+    Box::<StaticRr>::default()
+}
+
+fn least_conn() -> Box<dyn Strategy> {
+    Box::<LeastConn>::default()
+}
+
+#[track_caller]
+fn check(strategy: fn() -> Box<dyn Strategy>, weights: &[u32], expected: &str) {
+    assert_eq!(serve(&pool(strategy, weights), None, expected.len()), expected);
+}
+
+/// Something done to a pool, then the order of what follows.
+enum Step {
+    Serve(&'static str),
+    Down(usize),
+    Up(usize),
+    Weight(usize, u32),
+}
+use Step::*;
+
+#[track_caller]
+fn check_steps(strategy: fn() -> Box<dyn Strategy>, weights: &[u32], steps: &[Step]) {
+    let pool = pool(strategy, weights);
+    for (at, step) in steps.iter().enumerate() {
+        let changed = match *step {
+            Serve(expected) => {
+                assert_eq!(serve(&pool, None, expected.len()), expected, "step {at}");
+                continue;
+            }
+            Down(member) => {
+                let status = Status { admin: Admin::MAINT_FORCED, ..Status::default() };
+                pool.members()[member].set_status(status, 0);
+                member
+            }
+            Up(member) => {
+                pool.members()[member].set_status(Status::default(), 0);
+                member
+            }
+            Weight(member, weight) => {
+                pool.members()[member].set_weight(weight);
+                member
+            }
+        };
+        _ = pool.member_changed(MemberId(changed as u32), &mut Rng::new(1), 0);
+    }
+}
+
+#[test]
+fn round_robin_goes_in_haproxys_order() {
+    check(round_robin, &[1, 1, 1], "abcabc");
+    check(round_robin, &[5, 1, 1], "aaabaac");
+    check(round_robin, &[4, 1, 1, 1], "aabacad");
+    check(round_robin, &[3, 2, 1], "abacab");
+    check(
+        round_robin,
+        &[5, 3, 2, 1],
+        "abacabadbcaabacabadbcaabacabadbcaabacabadbcaabacabadbcaabaca",
+    );
+    check(
+        round_robin,
+        &[10, 20, 30],
+        "cbcacbcbcacbcbcacbcbcacbcbcacbcbcacbcbcacbcbcacbcbcacbcbcacb",
+    );
+    let mut rare = "a".repeat(180);
+    rare.replace_range(100..101, "b");
+    check(round_robin, &[100, 1], &rare);
+    check(round_robin, &[7, 7, 3], "abababcababcababacbababcababcababacbababcababcababacbababcab");
+    check(
+        round_robin,
+        &[256, 1, 128],
+        "aacaacaacaacaacaacaacaacaacaacaacaacaacaacaacaacaacaacaacaac",
+    );
+    check(
+        round_robin,
+        &[2, 2, 3, 5],
+        "dcdadcbdcaddbcdadcbdcaddbcdadcbdcaddbcdadcbdcaddbcdadcbdcadd",
+    );
+    check(round_robin, &[0, 1], "bb"); // weight 0: drained
+    check(round_robin, &[0, 0], "!!");
+}
+
+#[test]
+fn round_robin_takes_changes_as_haproxy_does() {
+    let steps = [
+        Serve("abacaba"),
+        Down(0),
+        Serve("dbcbcbdbcbcbd"),
+        Up(0),
+        Serve("bcaabdacbaabcaabdacb"),
+        Down(2),
+        Down(3),
+        Serve("aabaabaabab"),
+        Up(3),
+        Serve("aabaabdabaabaab"),
+        Up(2),
+        Serve("dabacabacbadabacabacbadabacaba"),
+        Weight(0, 1),
+        Serve("cbdbcbacbdbcbacbbcbd"),
+        Weight(3, 20),
+        Serve("cbdddddddbdddcddddbdddadddcbdddddddbdddc"),
+        Weight(1, 0),
+        Serve("ddddddddaddddcdddddd"),
+        Weight(1, 7),
+        Serve(
+            "ddbdcddbdddbadddbddcdbdddbddbdddbdcddbdddbadddbdddbddcdbdddbddbddaddbcddbdddbdddbddcdbdddbddbddaddbcddbdddbdddbddcdbdddbddbddaddbcddbdddbdddbddcdbdddbddbddaddbcddbdddbdddbddcdbdddbddbddaddbcddbdddbddd",
+        ),
+    ];
+    check_steps(round_robin, &[5, 3, 2, 1], &steps);
+    let steps = [
+        Serve("abcab"),
+        Weight(1, 3),
+        Serve("cbabbcbabbcbabbcbabbcbabbcbabb"),
+        Weight(0, 100),
+        Serve("cabaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabaaaaaaaaaaaaaaaaaaaa"),
+        Down(0),
+        Serve("ccccbbbcbbbbcbbbcbbb"),
+    ];
+    check_steps(round_robin, &[1, 1, 1], &steps);
+}
+
+#[test]
+fn static_rr_goes_in_haproxys_order() {
+    check(static_rr, &[3, 2, 1], "aababcaababcaababcaababcaababcaababcaababcaababcaababcaababc");
+    check(static_rr, &[5, 3, 2, 1], "ababacabacdababacabacdababacabacdababacabacdababacabacdababa");
+    check(static_rr, &[10, 20, 30], "acbcbcacbcbcacbcbcacbcbcacbcbcacbcbcacbcbcacbcbcacbcbcacbcbc");
+    check(static_rr, &[7, 7, 3], "ababacbababcababcababacbababcababcababacbababcababcababacbab");
+    check(static_rr, &[100, 1], &"a".repeat(60));
+    check(static_rr, &[4, 1, 1, 1], "aabacadaabacadaabacadaabacadaabacadaabacadaabacadaabacadaaba");
+    let steps = [
+        Serve("ababaca"),
+        Down(0),
+        Serve("bbcbcdbbcbcdb"),
+        Up(0),
+        Serve("babacabacdababacabac"),
+        Down(2),
+        Down(3),
+        Serve("aabaababaab"),
+        Up(3),
+        Serve("ababadaabababad"),
+        Up(2),
+        Serve("cdababacabacdababacabacdababac"),
+    ];
+    check_steps(static_rr, &[5, 3, 2, 1], &steps);
+}
+
+#[test]
+fn least_conn_goes_in_turn_when_nothing_is_in_flight() {
+    check(least_conn, &[1, 1, 1], "abcabcabc");
+    check(least_conn, &[5, 3, 2, 1], "abcdabcdabcd"); // HAProxy's: idle members are equal
+}
+
+#[test]
+fn least_conn_shares_what_stays_by_weight() {
+    let pool = pool(least_conn, &[1, 2, 4]);
+    let mut rng = Rng::new(1);
+    for _ in 0..70 {
+        assert!(matches!(pool.assign(&Unit::default(), &mut rng, 0), Assignment::Member(_)));
+    }
+    let loads: Vec<u32> = pool.members().iter().map(|m| m.load.current()).collect();
+    assert_eq!(loads, [10, 20, 40]);
+    assert!(pool.release(MemberId(0)).is_none());
+    assert_eq!(serve(&pool, None, 1), "a");
+}
+
+#[test]
+fn first_fills_the_lowest_number() {
+    let first = || Box::<First>::default() as Box<dyn Strategy>;
+    let pool = pool(first, &[1, 1]);
+    pool.members()[0].set_limits(Limits { maxconn: 2, ..Limits::default() });
+    let mut rng = Rng::new(1);
+    let mut next = || match pool.assign(&Unit::default(), &mut rng, 0) {
+        Assignment::Member(id) => id.0,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([next(), next(), next(), next()], [0, 0, 1, 1]);
+    assert!(pool.release(MemberId(0)).is_none());
+    assert_eq!([next(), next()], [0, 1]);
+}
+
+#[test]
+fn source_gives_an_address_haproxys_server() {
+    #[track_caller]
+    fn check(weights: &[u32], expected: &[(Ipv4Addr, &str)]) {
+        let pool = pool(|| Box::new(Hash::source()), weights);
+        for (address, server) in expected {
+            let key = Some(Key::of_address(IpAddr::V4(*address)));
+            assert_eq!(serve(&pool, key, 1), *server, "{address}");
+        }
+    }
+    let local = |d| Ipv4Addr::new(127, 0, 0, d);
+    let near = |letters: &'static str| (1..).map(local).zip(letters.split("").skip(1));
+    let far = [Ipv4Addr::new(127, 1, 2, 3), Ipv4Addr::new(127, 200, 100, 50)];
+    let rows = |letters, more: [&'static str; 2]| -> Vec<_> {
+        near(letters).take(11).chain(far.into_iter().zip(more)).collect()
+    };
+    check(&[1, 1, 1], &rows("cabcabcabca", ["b", "a"]));
+    check(&[5, 3, 2, 1], &rows("cdababacaba", ["a", "a"]));
+}
+
+#[test]
+fn random_draws_by_weight() {
+    let one = || Box::new(Random::new(1)) as Box<dyn Strategy>;
+    let order = serve(&pool(one, &[1, 0, 3, 6]), None, 100_000);
+    let share = |name| order.matches(name).count();
+    assert_eq!(share("b"), 0);
+    assert!(share("a").abs_diff(10_000) < 400, "{}", share("a"));
+    assert!(share("c").abs_diff(30_000) < 600, "{}", share("c"));
+    assert!(share("d").abs_diff(60_000) < 600, "{}", share("d"));
+}
+
+#[test]
+fn random_never_draws_what_was_tried() {
+    let pool = pool(|| Box::new(Random::new(2)), &[3, 1, 5, 2, 0, 4]);
+    let mut rng = Rng::new(9);
+    let tried = [MemberId(2), MemberId(0), MemberId(2), MemberId(5)];
+    let unit = Unit { tried: &tried, ..Unit::default() };
+    let mut seen = [0; 6];
+    for _ in 0..3000 {
+        let Assignment::Member(id) = pool.assign(&unit, &mut rng, 0) else { panic!() };
+        seen[id.index()] += 1;
+        assert!(pool.release(id).is_none());
+    }
+    assert_eq!(seen[1] + seen[3], 3000);
+    assert!(seen[1] > 0 && seen[3] > 0);
+}
