@@ -1,0 +1,315 @@
+//! Reaching a server.
+//!
+//! [`connect()`] opens a non-blocking socket, sets what the server's line asks for and waits until
+//! the kernel has decided. It does not time out: put a [`crate::Deadline`] around it.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rustix::net::sockopt;
+use socket2::{Domain, SockAddr, SockRef, Type};
+
+use crate::socket::{Keepalive, Socket, SocketKind};
+use crate::{Endpoint, sys};
+
+/// What to set on a connection to a server. The default sets nothing but `TCP_NODELAY`.
+#[derive(Debug, Default)]
+pub struct ConnectOptions {
+    /// The address to connect from (`source`).
+    pub source: Option<Source>,
+    /// The interface to leave through (`source … interface`); needs CAP_NET_RAW on old kernels.
+    pub interface: Option<String>,
+    /// `option tcpka`, `option srvtcpka`.
+    pub keepalive: Option<Keepalive>,
+    /// `option nolinger`.
+    pub nolinger: bool,
+    /// `tcp-ut`, in milliseconds.
+    pub user_timeout: Option<Duration>,
+    /// `tfo`: the first write travels with the SYN. The connection is writable at once then.
+    pub fast_open: bool,
+    /// Packet mark; needs CAP_NET_ADMIN.
+    pub mark: Option<u32>,
+}
+
+/// Where a connection comes from (`source ADDRESS[:PORT[-PORT]] [usesrc …]`).
+#[derive(Debug)]
+pub struct Source {
+    /// Port 0 lets the kernel choose, per destination.
+    pub ip: IpAddr,
+    /// The ports to use, each at most once at a time per destination.
+    pub ports: Option<SourcePorts>,
+    /// The address need not be one of this machine's (`usesrc`); needs CAP_NET_ADMIN.
+    pub transparent: bool,
+}
+
+/// A range of source ports that is used round and round. Shared by all workers.
+#[derive(Debug)]
+pub struct SourcePorts {
+    range: RangeInclusive<u16>,
+    next: AtomicU32,
+}
+
+/// Why a server was not reached.
+#[derive(Debug)]
+pub struct ConnectError {
+    pub kind: ConnectErrorKind,
+    pub source: io::Error,
+}
+
+/// The decision that a failed connection asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConnectErrorKind {
+    /// Nobody listens there, or the Unix socket is not there.
+    Refused,
+    /// The peer reset the connection while it was being made.
+    Reset,
+    /// The kernel gave up waiting (its own time-out, `tcp-ut` included).
+    TimedOut,
+    /// No way to that host or network.
+    Unreachable,
+    /// A Unix socket whose listener's queue is full; trying again helps.
+    Busy,
+    /// No source address or port was free, or the source is not this machine's.
+    NoSource,
+    /// This process or this machine is out of descriptors or memory: not the server's fault.
+    NoResources,
+    /// This process may not do that.
+    Denied,
+    /// Anything else.
+    Other,
+}
+
+/// Connects to `to` and returns once the connection stands.
+///
+/// # Errors
+/// See [`ConnectErrorKind`]. Nothing was sent then.
+pub async fn connect(to: &Endpoint, options: &ConnectOptions) -> Result<Socket, ConnectError> {
+    let (socket, pending) = begin(to, options).map_err(ConnectError::from)?;
+    if pending {
+        // The reactor reports failure as readiness too, so that the answer is in SO_ERROR.
+        socket.writable().await.map_err(ConnectError::from)?;
+        match socket.take_error() {
+            Ok(None) => {}
+            Ok(Some(error)) | Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(socket)
+}
+
+/// Starts the connection; the flag says that the kernel has not decided yet.
+fn begin(to: &Endpoint, options: &ConnectOptions) -> io::Result<(Socket, bool)> {
+    let (socket, address) = match to {
+        Endpoint::Inet(address) => {
+            let socket = open(Domain::for_address(*address))?;
+            prepare(&socket, options)?;
+            (socket, SockAddr::from(*address))
+        }
+        Endpoint::Unix(_) | Endpoint::Abstract(_) => {
+            let unix = to.unix_address()?;
+            let address = match unix.as_pathname() {
+                Some(path) => SockAddr::unix(path)?,
+                None => abstract_address(&unix)?,
+            };
+            (open(Domain::UNIX)?, address)
+        }
+        Endpoint::Unnamed => return Err(io::ErrorKind::InvalidInput.into()),
+    };
+    let pending = match socket.connect(&address) {
+        Ok(()) => false,
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => true,
+        Err(error) => return Err(error),
+    };
+    let kind = if to.is_inet() { SocketKind::Tcp } else { SocketKind::Unix };
+    Ok((Socket::from_nonblocking(socket.into(), kind)?, pending))
+}
+
+fn open(domain: Domain) -> io::Result<socket2::Socket> {
+    socket2::Socket::new(domain, Type::STREAM.nonblocking().cloexec(), None)
+}
+
+fn abstract_address(unix: &std::os::unix::net::SocketAddr) -> io::Result<SockAddr> {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::ffi::OsStrExt;
+    let name = unix.as_abstract_name().unwrap_or_default();
+    let path = [&[0], name].concat();
+    SockAddr::unix(std::ffi::OsStr::from_bytes(&path))
+}
+
+fn prepare(socket: &socket2::Socket, options: &ConnectOptions) -> io::Result<()> {
+    sockopt::set_tcp_nodelay(socket, true)?;
+    if let Some(keepalive) = &options.keepalive {
+        keepalive.apply(std::os::fd::AsFd::as_fd(socket))?;
+    }
+    if options.nolinger {
+        socket.set_linger(Some(Duration::ZERO))?;
+    }
+    if let Some(timeout) = options.user_timeout {
+        socket.set_tcp_user_timeout(Some(timeout))?;
+    }
+    if options.fast_open {
+        sys::set_option(socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1)?;
+    }
+    if let Some(mark) = options.mark {
+        socket.set_mark(mark)?;
+    }
+    if let Some(interface) = &options.interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    match &options.source {
+        Some(source) => source.bind(socket),
+        None => Ok(()),
+    }
+}
+
+impl Source {
+    fn bind(&self, socket: &socket2::Socket) -> io::Result<()> {
+        if self.transparent {
+            let socket = SockRef::from(socket);
+            match self.ip {
+                IpAddr::V4(_) => socket.set_ip_transparent_v4(true)?,
+                IpAddr::V6(_) => socket.set_ip_transparent_v6(true)?,
+            }
+        }
+        let Some(ports) = &self.ports else {
+            // The kernel then chooses a port that is free for this destination, rather than one
+            // that is free altogether.
+            sys::set_option(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
+            return socket.bind(&SocketAddr::new(self.ip, 0).into());
+        };
+        socket.set_reuse_address(true)?;
+        for _ in 0..ports.len().min(SOURCE_PORT_TRIES) {
+            match socket.bind(&SocketAddr::new(self.ip, ports.take()).into()) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                done => return done,
+            }
+        }
+        Err(io::ErrorKind::AddrInUse.into())
+    }
+}
+
+impl SourcePorts {
+    /// # Panics
+    /// On an empty range.
+    pub fn new(range: RangeInclusive<u16>) -> Self {
+        assert!(!range.is_empty());
+        Self { range, next: AtomicU32::new(0) }
+    }
+
+    fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    fn take(&self) -> u16 {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        // The range has at most 65,536 ports, so the offset fits.
+        self.range.start().wrapping_add((turn % self.len() as u32) as u16)
+    }
+}
+
+/// Ports that may be found taken in one attempt to connect, which bounds its system calls.
+const SOURCE_PORT_TRIES: usize = 64;
+
+impl From<io::Error> for ConnectError {
+    fn from(source: io::Error) -> Self {
+        Self { kind: ConnectErrorKind::of(&source), source }
+    }
+}
+
+impl ConnectErrorKind {
+    fn of(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::ECONNREFUSED | libc::ENOENT | libc::ENOTSOCK) => Self::Refused,
+            Some(libc::ECONNRESET | libc::ECONNABORTED | libc::EPIPE) => Self::Reset,
+            Some(libc::ETIMEDOUT) => Self::TimedOut,
+            Some(libc::EHOSTUNREACH | libc::ENETUNREACH | libc::ENETDOWN | libc::EHOSTDOWN) => {
+                Self::Unreachable
+            }
+            Some(libc::EAGAIN) => Self::Busy,
+            Some(libc::EADDRINUSE | libc::EADDRNOTAVAIL) => Self::NoSource,
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS | libc::ENOSPC) => {
+                Self::NoResources
+            }
+            Some(libc::EACCES | libc::EPERM) => Self::Denied,
+            _ if error.kind() == io::ErrorKind::AddrInUse => Self::NoSource,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workers::block_on;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_listener_is_reached_and_a_closed_port_refuses() {
+        block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let to = Endpoint::from(listener.local_addr().unwrap());
+            let options = ConnectOptions::default();
+            let socket = connect(&to, &options).await.unwrap();
+            assert_eq!(socket.peer().unwrap(), to);
+            drop(listener);
+            let error = connect(&to, &options).await.unwrap_err();
+            assert_eq!(error.kind, ConnectErrorKind::Refused);
+        });
+    }
+
+    #[test]
+    fn the_source_address_is_kept() {
+        block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let to = Endpoint::from(listener.local_addr().unwrap());
+            let ip = "127.0.0.2".parse().unwrap();
+            let source = Source { ip, ports: None, transparent: false };
+            let options = ConnectOptions { source: Some(source), ..Default::default() };
+            let socket = connect(&to, &options).await.unwrap();
+            assert_eq!(socket.local().unwrap().ip(), Some(ip));
+        });
+    }
+
+    #[test]
+    fn source_ports_go_round_their_range() {
+        let ports = SourcePorts::new(65533..=65535);
+        let taken: Vec<u16> = (0..4).map(|_| ports.take()).collect();
+        assert_eq!(taken, [65533, 65534, 65535, 65533]);
+    }
+
+    #[test]
+    fn unix_sockets_of_both_kinds_are_reached() {
+        use std::os::unix::net::UnixListener;
+        block_on(async {
+            let name = format!("telamon-connect-{}", std::process::id());
+            let abstract_end = Endpoint::Abstract(name.clone().into_bytes().into());
+            let path_end = Endpoint::Unix(std::env::temp_dir().join(name));
+            for to in [abstract_end, path_end] {
+                let listener = UnixListener::bind_addr(&to.unix_address().unwrap()).unwrap();
+                let socket = connect(&to, &ConnectOptions::default()).await.unwrap();
+                assert_eq!(socket.peer().unwrap(), to);
+                drop(listener);
+                if let Endpoint::Unix(path) = &to {
+                    std::fs::remove_file(path).unwrap();
+                }
+                let error = connect(&to, &ConnectOptions::default()).await.unwrap_err();
+                assert_eq!(error.kind, ConnectErrorKind::Refused);
+            }
+        });
+    }
+}

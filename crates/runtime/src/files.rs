@@ -1,0 +1,81 @@
+//! Every opening of a file and every bind that a configuration asks for.
+//!
+//! Loading a configuration takes a [`Files`] and asks it for everything outside the text: files,
+//! directories, names of hosts, users and groups, listening sockets. [`Direct`] asks the system.
+//! Under a privileged parent, the parent loads and checks through [`Recording`], sends the
+//! [`Recorded`] answers to the serving process, and that one loads the same through [`Replay`]:
+//! it gets what its configuration needs and cannot ask for anything else.
+
+use std::io;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use crate::bind::{BindSpec, Neighbor, bind};
+
+/// Answers what a configuration asks of the system. All calls may block: control thread only.
+pub trait Files {
+    /// The content of a file.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// Whether `path` is a file or a directory.
+    fn kind(&self, path: &Path) -> io::Result<PathKind>;
+    /// The paths in a directory, in lexical order of their names.
+    fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>>;
+    /// The addresses of a host name, in the resolver's order; never empty.
+    fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
+    /// Binds and listens: a socket per worker where the address allows it, else one.
+    fn bind(&self, spec: &BindSpec, workers: usize) -> io::Result<Vec<OwnedFd>>;
+}
+
+/// What a path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathKind {
+    File,
+    Directory,
+}
+
+/// Asks the system.
+#[derive(Clone, Copy, Debug)]
+pub struct Direct {
+    neighbor: Neighbor,
+}
+
+impl Direct {
+    /// `neighbor` says what to make of a port that another process has.
+    pub fn new(neighbor: Neighbor) -> Self {
+        Self { neighbor }
+    }
+}
+
+impl Files for Direct {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        std::fs::read(path)
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<PathKind> {
+        let directory = std::fs::metadata(path)?.is_dir();
+        Ok(if directory { PathKind::Directory } else { PathKind::File })
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        let entries = std::fs::read_dir(directory)?;
+        let mut paths =
+            entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>()?;
+        paths.sort_unstable();
+        Ok(paths)
+    }
+
+    fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for address in (host, 0).to_socket_addrs()? {
+            if !addresses.contains(&address.ip()) {
+                addresses.push(address.ip());
+            }
+        }
+        if addresses.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(addresses) }
+    }
+
+    fn bind(&self, spec: &BindSpec, workers: usize) -> io::Result<Vec<OwnedFd>> {
+        bind(spec, workers, self.neighbor)
+    }
+}

@@ -1,0 +1,524 @@
+//! One stream socket, TCP or Unix, on the current thread's reactor.
+//!
+//! [`Socket`] adds nothing over tokio's own streams but what a relay needs to spend as few system
+//! calls as possible: a read or write that moves less than was asked for clears the readiness, so
+//! that the next attempt waits without asking the kernel for `EAGAIN` first. Nothing here times
+//! out; a [`crate::Deadline`] stands around the wait.
+//!
+//! All methods take `&self`. One task reads and one writes at a time (they may be the same); a
+//! second task that waits for the same direction would take over the first one's wake-up.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use rustix::net::{self, RecvFlags, SendFlags, sockopt};
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::Endpoint;
+
+/// A connected stream socket, registered with the reactor of the worker that holds it.
+#[derive(Debug)]
+pub struct Socket(Stream);
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// The family of a stream socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SocketKind {
+    Tcp,
+    Unix,
+}
+
+/// What an idle connection turned out to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Nothing has come: the connection can be used.
+    Quiet,
+    /// Bytes have come, which the peer was not asked for.
+    Data,
+    /// The peer has closed, or the connection broke.
+    Closed,
+}
+
+/// Probes of the kernel on a silent connection (`clitcpka`, `srvtcpka`). `None` is the system's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Silence before the first probe, in whole seconds (`clitcpka-idle`).
+    pub idle: Option<Duration>,
+    /// Between two probes, in whole seconds (`clitcpka-intvl`).
+    pub interval: Option<Duration>,
+    /// Unanswered probes after which the connection is dead (`clitcpka-cnt`).
+    pub count: Option<u32>,
+}
+
+impl Socket {
+    /// Registers a connected stream socket with this thread's reactor.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl`: no memory, or the limit of watches is reached.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn from_fd(fd: OwnedFd, kind: SocketKind) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        Self::from_nonblocking(fd, kind)
+    }
+
+    /// As [`Socket::from_fd`], for a descriptor already in non-blocking mode: one call less.
+    pub fn from_nonblocking(fd: OwnedFd, kind: SocketKind) -> io::Result<Self> {
+        Ok(Self(match kind {
+            SocketKind::Tcp => Stream::Tcp(TcpStream::from_std(fd.into())?),
+            SocketKind::Unix => Stream::Unix(UnixStream::from_std(fd.into())?),
+        }))
+    }
+
+    /// Takes the descriptor off this thread's reactor, to hand it to another or to park it.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl`; the connection is closed then.
+    pub fn into_fd(self) -> io::Result<OwnedFd> {
+        match self.0 {
+            Stream::Tcp(stream) => stream.into_std().map(OwnedFd::from),
+            Stream::Unix(stream) => stream.into_std().map(OwnedFd::from),
+        }
+    }
+
+    /// Two connected Unix sockets, for tests and for talking within the process.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (a, b) = UnixStream::pair()?;
+        Ok((Self(Stream::Unix(a)), Self(Stream::Unix(b))))
+    }
+
+    pub fn kind(&self) -> SocketKind {
+        match self.0 {
+            Stream::Tcp(_) => SocketKind::Tcp,
+            Stream::Unix(_) => SocketKind::Unix,
+        }
+    }
+
+    // Reading and writing.
+
+    /// Reads what is there. `Ok(0)` is the end of the stream; `buf` must not be empty.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is there, without a system call if the reactor knows it already.
+    pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        debug_assert!(!buf.is_empty());
+        let wanted = buf.len();
+        self.transfer(Interest::READABLE, wanted, |fd| {
+            Ok(net::recv(fd, &mut *buf, RecvFlags::empty())?.0)
+        })
+    }
+
+    /// As [`Socket::try_read`], into several buffers.
+    pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let wanted = bufs.iter().map(|buf| buf.len()).sum();
+        self.transfer(Interest::READABLE, wanted, |fd| Ok(rustix::io::readv(fd, bufs)?))
+    }
+
+    /// Writes what the kernel takes at once.
+    ///
+    /// # Errors
+    /// `WouldBlock` when it takes nothing. Never raises SIGPIPE.
+    pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
+        self.transfer(Interest::WRITABLE, buf.len(), |fd| {
+            Ok(net::send(fd, buf, SendFlags::NOSIGNAL)?)
+        })
+    }
+
+    /// As [`Socket::try_write`], from several buffers.
+    pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let wanted = bufs.iter().map(|buf| buf.len()).sum();
+        self.transfer(Interest::WRITABLE, wanted, |fd| {
+            let mut none = net::SendAncillaryBuffer::default();
+            Ok(net::sendmsg(fd, bufs, &mut none, SendFlags::NOSIGNAL)?)
+        })
+    }
+
+    /// As [`Socket::try_write`], telling the kernel that more follows at once (`MSG_MORE`).
+    pub fn try_write_more(&self, buf: &[u8]) -> io::Result<usize> {
+        self.transfer(Interest::WRITABLE, buf.len(), |fd| {
+            Ok(net::send(fd, buf, SendFlags::NOSIGNAL | SendFlags::MORE)?)
+        })
+    }
+
+    /// Ready when there may be something to read. Then read until `WouldBlock`.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.0 {
+            Stream::Tcp(stream) => stream.poll_read_ready(cx),
+            Stream::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Ready when the kernel may take bytes. Then write until `WouldBlock`.
+    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.0 {
+            Stream::Tcp(stream) => stream.poll_write_ready(cx),
+            Stream::Unix(stream) => stream.poll_write_ready(cx),
+        }
+    }
+
+    /// Reads, or arranges for a wake-up when there is something to read.
+    pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match self.try_read(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.poll_read_ready(cx))?;
+                }
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    /// Writes, or arranges for a wake-up when the kernel may take bytes.
+    pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match self.try_write(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.poll_write_ready(cx))?;
+                }
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    /// As [`Socket::poll_write`], from several buffers.
+    pub fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match self.try_write_vectored(bufs) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.poll_write_ready(cx))?;
+                }
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    /// Waits until there may be something to read.
+    pub async fn readable(&self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_read_ready(cx)).await
+    }
+
+    /// Waits until the kernel may take bytes.
+    pub async fn writable(&self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_write_ready(cx)).await
+    }
+
+    /// Waits for bytes and reads them; `Ok(0)` is the end of the stream.
+    pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        std::future::poll_fn(|cx| self.poll_read(cx, buf)).await
+    }
+
+    /// Writes some of the bytes, waiting for room.
+    pub async fn write(&self, buf: &[u8]) -> io::Result<usize> {
+        std::future::poll_fn(|cx| self.poll_write(cx, buf)).await
+    }
+
+    /// Writes all the bytes, waiting for room.
+    pub async fn write_all(&self, mut buf: &[u8]) -> io::Result<()> {
+        while !buf.is_empty() {
+            let count = self.write(buf).await?;
+            buf = &buf[count..];
+        }
+        Ok(())
+    }
+
+    /// Tells the peer that no more bytes come; reading goes on.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        Ok(net::shutdown(self, net::Shutdown::Write)?)
+    }
+
+    /// Looks whether an idle connection is still good, without a system call if the reactor has
+    /// seen nothing.
+    ///
+    /// A socket that came to this reactor within this turn is not known to it yet: use
+    /// [`Socket::peek_now`] there.
+    pub fn peek(&self) -> Idle {
+        let looked = self.try_io(Interest::READABLE, || match look(self.as_fd()) {
+            Idle::Quiet => Err(io::ErrorKind::WouldBlock.into()),
+            found => Ok(found),
+        });
+        looked.unwrap_or(Idle::Quiet)
+    }
+
+    /// Whether an idle connection has seen its end, an error or unexpected bytes.
+    pub fn peek_closed(&self) -> bool {
+        self.peek() != Idle::Quiet
+    }
+
+    /// As [`Socket::peek`], always asking the kernel.
+    pub fn peek_now(&self) -> Idle {
+        look(self.as_fd())
+    }
+
+    /// Runs an operation on the raw descriptor under the reactor's readiness.
+    ///
+    /// When `operation` gives `WouldBlock`, the readiness is cleared.
+    pub fn try_io<T>(
+        &self,
+        interest: Interest,
+        operation: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        match &self.0 {
+            Stream::Tcp(stream) => stream.try_io(interest, operation),
+            Stream::Unix(stream) => stream.try_io(interest, operation),
+        }
+    }
+
+    /// Moves up to `wanted` bytes; a short count clears the readiness.
+    ///
+    /// A short count means that the kernel's buffer is empty (or full), and an edge-triggered
+    /// reactor will report the next change. The end of the stream is not lost by this: the
+    /// reactor keeps it apart from the readiness that is cleared.
+    fn transfer(
+        &self,
+        interest: Interest,
+        wanted: usize,
+        operation: impl FnOnce(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let mut short = None;
+        let result = self.try_io(interest, || {
+            let count = operation(self.as_fd())?;
+            if 0 < count && count < wanted {
+                short = Some(count);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(count)
+        });
+        match short {
+            Some(count) => Ok(count),
+            None => result,
+        }
+    }
+
+    // Addresses.
+
+    /// The address of the peer. A system call.
+    pub fn peer(&self) -> io::Result<Endpoint> {
+        let address = net::getpeername(self)?;
+        Ok(address.map_or(Endpoint::Unnamed, |address| Endpoint::from_any(&address)))
+    }
+
+    /// The address of this end. A system call.
+    pub fn local(&self) -> io::Result<Endpoint> {
+        Ok(Endpoint::from_any(&net::getsockname(self)?))
+    }
+
+    /// Where the client meant to connect before the kernel's NAT redirected it here.
+    ///
+    /// Source: HAProxy configuration manual, `tcp-request connection set-dst` and `dst`.
+    ///
+    /// # Errors
+    /// `ENOENT` when the connection was not redirected; unsupported on Unix sockets.
+    pub fn original_destination(&self) -> io::Result<SocketAddr> {
+        let socket = SockRef::from(self);
+        let found = match self.local()? {
+            Endpoint::Inet(SocketAddr::V4(_)) => socket.original_dst_v4()?,
+            Endpoint::Inet(SocketAddr::V6(_)) => socket.original_dst_v6()?,
+            _ => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        found.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+
+    // Options. Those of TCP do nothing on a Unix socket.
+
+    /// Sends small writes at once. Accepted sockets have it from their listener.
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        self.tcp(|fd| sockopt::set_tcp_nodelay(fd, on))
+    }
+
+    /// Acknowledges at once (`true`) or lets the kernel delay; it resets itself.
+    pub fn set_quickack(&self, on: bool) -> io::Result<()> {
+        self.tcp(|fd| sockopt::set_tcp_quickack(fd, on))
+    }
+
+    /// Lets the kernel probe the peer of a silent connection.
+    pub fn set_keepalive(&self, keepalive: &Keepalive) -> io::Result<()> {
+        if self.kind() == SocketKind::Tcp { keepalive.apply(self.as_fd()) } else { Ok(()) }
+    }
+
+    /// Ends the connection if sent bytes stay unacknowledged for so long (`tcp-ut`), in ms.
+    pub fn set_user_timeout(&self, timeout: Duration) -> io::Result<()> {
+        let ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+        self.tcp(|fd| sockopt::set_tcp_user_timeout(fd, ms))
+    }
+
+    /// Closing throws away what was not sent and resets the connection (`option nolinger`).
+    pub fn set_nolinger(&self) -> io::Result<()> {
+        Ok(sockopt::set_socket_linger(self, Some(Duration::ZERO))?)
+    }
+
+    /// Marks packets (`set-mark`); needs CAP_NET_ADMIN.
+    pub fn set_mark(&self, mark: u32) -> io::Result<()> {
+        SockRef::from(self).set_mark(mark)
+    }
+
+    /// Sets the type of service of packets (`set-tos`), 0 to 255.
+    pub fn set_tos(&self, tos: u8) -> io::Result<()> {
+        match self.local()? {
+            Endpoint::Inet(SocketAddr::V4(_)) => Ok(sockopt::set_ip_tos(self, tos)?),
+            Endpoint::Inet(SocketAddr::V6(_)) => {
+                Ok(sockopt::set_ipv6_tclass(self, u32::from(tos))?)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn tcp(
+        &self,
+        set: impl FnOnce(BorrowedFd<'_>) -> Result<(), rustix::io::Errno>,
+    ) -> io::Result<()> {
+        match self.kind() {
+            SocketKind::Tcp => Ok(set(self.as_fd())?),
+            SocketKind::Unix => Ok(()),
+        }
+    }
+
+    /// The error the kernel holds for this socket, if any; clears it.
+    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Ok(sockopt::socket_error(self)?.err().map(io::Error::from))
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.0 {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl Keepalive {
+    pub(crate) fn apply(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        sockopt::set_socket_keepalive(fd, true)?;
+        if let Some(idle) = self.idle {
+            sockopt::set_tcp_keepidle(fd, idle)?;
+        }
+        if let Some(interval) = self.interval {
+            sockopt::set_tcp_keepintvl(fd, interval)?;
+        }
+        if let Some(count) = self.count {
+            sockopt::set_tcp_keepcnt(fd, count)?;
+        }
+        Ok(())
+    }
+}
+
+/// Asks the kernel what an idle descriptor holds, without taking it.
+pub fn look(fd: BorrowedFd<'_>) -> Idle {
+    let mut byte = [0];
+    match net::recv(fd, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        Ok((0, _)) => Idle::Closed,
+        Ok(_) => Idle::Data,
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Idle::Quiet,
+        Err(_) => Idle::Closed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workers::block_on;
+
+    #[test]
+    fn bytes_and_the_end_pass_both_ways() {
+        block_on(async {
+            let (a, b) = Socket::pair().unwrap();
+            a.write_all(b"hello").await.unwrap();
+            a.shutdown_write().unwrap();
+            let mut buf = [0; 16];
+            assert_eq!(b.read(&mut buf).await.unwrap(), 5);
+            assert_eq!(b.read(&mut buf).await.unwrap(), 0);
+            b.write_all(b"half-closed").await.unwrap();
+            assert_eq!(a.read(&mut buf).await.unwrap(), 11);
+            assert_eq!(a.try_read(&mut buf).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        });
+    }
+
+    #[test]
+    fn an_end_that_came_with_the_last_bytes_is_seen() {
+        block_on(async {
+            let (a, b) = Socket::pair().unwrap();
+            a.write_all(b"x").await.unwrap();
+            drop(a);
+            b.readable().await.unwrap();
+            let mut buf = [0; 16];
+            assert_eq!(b.try_read(&mut buf).unwrap(), 1);
+            assert_eq!(b.read(&mut buf).await.unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn a_writer_waits_for_room() {
+        block_on(async {
+            let (a, b) = Socket::pair().unwrap();
+            let writer = tokio::task::spawn_local(async move {
+                a.write_all(&vec![7; 4 << 20]).await.unwrap();
+            });
+            let mut buf = vec![0; 65536];
+            let mut total = 0;
+            loop {
+                let count = b.read(&mut buf).await.unwrap();
+                if count == 0 {
+                    break;
+                }
+                total += count;
+            }
+            writer.await.unwrap();
+            assert_eq!(total, 4 << 20);
+        });
+    }
+
+    #[test]
+    fn an_idle_connection_tells_what_it_holds() {
+        block_on(async {
+            let (a, b) = Socket::pair().unwrap();
+            assert_eq!((b.peek(), b.peek_now()), (Idle::Quiet, Idle::Quiet));
+            a.write_all(b"x").await.unwrap();
+            assert_eq!(b.peek_now(), Idle::Data);
+            b.readable().await.unwrap();
+            assert_eq!(b.peek(), Idle::Data);
+            let mut buf = [0; 4];
+            assert_eq!(b.try_read(&mut buf).unwrap(), 1);
+            assert!(!b.peek_closed());
+            drop(a);
+            b.readable().await.unwrap();
+            assert_eq!(b.peek(), Idle::Closed);
+        });
+    }
+
+    #[test]
+    fn a_socket_moves_between_reactors() {
+        let fd = block_on(async {
+            let (a, b) = Socket::pair().unwrap();
+            a.write_all(b"moved").await.unwrap();
+            drop(a);
+            b.into_fd().unwrap()
+        });
+        block_on(async {
+            let b = Socket::from_nonblocking(fd, SocketKind::Unix).unwrap();
+            let mut buf = [0; 16];
+            assert_eq!(b.read(&mut buf).await.unwrap(), 5);
+        });
+    }
+}

@@ -1,0 +1,61 @@
+//! The few calls that neither rustix nor socket2 offer safely.
+
+use std::ffi::c_int;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Sets a socket option whose value is a C `int`.
+pub(crate) fn set_option(fd: impl AsFd, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
+    set_option_raw(fd, level, name, &value)
+}
+
+/// Sets a socket option to the bytes of `value`.
+fn set_option_raw<T>(fd: impl AsFd, level: c_int, name: c_int, value: &T) -> io::Result<()> {
+    // SAFETY: the descriptor is borrowed for the call, and the kernel only reads `size_of::<T>()`
+    // bytes behind a pointer that is valid for them.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_fd().as_raw_fd(),
+            level,
+            name,
+            std::ptr::from_ref(value).cast(),
+            size_of::<T>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Attaches a classic BPF program that chooses the socket of a reuseport group by its index.
+pub(crate) fn attach_reuseport_program(
+    fd: impl AsFd,
+    program: &[libc::sock_filter],
+) -> io::Result<()> {
+    let filter = libc::sock_fprog {
+        len: program.len() as u16,
+        // The kernel copies the program and never writes to it.
+        filter: program.as_ptr().cast_mut(),
+    };
+    set_option_raw(fd, libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, &filter)
+}
+
+/// Watches a descriptor on this thread's reactor for something to read.
+pub(crate) fn watch(fd: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
+    // SAFETY: an `OwnedFd` stays open and the same for as long as it lives, and the `AsyncFd` owns
+    // a share of it until it has deregistered.
+    let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+    registered.map_err(io::Error::from)
+}
+
+/// Takes over a descriptor that the process inherited.
+///
+/// # Safety
+/// Nothing else in the process may own `fd`; [`crate::bind`] makes sure of it by taking each
+/// number once, and by taking only numbers that the person who started the process named.
+pub(crate) unsafe fn take_descriptor(fd: RawFd) -> OwnedFd {
+    // SAFETY: passed on to the caller.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
