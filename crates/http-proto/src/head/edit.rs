@@ -1,0 +1,273 @@
+//! Edits of a head, and heads made from parts.
+//!
+//! The text of an edit goes to the side buffer. CR, LF and NUL in it become spaces (RFC 9110,
+//! section 5.5), in a target they are percent-encoded, so that no value computed from a request
+//! can add a line to a head. HAProxy writes them as they are.
+
+use super::{Facts, Field, Head, Header, Kind, Method, SIDE, Span, Version, to_u32};
+use crate::answer::reason_phrase;
+use crate::bytes::TOKEN;
+use crate::error::EditError;
+use crate::uri::Target;
+
+impl Head {
+    /// Begins a request from parts; fields follow with [`Head::add_header`]. What the head held
+    /// before is dropped. `rewritten_max` is as in [`Limits`](crate::Limits).
+    ///
+    /// # Errors
+    /// [`EditError::Malformed`] for a method or target that could not be sent.
+    pub fn start_request(
+        &mut self,
+        method: &[u8],
+        target: &[u8],
+        version: Version,
+        rewritten_max: usize,
+    ) -> Result<(), EditError> {
+        self.clear();
+        self.rewritten_max = to_u32(rewritten_max);
+        self.version = version;
+        self.size = self.start_line_size() + 2;
+        self.set_method(method)?;
+        self.set_target(target)
+    }
+
+    /// Begins a response from parts, with the usual reason phrase.
+    ///
+    /// # Errors
+    /// [`EditError::Malformed`] for a status outside 100 to 999.
+    pub fn start_response(
+        &mut self,
+        status: u16,
+        version: Version,
+        rewritten_max: usize,
+    ) -> Result<(), EditError> {
+        self.clear();
+        self.kind = Kind::Response;
+        self.rewritten_max = to_u32(rewritten_max);
+        self.version = version;
+        self.size = self.start_line_size() + 2;
+        self.set_status(status, None)
+    }
+
+    /// Replaces the method.
+    ///
+    /// # Errors
+    /// [`EditError::Malformed`] if it is not a token; [`EditError::NoRoom`].
+    pub fn set_method(&mut self, method: &[u8]) -> Result<(), EditError> {
+        if self.kind != Kind::Request || !is_token(method) {
+            return Err(EditError::Malformed);
+        }
+        self.word = self.swap_text(self.word.len, method)?;
+        self.method_kind = Method::of(method);
+        self.start_line = Span::default();
+        Ok(())
+    }
+
+    /// Replaces the whole target: `set-uri`. Bytes that would end the target are
+    /// percent-encoded.
+    ///
+    /// # Errors
+    /// [`EditError::Malformed`] if it is empty; [`EditError::NoRoom`].
+    pub fn set_target(&mut self, target: &[u8]) -> Result<(), EditError> {
+        self.set_target_parts([target, b"", b""])
+    }
+
+    /// Replaces the path and keeps the query: `set-path`.
+    ///
+    /// # Errors
+    /// As [`Head::set_target`].
+    pub fn set_path(&mut self, path: &[u8]) -> Result<(), EditError> {
+        let target = self.target().to_vec();
+        let (before, after) =
+            (&target[..self.parts.path_start()], &target[self.parts.path_end()..]);
+        let after = if self.parts.is_asterisk() { b"" } else { after };
+        self.set_target_parts([before, path, after])
+    }
+
+    /// Replaces path and query: `set-pathq`.
+    ///
+    /// # Errors
+    /// As [`Head::set_target`].
+    pub fn set_path_and_query(&mut self, path_and_query: &[u8]) -> Result<(), EditError> {
+        let target = self.target().to_vec();
+        self.set_target_parts([&target[..self.parts.path_start()], path_and_query, b""])
+    }
+
+    /// Replaces what follows `?`: `set-query`. The `?` is added if `query` is not empty, and an
+    /// existing one stays.
+    ///
+    /// # Errors
+    /// As [`Head::set_target`].
+    pub fn set_query(&mut self, query: &[u8]) -> Result<(), EditError> {
+        let target = self.target().to_vec();
+        let before = &target[..self.parts.path_end()];
+        let mark: &[u8] = if self.query().is_some() || !query.is_empty() { b"?" } else { b"" };
+        self.set_target_parts([before, mark, query])
+    }
+
+    /// Replaces status and reason phrase; without one the usual phrase is taken.
+    ///
+    /// # Errors
+    /// [`EditError::Malformed`] for a status outside 100 to 999; [`EditError::NoRoom`].
+    pub fn set_status(&mut self, status: u16, reason: Option<&[u8]>) -> Result<(), EditError> {
+        if self.kind != Kind::Response || !(100..=999).contains(&status) {
+            return Err(EditError::Malformed);
+        }
+        self.word =
+            self.swap_text(self.word.len, reason.unwrap_or(reason_phrase(status).as_bytes()))?;
+        self.status = status;
+        self.start_line = Span::default();
+        Ok(())
+    }
+
+    /// Adds a field at the end: `add-header`. The name is written as given; HAProxy's lower
+    /// case is the caller's part, once, at load.
+    ///
+    /// # Errors
+    /// [`EditError::Malformed`] if the name is not a token; [`EditError::NoRoom`].
+    pub fn add_header(&mut self, name: &[u8], value: &[u8]) -> Result<(), EditError> {
+        self.insert_header(self.fields.len(), name, value)
+    }
+
+    /// Adds a field before the one at `index`.
+    ///
+    /// # Errors
+    /// As [`Head::add_header`].
+    pub fn insert_header(
+        &mut self,
+        index: usize,
+        name: &[u8],
+        value: &[u8],
+    ) -> Result<(), EditError> {
+        let name_len = u16::try_from(name.len()).map_err(|_| EditError::Malformed)?;
+        if !is_token(name) {
+            return Err(EditError::Malformed);
+        }
+        let name_at = to_u32(self.side.len()) | SIDE;
+        let size = to_u32(name.len()).saturating_add(to_u32(value.len())).saturating_add(4);
+        self.take_room(0, size, name.len() + value.len())?;
+        self.side.extend_from_slice(name);
+        let value = self.append(value);
+        let field =
+            Field { name_at, name_len, value_at: value.at, value_len: value.len, verbatim: false };
+        self.fields.insert(index.min(self.fields.len()), field);
+        Ok(())
+    }
+
+    /// Removes every field of that name, then adds it at the end: `set-header`.
+    ///
+    /// # Errors
+    /// As [`Head::add_header`]; the fields of that name are gone nevertheless.
+    pub fn set_header(&mut self, name: &[u8], value: &[u8]) -> Result<(), EditError> {
+        self.del_header(name);
+        self.add_header(name, value)
+    }
+
+    /// Removes every field of that name; returns how many there were.
+    pub fn del_header(&mut self, name: &[u8]) -> usize {
+        self.retain_headers(|header| !header.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Removes the fields that `keep` refuses; returns how many.
+    pub fn retain_headers(&mut self, mut keep: impl FnMut(Header<'_>) -> bool) -> usize {
+        let mut fields = std::mem::take(&mut self.fields);
+        let before = fields.len();
+        let mut size = self.size;
+        fields.retain(|field| {
+            let kept = keep(self.header_of(field));
+            if !kept {
+                size -= field.size();
+            }
+            kept
+        });
+        self.size = size;
+        self.fields = fields;
+        before - self.fields.len()
+    }
+
+    /// Removes the field at `index`; nothing happens if there is none.
+    pub fn remove_header_at(&mut self, index: usize) {
+        if index < self.fields.len() {
+            self.size -= self.fields.remove(index).size();
+        }
+    }
+
+    /// Replaces the value of the field at `index`, in place: `replace-header`.
+    ///
+    /// # Errors
+    /// [`EditError::Malformed`] if there is no such field; [`EditError::NoRoom`].
+    pub fn replace_value(&mut self, index: usize, value: &[u8]) -> Result<(), EditError> {
+        let old_len = self.fields.get(index).ok_or(EditError::Malformed)?.value_len;
+        let span = self.swap_text(old_len, value)?;
+        let field = &mut self.fields[index];
+        field.value_at = span.at;
+        field.value_len = span.len;
+        field.verbatim = false;
+        Ok(())
+    }
+
+    pub(crate) fn facts_mut(&mut self) -> &mut Facts {
+        &mut self.facts
+    }
+
+    fn set_target_parts(&mut self, pieces: [&[u8]; 3]) -> Result<(), EditError> {
+        let must_encode = |b: u8| b <= b' ' || b == 0x7f;
+        let bytes = || pieces.iter().flat_map(|piece| piece.iter().copied());
+        let len = bytes().map(|b| if must_encode(b) { 3 } else { 1 }).sum::<usize>();
+        if self.kind != Kind::Request || len == 0 {
+            return Err(EditError::Malformed);
+        }
+        self.take_room(self.target.len, to_u32(len), len)?;
+        let at = self.side.len();
+        for b in bytes() {
+            if must_encode(b) {
+                const HEX: &[u8; 16] = b"0123456789ABCDEF";
+                self.side.extend_from_slice(&[
+                    b'%',
+                    HEX[usize::from(b >> 4)],
+                    HEX[usize::from(b & 15)],
+                ]);
+            } else {
+                self.side.push(b);
+            }
+        }
+        self.parts = Target::parse_lenient(self.method_kind, &self.side[at..])
+            .map_err(|_| EditError::Malformed)?;
+        self.target = Span { at: to_u32(at) | SIDE, len: to_u32(len) };
+        self.start_line = Span::default();
+        Ok(())
+    }
+
+    /// Puts `text` in the side buffer in the place of a text of `old_len` bytes.
+    fn swap_text(&mut self, old_len: u32, text: &[u8]) -> Result<Span, EditError> {
+        self.take_room(old_len, to_u32(text.len()), text.len())?;
+        Ok(self.append(text))
+    }
+
+    fn take_room(&mut self, old_len: u32, new_len: u32, side_len: usize) -> Result<(), EditError> {
+        let size = (self.size - old_len.min(self.size)).saturating_add(new_len);
+        let side_max = (self.rewritten_max as usize).saturating_mul(4).min(SIDE as usize - 1);
+        // A head may have come in larger than the limit; an edit that does not grow it is fine.
+        if (size > self.rewritten_max && size > self.size) || self.side.len() + side_len > side_max
+        {
+            return Err(EditError::NoRoom);
+        }
+        self.size = size;
+        Ok(())
+    }
+
+    fn append(&mut self, text: &[u8]) -> Span {
+        let at = self.side.len();
+        self.side.extend_from_slice(text);
+        for b in &mut self.side[at..] {
+            if matches!(*b, b'\r' | b'\n' | 0) {
+                *b = b' ';
+            }
+        }
+        Span { at: to_u32(at) | SIDE, len: to_u32(text.len()) }
+    }
+}
+
+fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|&b| TOKEN[usize::from(b)] != 0)
+}

@@ -1,0 +1,73 @@
+//! Writing a head as HTTP/1.
+
+use super::{Head, Kind, Span, Version};
+use crate::bytes::push_u64;
+
+impl Head {
+    /// Appends the head with its edits, final empty line included: [`Head::len`] bytes. Runs of
+    /// lines that stand in the input as they are to be sent are copied at once.
+    ///
+    /// A head that came by HTTP/2 or 3 is written as HTTP/1.1.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        out.reserve(self.len());
+        let mut run =
+            self.start_line.at as usize..(self.start_line.at + self.start_line.len) as usize;
+        if run.is_empty() {
+            self.write_start_line(out);
+        }
+        for field in &self.fields {
+            let line = field.name_at as usize..(field.value_at + field.value_len + 2) as usize;
+            if field.verbatim && line.start == run.end {
+                run.end = line.end;
+                continue;
+            }
+            out.extend_from_slice(self.input.get(run).unwrap_or_default());
+            run = 0..0;
+            if field.verbatim {
+                run = line;
+            } else {
+                out.extend_from_slice(self.name_of(field));
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(self.value_of(field));
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        out.extend_from_slice(self.input.get(run).unwrap_or_default());
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn write_start_line(&self, out: &mut Vec<u8>) {
+        match self.kind {
+            Kind::Request => {
+                out.extend_from_slice(self.text(self.word));
+                out.push(b' ');
+                out.extend_from_slice(self.text(self.target));
+                out.push(b' ');
+                out.extend_from_slice(self.wire_version());
+            }
+            Kind::Response => {
+                out.extend_from_slice(self.wire_version());
+                out.push(b' ');
+                push_u64(out, u64::from(self.status));
+                out.push(b' ');
+                out.extend_from_slice(self.text(self.word));
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    pub(super) fn start_line_size(&self) -> u32 {
+        let Span { len: target_len, .. } = self.target;
+        match self.kind {
+            Kind::Request => self.word.len + target_len + 12,
+            Kind::Response => self.word.len + 15,
+        }
+    }
+
+    fn wire_version(&self) -> &'static [u8] {
+        match self.version {
+            Version::Http10 => b"HTTP/1.0",
+            _ => b"HTTP/1.1",
+        }
+    }
+}
