@@ -1,1 +1,3 @@
 //! telamon-proxy
+
+pub mod log;

@@ -1,14 +1,17 @@
 //! Logs: what is written of a session or request, in which form, and where to.
 
-/// Syslog severity (RFC 5424, 6.2.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    Emergency,
-    Alert,
-    Critical,
-    Error,
-    Warning,
-    Notice,
-    Info,
-    Debug,
-}
+mod date;
+mod escape;
+mod level;
+pub mod notice;
+mod request_line;
+mod send;
+mod target;
+mod template;
+mod termination;
+mod variable;
+
+pub use level::{Facility, Level};
+pub use send::dropped_lines;
+pub use target::{Destination, HeaderFormat, LEN_DEFAULT, LogTarget, Sample};
+pub use termination::{Cause, Phase};

@@ -14,10 +14,12 @@ compile_error!("telamon-runtime is written for Linux");
 
 pub mod bind;
 pub mod connect;
+pub mod descriptor;
 pub mod endpoint;
 pub mod files;
 pub mod limit;
 pub mod listener;
+pub mod local_time;
 pub mod registry;
 pub mod socket;
 pub mod wheel;
