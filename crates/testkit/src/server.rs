@@ -1,0 +1,324 @@
+//! Application servers that do as they are told.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::PATIENCE;
+
+/// A server on a free port of 127.0.0.1, one thread a connection.
+///
+/// What it does can change while it runs; each request, and for the behaviours below HTTP each
+/// connection, is served by the behaviour of that moment.
+#[derive(Debug)]
+pub struct TestServer {
+    name: String,
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+/// What a [`TestServer`] does with a request, or with a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Behaviour {
+    /// 200 with the server's name as body, keep-alive.
+    Name,
+    /// 200 with this body and `Content-Length`.
+    Body(Vec<u8>),
+    /// 200 with these pieces as chunks.
+    Chunked(Vec<Vec<u8>>),
+    /// 200 without a length: the body ends with the connection.
+    CloseDelimited(Vec<u8>),
+    /// These bytes for each request, whatever they are.
+    Raw(Vec<u8>),
+    /// As `Name`, after this time.
+    Slow(Duration),
+    /// As `Name`, then ends the connection although it was to stay open.
+    ClosesAfterAnswer,
+    /// Reads the request's head and ends the connection without an answer.
+    Dies,
+    /// Says it has as many bytes, sends half of them and ends the connection.
+    CutsShort(usize),
+    /// Takes the connection and never reads from it.
+    NeverReads,
+    /// 101 and then every byte back, for requests with `Upgrade`; else as `Name`.
+    UpgradeEcho,
+    /// No HTTP: every byte back; the end of one direction is answered with the end of the other.
+    Echo,
+    /// No HTTP: sends these bytes at once, ends its own direction, reads to the end.
+    SpeaksThenHalfCloses(Vec<u8>),
+}
+
+#[derive(Debug)]
+struct Shared {
+    behaviour: Mutex<Behaviour>,
+    requests: Mutex<Vec<Vec<u8>>>,
+    count: AtomicUsize,
+    connections: AtomicUsize,
+    open: Mutex<Vec<TcpStream>>,
+    stopped: AtomicBool,
+}
+
+impl TestServer {
+    /// A server that answers with its name.
+    pub fn named(name: &str) -> Self {
+        Self::start(name, Behaviour::Name)
+    }
+
+    /// # Panics
+    /// When no port is free.
+    pub fn start(name: &str, behaviour: Behaviour) -> Self {
+        Self::start_on(0, name, behaviour)
+    }
+
+    /// On a given port, as for a server that comes back; 0 chooses one.
+    ///
+    /// # Panics
+    /// When the port is taken.
+    #[track_caller]
+    pub fn start_on(port: u16, name: &str, behaviour: Behaviour) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+        let port = listener.local_addr().expect("a bound address").port();
+        let shared = Arc::new(Shared {
+            behaviour: Mutex::new(behaviour),
+            requests: Mutex::default(),
+            count: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            open: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        });
+        let (owned, state) = (name.to_owned(), Arc::clone(&shared));
+        thread::spawn(move || accept(&listener, &owned, &state));
+        Self { name: name.to_owned(), port, shared }
+    }
+
+    /// Changes what it does from the next request on.
+    pub fn becomes(&self, behaviour: Behaviour) {
+        *lock(&self.shared.behaviour) = behaviour;
+    }
+
+    /// Dies as a process does: stops listening and resets what is open. Dropping it does the same.
+    pub fn kill(&self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(("127.0.0.1", self.port)); // wakes the accepting thread
+        for stream in lock(&self.shared.open).drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        crate::eventually("the port is closed", || {
+            TcpStream::connect(("127.0.0.1", self.port)).is_err()
+        });
+    }
+
+    /// `127.0.0.1:PORT`, as a `server` line takes it.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The name it answers with.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many requests (request heads) it has read.
+    pub fn requests(&self) -> usize {
+        self.shared.count.load(Ordering::SeqCst)
+    }
+
+    /// How many connections it has accepted.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// The last requests, head and body as they arrived (chunked bodies without their framing); at
+    /// most 1000 are kept.
+    pub fn received(&self) -> Vec<String> {
+        lock(&self.shared.requests)
+            .iter()
+            .map(|r| String::from_utf8_lossy(r).into_owned())
+            .collect()
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if !self.shared.stopped.load(Ordering::SeqCst) && !thread::panicking() {
+            self.kill();
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, name: &str, shared: &Arc<Shared>) {
+    for stream in listener.incoming() {
+        if shared.stopped.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok(stream) = stream else { continue };
+        shared.connections.fetch_add(1, Ordering::SeqCst);
+        if let Ok(copy) = stream.try_clone() {
+            lock(&shared.open).push(copy);
+        }
+        let (name, shared) = (name.to_owned(), Arc::clone(shared));
+        thread::spawn(move || {
+            // A peer that goes away ends its connection, not the test.
+            let _ = serve(&stream, &name, &shared);
+            let _ = stream.shutdown(Shutdown::Both);
+            let local = stream.peer_addr().ok();
+            lock(&shared.open).retain(|open| open.peer_addr().ok() != local);
+        });
+    }
+}
+
+fn serve(stream: &TcpStream, name: &str, shared: &Shared) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let behaviour = lock(&shared.behaviour).clone();
+    match behaviour {
+        Behaviour::Echo => return echo(&mut BufReader::new(stream), stream),
+        Behaviour::SpeaksThenHalfCloses(bytes) => {
+            (&*stream).write_all(&bytes)?;
+            stream.shutdown(Shutdown::Write)?;
+            io::copy(&mut &*stream, &mut io::sink())?;
+            return Ok(());
+        }
+        Behaviour::NeverReads => {
+            while !shared.stopped.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(20));
+            }
+            return Ok(());
+        }
+        _ => {}
+    }
+    stream.set_read_timeout(Some(PATIENCE * 6))?;
+    let mut reader = BufReader::new(stream);
+    while let Some(request) = read_request(&mut reader, stream)? {
+        shared.count.fetch_add(1, Ordering::SeqCst);
+        let behaviour = lock(&shared.behaviour).clone();
+        let is_head = request.starts_with(b"HEAD ");
+        let wants = |header: &str| {
+            let head = String::from_utf8_lossy(&request).to_ascii_lowercase();
+            head.contains(&format!("\r\n{header}"))
+        };
+        let closes = wants("connection: close");
+        let upgrades = wants("upgrade:");
+        {
+            let mut kept = lock(&shared.requests);
+            if kept.len() == 1000 {
+                kept.remove(0);
+            }
+            kept.push(request);
+        }
+        let mut out = stream;
+        match behaviour {
+            Behaviour::UpgradeEcho if upgrades => {
+                out.write_all(
+                    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+                )?;
+                return echo(&mut reader, stream);
+            }
+            Behaviour::Body(body) => answer(out, &body, is_head)?,
+            Behaviour::Slow(time) => {
+                thread::sleep(time);
+                answer(out, name.as_bytes(), is_head)?;
+            }
+            Behaviour::Chunked(pieces) => {
+                out.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+                for piece in pieces.iter().filter(|p| !p.is_empty()) {
+                    out.write_all(format!("{:x}\r\n", piece.len()).as_bytes())?;
+                    out.write_all(piece)?;
+                    out.write_all(b"\r\n")?;
+                }
+                out.write_all(b"0\r\n\r\n")?;
+            }
+            Behaviour::CloseDelimited(body) => {
+                out.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
+                return out.write_all(&body);
+            }
+            Behaviour::Raw(bytes) => out.write_all(&bytes)?,
+            Behaviour::ClosesAfterAnswer => return answer(out, name.as_bytes(), is_head),
+            Behaviour::Dies => return Ok(()),
+            Behaviour::CutsShort(length) => {
+                write!(out, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n")?;
+                return out.write_all(&vec![b'x'; length / 2]);
+            }
+            Behaviour::Name
+            | Behaviour::UpgradeEcho
+            | Behaviour::NeverReads
+            | Behaviour::Echo
+            | Behaviour::SpeaksThenHalfCloses(_) => answer(out, name.as_bytes(), is_head)?,
+        }
+        if closes {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn answer(mut out: &TcpStream, body: &[u8], is_head: bool) -> io::Result<()> {
+    let mut message =
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+    if !is_head {
+        message.extend_from_slice(body);
+    }
+    out.write_all(&message)
+}
+
+/// Reads one request, body included; `None` when the connection ends between two.
+fn read_request(reader: &mut impl BufRead, mut out: &TcpStream) -> io::Result<Option<Vec<u8>>> {
+    let mut request = Vec::new();
+    let (mut length, mut chunked, mut expects) = (0, false, false);
+    loop {
+        let start = request.len();
+        if reader.read_until(b'\n', &mut request)? == 0 {
+            return Ok(None);
+        }
+        let line = String::from_utf8_lossy(&request[start..]).trim_end().to_ascii_lowercase();
+        match line.split_once(':').map(|(name, value)| (name, value.trim())) {
+            Some(("content-length", value)) => length = value.parse().unwrap_or(0),
+            Some(("transfer-encoding", value)) => chunked = value.ends_with("chunked"),
+            Some(("expect", "100-continue")) => expects = true,
+            _ if line.is_empty() && start > 0 => break,
+            _ => {}
+        }
+    }
+    if expects {
+        out.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+    }
+    while chunked {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let size =
+            u64::from_str_radix(line.trim().split(';').next().unwrap_or_default(), 16).unwrap_or(0);
+        reader.by_ref().take(size).read_to_end(&mut request)?;
+        if size > 0 {
+            reader.read_line(&mut line)?;
+            continue;
+        }
+        // The trailers, up to the empty line.
+        while reader.read_line(&mut line)? > 2 {
+            line.clear();
+        }
+        return Ok(Some(request));
+    }
+    reader.by_ref().take(length).read_to_end(&mut request)?;
+    Ok(Some(request))
+}
+
+fn echo(reader: &mut impl Read, mut out: &TcpStream) -> io::Result<()> {
+    let mut buffer = [0; 16384];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return out.shutdown(Shutdown::Write),
+            count => out.write_all(&buffer[..count])?,
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
