@@ -19,17 +19,19 @@
 //! ```
 //!
 //! Start with [`pool`] for the life of a unit, [`member`] for what survives a reload,
-//! [`strategy`] for the choices, [`counters`] and
-//! [`rate`] for what is counted.
+//! [`strategy`] for the choices, [`health`] for the state machine of checks, [`counters`] and
+//! [`rate`] for what is counted, [`stats`] for how it is shown.
 //!
 //! Nothing here does I/O, reads a clock or draws from the system's randomness: time is a number
 //! of milliseconds that the caller gives, randomness an [`Rng`] that the caller owns.
 
 pub mod counters;
+pub mod health;
 pub mod member;
 pub mod pool;
 pub mod rate;
 mod rng;
+pub mod stats;
 pub mod strategy;
 
 pub use crate::counters::{Counter, Counters, PerWorker};

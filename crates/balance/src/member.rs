@@ -185,13 +185,11 @@ impl Member {
         self.maxqueue.store(limits.maxqueue, Relaxed);
     }
 
-    /// Publishes its state, at `now_ms` if it differs in more than the progress of checks.
-    /// Tell the pool.
-    pub fn set_status(&self, status: Status, now_ms: u64) {
-        let before = Status::unpack(self.status.swap(status.pack(), AcqRel));
-        if before.run != status.run || before.admin != status.admin {
-            self.last_change_ms.store(now_ms, Relaxed);
-        }
+    /// Publishes its state; `changed_ms` is when it last changed
+    /// ([`Health::publish`](crate::health::Health::publish) knows). Tell the pool.
+    pub fn set_status(&self, status: Status, changed_ms: u64) {
+        self.status.store(status.pack(), Release);
+        self.last_change_ms.store(changed_ms, Relaxed);
     }
 
     /// The name, unique in its pool.

@@ -149,7 +149,6 @@ pub struct Pool<W> {
     members: Arc<[Arc<Member>]>,
     fullconn: u32,
     feedback: bool,
-    /// What its workers counted of the pool as a whole is the plane's to keep.
     strategy: &'static str,
     follows_weights: bool,
 }
@@ -175,9 +174,11 @@ struct State<W> {
 struct Generation {
     id: u64,
     members: Arc<[Arc<Member>]>,
-    /// Filled when a second generation comes.
+    /// For finding a member that a unit of another generation has left.
     ids: HashMap<NonZeroU64, MemberId>,
     options: PoolOptions,
+    /// Which members are backups; fixed here, since the next configuration may differ.
+    backups: Box<[bool]>,
     active: Side,
     backup: Side,
     first_backup: Option<MemberId>,
@@ -387,26 +388,23 @@ impl<W: Send> Pool<W> {
             if member.is_reachable() || !generation.options.redispatch {
                 continue;
             }
-            let usable = generation.group_in_use().is_some();
-            let moved = queue.unpin(&mut generation.pinned[id.index()], &mut generation.any);
-            for _ in 0..moved {
-                member.load.stop_waiting();
-                self.shared.load.wait();
+            let lane = &mut generation.pinned[id.index()];
+            let before = lane.len();
+            if generation.active.usable + generation.backup.usable > 0 {
+                queue.unpin(lane, &mut generation.any);
+                (lane.len()..before).for_each(|_| self.shared.load.wait());
+            } else {
+                queue.evict(lane, &mut settled.refused);
+                generation.waiting -= before - lane.len();
+                self.shared.waiting.fetch_sub(before - lane.len(), SeqCst);
             }
-            if !usable {
-                while let Some(taken) = queue.pop(&mut generation.any) {
-                    generation.waiting -= 1;
-                    self.shared.load.stop_waiting();
-                    self.shared.waiting.fetch_sub(1, SeqCst);
-                    settled.refused.push(taken.waiter);
-                }
-            }
+            (lane.len()..before).for_each(|_| member.load.stop_waiting());
         }
         state.load_changed(member, self.generation, id);
+        self.shared.settle(&mut state, &mut settled.granted, rng, now_ms);
         while let Some(grant) = self.shared.grant(&mut state, member) {
             settled.granted.push(grant);
         }
-        self.shared.settle(&mut state, &mut settled.granted, rng, now_ms);
         settled
     }
 
@@ -557,10 +555,10 @@ impl<W> Shared<W> {
         rng: &mut Rng,
         now_ms: u64,
     ) {
-        let mut stuck = 0; // generations whose first waiter found nothing, as bits of the index
+        let mut stuck = vec![false; state.generations.len()]; // their first waiter found nothing
         loop {
             let queue = &state.queue;
-            let heads = state.generations.iter().enumerate().filter(|(at, _)| stuck >> at & 1 == 0);
+            let heads = state.generations.iter().enumerate().filter(|(at, _)| !stuck[*at]);
             let Some((_, at)) =
                 heads.filter_map(|(at, g)| Some((queue.first_seq(&g.any)?, at))).min()
             else {
@@ -575,7 +573,7 @@ impl<W> Shared<W> {
                 chosen.filter(|id| has_slot(&generation.members[id.index()], units, fullconn));
             let taken = slot.and_then(|id| Some((id, state.queue.pop(&mut generation.any)?)));
             let Some((id, taken)) = taken else {
-                stuck |= 1u64 << at.min(63);
+                stuck[at] = true;
                 continue;
             };
             generation.waiting -= 1;
@@ -670,11 +668,12 @@ impl Generation {
         strategy: impl Fn() -> Box<dyn Strategy>,
         options: PoolOptions,
     ) -> Self {
+        let backups: Box<[bool]> = members.iter().map(|member| member.is_backup()).collect();
         let side = |backup: bool| {
-            let weight = |member: &Arc<Member>| {
-                if member.is_backup() == backup { member.effective_weight() } else { 0 }
+            let weight = |(member, is_backup): (&Arc<Member>, &bool)| {
+                if *is_backup == backup { member.effective_weight() } else { 0 }
             };
-            let weights: Box<[u32]> = members.iter().map(weight).collect();
+            let weights: Box<[u32]> = members.iter().zip(&backups).map(weight).collect();
             let usable = weights.iter().filter(|weight| **weight > 0).count() as u32;
             let mut strategy = strategy();
             strategy.reset(&Group { members: &members, weights: &weights });
@@ -687,6 +686,7 @@ impl Generation {
             options,
             active: side(false),
             backup: side(true),
+            backups,
             first_backup: None,
             any: Lane::default(),
             pinned: members.iter().map(|_| Lane::default()).collect(),
@@ -701,7 +701,8 @@ impl Generation {
     fn commit(&mut self, id: MemberId) {
         let member = &self.members[id.index()];
         let weight = member.effective_weight();
-        let side = if member.is_backup() { &mut self.backup } else { &mut self.active };
+        let backup = self.backups[id.index()];
+        let side = if backup { &mut self.backup } else { &mut self.active };
         let before = std::mem::replace(&mut side.weights[id.index()], weight);
         if before == weight {
             return;
@@ -772,16 +773,16 @@ impl Generation {
     }
 
     fn load_changed(&mut self, id: MemberId) {
-        let side =
-            if self.members[id.index()].is_backup() { &mut self.backup } else { &mut self.active };
+        let backup = self.backups[id.index()];
+        let side = if backup { &mut self.backup } else { &mut self.active };
         if side.strategy.wants_feedback() {
-            side.strategy
-                .load_changed(id, &Group { members: &self.members, weights: &side.weights });
+            let group = Group { members: &self.members, weights: &side.weights };
+            side.strategy.load_changed(id, &group);
         }
     }
 
     fn side_of(&mut self, id: MemberId) -> &mut Side {
-        if self.members[id.index()].is_backup() { &mut self.backup } else { &mut self.active }
+        if self.backups[id.index()] { &mut self.backup } else { &mut self.active }
     }
 
     fn find(&self, member: &Member) -> Option<MemberId> {

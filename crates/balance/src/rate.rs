@@ -26,7 +26,7 @@ impl RateCounter {
             let (start, count) = halves(seen);
             let age = now_ms.wrapping_sub(start);
             // A caller whose clock is slightly behind counts into the running second.
-            let fresh = if age < SECOND_MS || age > u32::MAX / 2 {
+            let fresh = if !(SECOND_MS..=u32::MAX / 2).contains(&age) {
                 join(start, count.wrapping_add(events))
             } else if age < 2 * SECOND_MS {
                 join(start.wrapping_add(SECOND_MS), events)

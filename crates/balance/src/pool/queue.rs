@@ -123,32 +123,43 @@ impl<W> Queue<W> {
     }
 
     /// Moves those who need not wait for this member alone over to `any`, each to where its age
-    /// belongs; returns how many.
-    pub(super) fn unpin(&mut self, lane: &mut Lane, any: &mut Lane) -> u32 {
-        let mut moved = 0;
+    /// belongs.
+    pub(super) fn unpin(&mut self, lane: &mut Lane, any: &mut Lane) {
         let (mut at, mut place) = (lane.head, NONE);
-        while at != NONE {
-            let next = self.slots[at as usize].next;
-            if !self.slots[at as usize].force {
-                self.unlink(lane, at);
-                let seq = self.slots[at as usize].seq;
-                let follower = |queue: &Self, place| match place {
-                    NONE => any.head,
-                    place => queue.slots[place as usize].next,
-                };
-                let mut after = follower(self, place);
-                while after != NONE && self.slots[after as usize].seq < seq {
-                    place = after;
-                    after = follower(self, place);
-                }
-                self.slots[at as usize].member = None;
-                self.slots[at as usize].served_before = any.served;
-                self.link(any, place, at);
-                moved += 1;
-            }
+        while let Some(slot) = self.slots.get(at as usize) {
+            let (this, next, seq) = (at, slot.next, slot.seq);
             at = next;
+            if slot.force {
+                continue;
+            }
+            self.unlink(lane, this);
+            // Both lanes are in order of age, so the search goes on from the last place.
+            loop {
+                let follower = match place {
+                    NONE => any.head,
+                    place => self.slots[place as usize].next,
+                };
+                match self.slots.get(follower as usize) {
+                    Some(other) if other.seq < seq => place = follower,
+                    _ => break,
+                }
+            }
+            self.slots[this as usize].member = None;
+            self.slots[this as usize].served_before = any.served;
+            self.link(any, place, this);
         }
-        moved
+    }
+
+    /// Takes out all who need not wait for this member alone.
+    pub(super) fn evict(&mut self, lane: &mut Lane, out: &mut Vec<W>) {
+        let mut at = lane.head;
+        while let Some(slot) = self.slots.get(at as usize) {
+            let (this, next, force) = (at, slot.next, slot.force);
+            at = next;
+            if !force {
+                out.extend(self.take(lane, this).map(|taken| taken.waiter));
+            }
+        }
     }
 
     /// What the one with this ticket waits for; `None` when it waits no more.

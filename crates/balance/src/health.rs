@@ -1,0 +1,380 @@
+//! The state machine of one member's health: from check results and orders to a [`Status`].
+//!
+//! ```text
+//!                    `fall` failures in a row
+//!   ┌─────────┐ ─────────────────────────────────▶ ┌─────────┐
+//!   │ Running │                                    │ Stopped │
+//!   └─────────┘ ◀───────────────────────────────── └─────────┘
+//!     │    ▲          `rise` successes in a row       ▲    │ `rise` conditional successes
+//!     ▼    │ success                                  │    ▼
+//!   ┌──────────┐ ────────── `fall` failures ──────────┘ (Stopping)
+//!   │ Stopping │   (its check says: no new units)
+//!   └──────────┘
+//!   Maintenance stops it from any state; leaving it starts anew, one failure from Stopped.
+//! ```
+//!
+//! The count behind it runs from 0 to `rise + fall - 1`, and is up from `rise`: a failure takes
+//! one off, or all when that makes it down; a success adds one, or all when that makes it up.
+//! One task owns a [`Health`] and publishes its status on the [`Member`]; it runs the checks,
+//! asks [`Health::next_check_in_ms`] when the next one is due, and tells the pool when a
+//! [`Transition`] came out. Source: HAProxy configuration manual, `rise`, `fall`, `inter`,
+//! `fastinter`, `downinter`, `spread-checks`; management guide, `set server … health|state`.
+
+use crate::member::{Admin, Member, Progress, Run, Status};
+use crate::rng::Rng;
+
+/// How a member is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckConfig {
+    /// Successes in a row that bring it up, from 1.
+    pub rise: u16,
+    /// Failures in a row that take it down, from 1.
+    pub fall: u16,
+    /// Milliseconds between checks.
+    pub inter_ms: u32,
+    /// The same while a change is under way; `None` is `inter_ms`.
+    pub fastinter_ms: Option<u32>,
+    /// The same while it is down; `None` is `inter_ms`.
+    pub downinter_ms: Option<u32>,
+}
+
+impl Default for CheckConfig {
+    /// HAProxy's: `rise 2 fall 3 inter 2s`.
+    fn default() -> Self {
+        Self { rise: 2, fall: 3, inter_ms: 2000, fastinter_ms: None, downinter_ms: None }
+    }
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckResult {
+    /// It works.
+    Passed,
+    /// It works and wants no new units (`http-check disable-on-404`).
+    PassedConditionally,
+    /// It does not.
+    Failed,
+}
+
+/// A state that an administrator forces, until checks find otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forced {
+    /// `set server … health up`.
+    Up,
+    /// `set server … health stopping`.
+    Stopping,
+    /// `set server … health down`.
+    Down,
+}
+
+/// A change that matters to the pool and to the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Transition {
+    /// The state before.
+    pub from: Status,
+    /// The state now.
+    pub to: Status,
+}
+
+/// What a check result did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checked {
+    /// Whether the count moved; what `option log-health-checks` reports.
+    pub counted: bool,
+    /// Whether the member changed state.
+    pub transition: Option<Transition>,
+}
+
+/// The health of one member.
+#[derive(Debug, Clone)]
+pub struct Health {
+    config: Option<CheckConfig>,
+    status: Status,
+    last_change_ms: u64,
+    down_ms: u64,
+    transitions: u64,
+    failures: u64,
+}
+
+impl Health {
+    /// A member that starts up, one failure from down, or in maintenance if `admin` says so.
+    /// Without a configuration it is never checked.
+    pub fn new(config: Option<CheckConfig>, admin: Admin, now_ms: u64) -> Self {
+        let config = config.map(|c| CheckConfig { rise: c.rise.max(1), fall: c.fall.max(1), ..c });
+        let down = admin.in_maintenance();
+        let checks = config.map(|c| Progress {
+            health: if down { 0 } else { c.rise },
+            rise: c.rise,
+            fall: c.fall,
+        });
+        let run = if down { Run::Stopped } else { Run::Running };
+        let status = Status { admin, run, checks };
+        Self { config, status, last_change_ms: now_ms, down_ms: 0, transitions: 0, failures: 0 }
+    }
+
+    /// Takes in a check's result. In maintenance, or without checks, it is ignored.
+    pub fn on_result(&mut self, result: CheckResult, now_ms: u64) -> Checked {
+        let ignored = Checked { counted: false, transition: None };
+        if self.status.admin.in_maintenance() {
+            return ignored;
+        }
+        let Some(checks) = &mut self.status.checks else { return ignored };
+        let before = checks.health;
+        if result == CheckResult::Failed {
+            checks.health = before.saturating_sub(1);
+            if checks.health < checks.rise {
+                checks.health = 0;
+            }
+            self.failures += u64::from(before > 0);
+        } else if !checks.is_full() {
+            checks.health += 1;
+            if checks.health >= checks.rise {
+                checks.health = full(*checks);
+            }
+        }
+        let (health, rise) = (checks.health, checks.rise);
+        let run = match result {
+            CheckResult::Failed if health == 0 => Run::Stopped,
+            CheckResult::Passed if health >= rise => Run::Running,
+            CheckResult::PassedConditionally if health >= rise => Run::Stopping,
+            _ => self.status.run,
+        };
+        let transition = self.change(Status { run, ..self.status }, now_ms);
+        Checked { counted: health != before, transition }
+    }
+
+    /// Forces a state, with all checks in its favor or none. In maintenance only the count is
+    /// set.
+    pub fn force(&mut self, forced: Forced, now_ms: u64) -> Option<Transition> {
+        if let Some(checks) = &mut self.status.checks {
+            checks.health = if forced == Forced::Down { 0 } else { full(*checks) };
+        }
+        if self.status.admin.in_maintenance() {
+            return None;
+        }
+        let run = match forced {
+            Forced::Up => Run::Running,
+            Forced::Stopping => Run::Stopping,
+            Forced::Down => Run::Stopped,
+        };
+        self.change(Status { run, ..self.status }, now_ms)
+    }
+
+    /// Sets what is asked of it. Maintenance stops it; leaving it starts it, one failure from
+    /// down.
+    pub fn set_admin(&mut self, admin: Admin, now_ms: u64) -> Option<Transition> {
+        let mut to = Status { admin, ..self.status };
+        match (self.status.admin.in_maintenance(), admin.in_maintenance()) {
+            (false, true) => {
+                to.run = Run::Stopped;
+                if let Some(checks) = &mut to.checks {
+                    checks.health = 0;
+                }
+            }
+            (true, false) => {
+                to.run = Run::Running;
+                if let Some(checks) = &mut to.checks {
+                    checks.health = checks.rise;
+                }
+            }
+            _ => {}
+        }
+        self.change(to, now_ms)
+    }
+
+    /// Takes over a new configuration's checks and keeps the state, as far as it goes: a member
+    /// in full health stays so, one without checks starts one failure from down.
+    pub fn configure(&mut self, config: Option<CheckConfig>) {
+        self.config = config.map(|c| CheckConfig { rise: c.rise.max(1), fall: c.fall.max(1), ..c });
+        let before = self.status.checks;
+        self.status.checks = self.config.map(|c| {
+            let mut checks = Progress { health: c.rise, rise: c.rise, fall: c.fall };
+            match before {
+                _ if self.status.run == Run::Stopped => checks.health = 0,
+                Some(old) if old.is_full() => checks.health = full(checks),
+                Some(old) => {
+                    let spare = old.health.saturating_sub(old.rise);
+                    checks.health = (c.rise.saturating_add(spare)).min(full(checks));
+                }
+                None => {}
+            }
+            checks
+        });
+    }
+
+    /// Publishes the state. Tell the pool as well when a transition came out.
+    pub fn publish(&self, member: &Member) {
+        member.set_status(self.status, self.last_change_ms);
+    }
+
+    /// Milliseconds until the next check is due; `None` when there is none to make.
+    ///
+    /// `spread_percent` (0 to 50, `spread-checks`) varies it that much to either side.
+    pub fn next_check_in_ms(&self, spread_percent: u32, rng: &mut Rng) -> Option<u64> {
+        let (config, checks) = (self.config?, self.status.checks?);
+        if self.status.admin.in_maintenance() {
+            return None;
+        }
+        let inter = u64::from(match checks {
+            checks if checks.is_full() => config.inter_ms,
+            Progress { health: 0, .. } if self.status.run == Run::Stopped => {
+                config.downinter_ms.unwrap_or(config.inter_ms)
+            }
+            _ => config.fastinter_ms.unwrap_or(config.inter_ms),
+        });
+        let spread = inter * u64::from(spread_percent.min(50)) / 100;
+        Some((inter - spread + rng.below(2 * spread + 1)).max(1))
+    }
+
+    /// The state now.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// When it last changed, in the caller's milliseconds.
+    pub fn last_change_ms(&self) -> u64 {
+        self.last_change_ms
+    }
+
+    /// How long it has been down in all.
+    pub fn downtime_ms(&self, now_ms: u64) -> u64 {
+        let running = if self.status.run == Run::Stopped {
+            now_ms.saturating_sub(self.last_change_ms)
+        } else {
+            0
+        };
+        self.down_ms + running
+    }
+
+    /// How often it went down, by checks or orders (`chkdown`).
+    pub fn transitions(&self) -> u64 {
+        self.transitions
+    }
+
+    /// How many checks failed while it was not surely down (`chkfail`).
+    pub fn failures(&self) -> u64 {
+        self.failures
+    }
+
+    fn change(&mut self, to: Status, now_ms: u64) -> Option<Transition> {
+        let from = std::mem::replace(&mut self.status, to);
+        if from.run == to.run && from.admin == to.admin {
+            return None;
+        }
+        if from.run != to.run || from.admin.is_drained() != to.admin.is_drained() {
+            if from.run == Run::Stopped && to.run != Run::Stopped {
+                self.down_ms += now_ms.saturating_sub(self.last_change_ms);
+            }
+            self.transitions += u64::from(from.run != Run::Stopped && to.run == Run::Stopped);
+            if from.run != to.run || to.run != Run::Stopped {
+                self.last_change_ms = now_ms;
+            }
+        }
+        Some(Transition { from, to })
+    }
+}
+
+fn full(checks: Progress) -> u16 {
+    checks.rise.saturating_add(checks.fall - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `+` success, `~` conditional success, `-` failure, `M` maintenance, `R` ready, `D` drain,
+    /// `u`, `s`, `d` forced; after each the state is expected, in HAProxy's words.
+    #[track_caller]
+    fn check(rise: u16, fall: u16, script: &str, expected: &str) -> Health {
+        let config = CheckConfig { rise, fall, ..CheckConfig::default() };
+        let mut health = Health::new(Some(config), Admin::READY, 0);
+        let mut states = vec![health.status().text(None)];
+        for (at, step) in (1u64..).zip(script.chars()) {
+            let now_ms = at * 1000;
+            let before = health.status();
+            let transition = match step {
+                '+' => health.on_result(CheckResult::Passed, now_ms).transition,
+                '~' => health.on_result(CheckResult::PassedConditionally, now_ms).transition,
+                '-' => health.on_result(CheckResult::Failed, now_ms).transition,
+                'M' => health.set_admin(Admin::MAINT_FORCED, now_ms),
+                'R' => health.set_admin(Admin::READY, now_ms),
+                'D' => health.set_admin(Admin::DRAIN_FORCED, now_ms),
+                'u' => health.force(Forced::Up, now_ms),
+                's' => health.force(Forced::Stopping, now_ms),
+                _ => health.force(Forced::Down, now_ms),
+            };
+            let after = health.status();
+            let changed = before.run != after.run || before.admin != after.admin;
+            assert_eq!(transition.is_some(), changed, "step {at}");
+            states.push(after.text(None));
+        }
+        assert_eq!(states.join(", "), expected);
+        health
+    }
+
+    #[test]
+    fn results_move_the_state_as_in_haproxy() {
+        check(2, 3, "+---++", "UP 1/3, UP, UP 2/3, UP 1/3, DOWN, DOWN 1/2, UP");
+        check(2, 3, "-+-+", "UP 1/3, DOWN, DOWN 1/2, DOWN, DOWN 1/2");
+        check(2, 3, "+-+--", "UP 1/3, UP, UP 2/3, UP, UP 2/3, UP 1/3");
+        check(1, 1, "-+", "UP, DOWN, UP");
+        check(2, 3, "~~-+", "UP 1/3, NOLB, NOLB, NOLB 2/3, UP");
+        check(2, 3, "-~~", "UP 1/3, DOWN, DOWN 1/2, NOLB");
+    }
+
+    #[test]
+    fn orders_override_results() {
+        check(2, 3, "+M+R-", "UP 1/3, UP, MAINT, MAINT, UP 1/3, DOWN");
+        check(2, 3, "+D-R", "UP 1/3, UP, DRAIN, DRAIN 2/3, UP 2/3");
+        check(2, 3, "dusd", "UP 1/3, DOWN, UP, NOLB, DOWN");
+    }
+
+    #[test]
+    fn downtime_counts_every_stop() {
+        let health = check(1, 1, "-+M..", "UP, DOWN, UP, MAINT, MAINT, MAINT");
+        assert_eq!(health.transitions(), 2);
+        assert_eq!(health.last_change_ms(), 3000);
+        assert_eq!(health.downtime_ms(10_000), 1000 + 7000);
+        assert_eq!(health.failures(), 1);
+    }
+
+    #[test]
+    fn the_pace_follows_the_state() {
+        let config = CheckConfig {
+            inter_ms: 2000,
+            fastinter_ms: Some(500),
+            downinter_ms: Some(5000),
+            ..CheckConfig::default()
+        };
+        let mut rng = Rng::new(1);
+        let mut health = Health::new(Some(config), Admin::READY, 0);
+        assert_eq!(health.next_check_in_ms(0, &mut rng), Some(500));
+        health.on_result(CheckResult::Passed, 0);
+        assert_eq!(health.next_check_in_ms(0, &mut rng), Some(2000));
+        let spread: Vec<u64> =
+            (0..1000).filter_map(|_| health.next_check_in_ms(10, &mut rng)).collect();
+        assert!(spread.iter().all(|ms| (1800..=2200).contains(ms)));
+        assert!(spread.iter().any(|ms| *ms < 1900) && spread.iter().any(|ms| *ms > 2100));
+        _ = health.force(Forced::Down, 0);
+        assert_eq!(health.next_check_in_ms(0, &mut rng), Some(5000));
+        health.on_result(CheckResult::Passed, 0);
+        assert_eq!(health.next_check_in_ms(0, &mut rng), Some(500));
+        _ = health.set_admin(Admin::MAINT_FORCED, 0);
+        assert_eq!(health.next_check_in_ms(0, &mut rng), None);
+        let unchecked = Health::new(None, Admin::READY, 0);
+        assert_eq!(unchecked.next_check_in_ms(0, &mut rng), None);
+    }
+
+    #[test]
+    fn a_new_configuration_keeps_the_state() {
+        let mut health = check(2, 3, "+", "UP 1/3, UP");
+        health.configure(Some(CheckConfig { rise: 5, fall: 5, ..CheckConfig::default() }));
+        assert_eq!(health.status().text(None), "UP");
+        health.on_result(CheckResult::Failed, 0);
+        health.configure(Some(CheckConfig { rise: 1, fall: 2, ..CheckConfig::default() }));
+        assert_eq!(health.status().text(None), "UP");
+        health.configure(None);
+        assert_eq!(health.status().text(None), "no check");
+    }
+}
