@@ -358,3 +358,63 @@ static REASONS: &[(u16, &str)] = &[
     (510, "Not extended"),
     (511, "Network authentication required"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BodyLength, Head, Limits, Method};
+
+    #[test]
+    fn every_page_is_a_response_of_the_length_it_tells() {
+        for status in error_statuses() {
+            for bytes in [error_response(status), closing_error_response(status), refusal(status)] {
+                let mut head = Head::default();
+                head.input_mut().extend_from_slice(bytes.unwrap());
+                head.parse_response(&Limits::default()).unwrap().unwrap();
+                assert_eq!(head.status(), status);
+                let len = head.remaining().len() as u64;
+                assert_eq!(
+                    head.response_body(Method::Get, false),
+                    Ok(BodyLength::Length(len)),
+                    "{status}"
+                );
+                assert_eq!(Some(head.remaining()), error_body(status));
+            }
+        }
+        assert_eq!(error_statuses().count(), 20);
+        assert_eq!(error_response(418), None);
+    }
+
+    #[test]
+    fn pages_are_spelled_as_haproxy_does() {
+        assert_eq!(
+            error_response(503),
+            Some(
+                &b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 107\r\ncache-control: no-cache\r\n\
+                content-type: text/html\r\n\r\n<html><body><h1>503 Service Unavailable</h1>\n\
+                No server is available to handle this request.\n</body></html>\n"[..]
+            )
+        );
+        assert_eq!(
+            refusal(400),
+            Some(
+                &b"HTTP/1.1 400 Bad request\r\nContent-length: 90\r\nCache-Control: no-cache\r\n\
+                Connection: close\r\nContent-Type: text/html\r\n\r\n<html><body><h1>400 Bad request</h1>\n\
+                Your browser sent an invalid request.\n</body></html>\n"[..]
+            )
+        );
+    }
+
+    #[test]
+    fn built_answers() {
+        let mut out = Vec::new();
+        ResponseBuilder::new(200).header("a", b"b\r\nc").body(b"xyz").write_to(&mut out);
+        assert_eq!(out, b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\na: b  c\r\n\r\nxyz");
+        out.clear();
+        ResponseBuilder::new(200).body(b"xyz").without_body().write_to(&mut out);
+        assert_eq!(out, b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n");
+        out.clear();
+        ResponseBuilder::new(204).body(b"xyz").write_to(&mut out);
+        assert_eq!(out, b"HTTP/1.1 204 No Content\r\n\r\n");
+    }
+}

@@ -102,22 +102,31 @@ impl ChunkedDecoder {
         self.content_len
     }
 
-    /// Bytes that certainly still belong to the current chunk: content, its line end, and the
-    /// shortest next size line. A relay may splice the content part of them unseen.
+    /// Bytes of content left in the chunk at hand. A relay that moves them unseen (splice) tells
+    /// so with [`ChunkedDecoder::skip_content`].
     #[must_use]
     pub fn content_left(&self) -> u64 {
         if self.state == State::Data { self.left } else { 0 }
+    }
+
+    /// Counts `n` bytes of content that passed by elsewhere; at most
+    /// [`ChunkedDecoder::content_left`] are taken.
+    pub fn skip_content(&mut self, n: u64) {
+        let n = n.min(self.content_left());
+        if n > 0 {
+            self.left -= n;
+            self.content_len += n;
+            if self.left == 0 {
+                self.state = State::DataCr;
+            }
+        }
     }
 
     fn piece_at(&mut self, input: &[u8], from: usize) -> Result<Piece, ParseError> {
         if self.state == State::Data {
             let len = input.len().saturating_sub(from);
             let len = usize::try_from(self.left).map_or(len, |left| left.min(len));
-            self.left -= len as u64;
-            self.content_len += len as u64;
-            if self.left == 0 {
-                self.state = State::DataCr;
-            }
+            self.skip_content(len as u64);
             return Ok(Piece { len, is_content: true });
         }
         let mut at = from;
@@ -246,3 +255,148 @@ const TRAILERS_MAX: u32 = 8192;
 const NAME_MAX: usize = 17;
 const FORBIDDEN_TRAILERS: [&[u8]; 5] =
     [b"content-length", b"transfer-encoding", b"host", b"connection", b"upgrade"];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Content, and the bytes after the body.
+    fn decode(pieces: &[&[u8]]) -> Result<(Vec<u8>, Vec<u8>, bool), (usize, E)> {
+        let mut decoder = ChunkedDecoder::new();
+        let mut content = Vec::new();
+        let mut rest = Vec::new();
+        let mut before = 0;
+        for input in pieces {
+            let mut at = 0;
+            while at < input.len() && !decoder.is_done() {
+                let piece = decoder
+                    .piece(&input[at..])
+                    .map_err(|error| (before + at + error.offset, error.kind))?;
+                if piece.is_content {
+                    content.extend_from_slice(&input[at..at + piece.len]);
+                }
+                at += piece.len;
+            }
+            rest.extend_from_slice(&input[at..]);
+            before += input.len();
+        }
+        assert_eq!(decoder.content_len(), content.len() as u64);
+        Ok((content, rest, decoder.is_done()))
+    }
+
+    #[track_caller]
+    fn check_cuts(input: &[u8]) -> Result<(Vec<u8>, Vec<u8>, bool), (usize, E)> {
+        let whole = decode(&[input]);
+        for cut in 0..=input.len() {
+            let (a, b) = input.split_at(cut);
+            assert_eq!(decode(&[a, b]), whole, "cut at {cut}");
+        }
+        let bytes: Vec<&[u8]> = input.chunks(1).collect();
+        assert_eq!(decode(&bytes), whole, "byte by byte");
+        let relayed = ChunkedDecoder::new().relay(input);
+        match &whole {
+            Ok((_, rest, _)) => assert_eq!(relayed.map(|n| input.len() - n), Ok(rest.len())),
+            Err((offset, kind)) => assert_eq!(relayed, Err(ParseError::new(*offset, *kind))),
+        }
+        whole
+    }
+
+    #[track_caller]
+    fn check(input: &[u8], content: &[u8], rest: &[u8]) {
+        assert_eq!(check_cuts(input), Ok((content.to_vec(), rest.to_vec(), true)));
+    }
+
+    #[track_caller]
+    fn refuse(input: &[u8], offset: usize, kind: E) {
+        assert_eq!(check_cuts(input), Err((offset, kind)));
+    }
+
+    #[test]
+    fn rfc9112_7_1_chunks() {
+        check(b"0\r\n\r\n", b"", b"");
+        check(b"3\r\nabc\r\n0\r\n\r\nGET", b"abc", b"GET");
+        check(b"3\r\nabc\r\nA\r\n0123456789\r\n00\r\n\r\n", b"abc0123456789", b"");
+        check(b"003 \t\r\nabc\r\n0 \r\n\r\n", b"abc", b"");
+        refuse(b"\r\n", 0, E::BadChunkSize);
+        refuse(b"g\r\n", 0, E::BadChunkSize);
+        refuse(b"0x3\r\n", 1, E::BadChunkSize);
+        refuse(b"-1\r\n", 0, E::BadChunkSize);
+        refuse(b"3 3\r\n", 2, E::BadChunkSize);
+        refuse(b" 3\r\n", 0, E::BadChunkSize);
+        refuse(b"10000000000001\r\n", 13, E::BadChunkSize);
+        refuse(b"3\nabc", 1, E::BadChunkSize); // HAProxy takes bare LF
+        refuse(b"3\r\r\nabc", 2, E::BareCr);
+        refuse(b"3\r\nabcd\r\n", 6, E::BadChunkEnd);
+        refuse(b"3\r\nabc\n0\r\n\r\n", 6, E::BadChunkEnd);
+        refuse(b"3\r\nabc\rx", 7, E::BadChunkEnd);
+        assert_eq!(check_cuts(b"3\r\nab"), Ok((b"ab".to_vec(), Vec::new(), false)));
+    }
+
+    #[test]
+    fn rfc9112_7_1_1_extensions() {
+        check(b"3;a=b;c=\"d;\t\"\r\nabc\r\n0;x\r\n\r\n", b"abc", b"");
+        refuse(b"3;a\nabc\r\n", 3, E::BadChunkExtension);
+        refuse(b"3;a\x01\r\n", 3, E::BadChunkExtension);
+        refuse(&[b"3;".as_slice(), &[b'a'; 5000]].concat(), 4096, E::BadChunkExtension);
+        refuse(&[b'0'; 5000], 4096, E::BadChunkExtension);
+    }
+
+    #[test]
+    fn rfc9112_7_1_2_trailers() {
+        check(b"0\r\nA: b\r\nGrpc-Status:0\r\n\r\nx", b"", b"x");
+        refuse(b"0\r\nA b\r\n\r\n", 4, E::BadName);
+        refuse(b"0\r\n: b\r\n\r\n", 3, E::BadName);
+        refuse(b"0\r\na: b\r\n c\r\n\r\n", 9, E::ObsFold);
+        refuse(b"0\r\na: b\n\r\n", 7, E::BareLf);
+        refuse(b"0\r\na: \0\r\n\r\n", 6, E::ControlByte);
+        refuse(b"0\r\na: b\rc\r\n\r\n", 8, E::BareCr);
+        refuse(b"0\r\n\rx", 4, E::BareCr);
+        refuse(b"0\r\n\n", 3, E::BadName);
+        refuse(b"0\r\nContent-Length: 5\r\n\r\n", 17, E::ForbiddenTrailer);
+        refuse(b"0\r\nTRANSFER-encoding: x\r\n\r\n", 20, E::ForbiddenTrailer);
+        check(b"0\r\nTransfer-Encodings: x\r\nHos: t\r\n\r\n", b"", b"");
+        refuse(&[b"0\r\na:".as_slice(), &[b'a'; 9000]].concat(), 3 + 8192, E::TrailersTooLarge);
+    }
+
+    #[test]
+    fn skipped_content_counts() {
+        let mut decoder = ChunkedDecoder::new();
+        assert_eq!(decoder.relay(b"a\r\n01"), Ok(5));
+        assert_eq!(decoder.content_left(), 8);
+        decoder.skip_content(100);
+        assert_eq!((decoder.content_left(), decoder.content_len()), (0, 10));
+        assert_eq!(decoder.relay(b"\r\n0\r\n\r\nx"), Ok(7));
+        assert!(decoder.is_done());
+    }
+
+    #[test]
+    fn sizes_are_written_in_hexadecimal() {
+        for (len, expected) in [(0, "0"), (1, "1"), (10, "A"), (16, "10"), (0x1F_AB0, "1FAB0")] {
+            let mut out = Vec::new();
+            write_chunk_size(len, &mut out);
+            assert_eq!(out, format!("{expected}\r\n").as_bytes());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_chunked_decodes_to_itself(parts: Vec<Vec<u8>>, cut: prop::sample::Index) {
+            let mut body = Vec::new();
+            for part in &parts {
+                write_chunk(part, &mut body);
+            }
+            body.extend_from_slice(LAST_CHUNK);
+            let (a, b) = body.split_at(cut.index(body.len() + 1));
+            prop_assert_eq!(decode(&[a, b]), Ok((parts.concat(), Vec::new(), true)));
+        }
+
+        #[test]
+        fn any_bytes_give_the_same_in_two_pieces(input: Vec<u8>, size in 0..20usize, cut: prop::sample::Index) {
+            let input = [format!("{size:x}\r\n").as_bytes(), &input].concat();
+            let (a, b) = input.split_at(cut.index(input.len() + 1));
+            prop_assert_eq!(decode(&[a, b]), decode(&[&input]));
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //! section 7.6.1).
 
 use crate::error::{EditError, ParseError, ParseErrorKind};
-use crate::head::{Head, Method, Version};
+use crate::head::{Head, Kind, Method, Version};
 use crate::values::list_values;
 
 /// Where the body of a message ends (RFC 9112, section 6.3).
@@ -155,7 +155,15 @@ impl Head {
     /// [`EditError::NoRoom`].
     pub fn set_connection(&mut self, keep_alive: bool, peer: Version) -> Result<(), EditError> {
         if self.facts().upgrade {
-            return Ok(());
+            // 426 tells the protocols it would take, and may still close.
+            return match self.find(b"connection", 0) {
+                Some(index)
+                    if !keep_alive && self.kind() == Kind::Response && self.status() != 101 =>
+                {
+                    self.replace_value(index, b"upgrade, close")
+                }
+                _ => Ok(()),
+            };
         }
         match (keep_alive, self.version()) {
             (true, Version::Http10) => self.add_header(b"connection", b"keep-alive"),

@@ -176,6 +176,10 @@ pub struct Head {
     size: u32,
     rewritten_max: u32,
     has_start_line: bool,
+    /// Names are written as given rather than in lower case.
+    keep_case: bool,
+    /// An edit has touched Content-Length or Transfer-Encoding.
+    framing_edited: bool,
     /// The last field frames or routes the message.
     last_is_special: bool,
     facts: Facts,
@@ -493,6 +497,8 @@ impl Head {
         self.consumed = 0;
         self.size = 0;
         self.has_start_line = false;
+        self.keep_case = false;
+        self.framing_edited = false;
         self.last_is_special = false;
         self.facts = Facts::default();
     }

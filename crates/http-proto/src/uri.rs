@@ -125,12 +125,12 @@ impl Target {
         let end = target.len() as u32;
         let mut parts = Self { path: (end, end), ..Self::default() };
         let mut path_at = 0;
-        if target.first() == Some(&b'/') {
-            // The usual case first.
-        } else if method == Method::Connect {
+        if method == Method::Connect {
             parts.form = Form::Authority;
             parts.authority = (0, end);
             return parts;
+        } else if target.first() == Some(&b'/') {
+            // The usual form; the path begins at once.
         } else if target == b"*" {
             parts.form = Form::Asterisk;
             parts.path = (0, 0);
@@ -249,20 +249,64 @@ fn scheme_len(target: &[u8]) -> Option<usize> {
 /// Checks path and query from `at` on.
 #[inline]
 fn check_uri(target: &[u8], mut at: usize) -> Result<(), usize> {
-    let mut query = false;
     while let Some(&b) = target.get(at) {
         if URI_CLASS[usize::from(b)] & URI != 0 {
             at += 1;
         } else if b == b'%' && hex_pair(&target[at + 1..]).is_some() {
             at += 3;
         } else if b == b'?' {
-            query = true;
             at += 1;
-        } else if b == b'*' && !query && target.len() == 1 {
-            return Ok(());
         } else {
             return Err(at);
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts() {
+        for host in ["", "a", "a.b:80", "1.2.3.4", "[::1]", "[::1]:80", "a%41", "a:", "x_y"] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            ":", ":80", "a b", "a@b", "a/b", "a:b", "a:65536", "[]", "[1]", "[::1", "::1", "a%4",
+            "a\"b",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
+
+    #[test]
+    fn authorities_may_leave_out_the_port_of_their_scheme() {
+        #[track_caller]
+        fn check(a: &str, b: &str, scheme: Option<&[u8]>, expected: bool) {
+            assert_eq!(same_authority(a.as_bytes(), b.as_bytes(), scheme), expected, "{a} {b}");
+        }
+        check("a", "A", Some(b"http"), true);
+        check("a:80", "a", Some(b"HTTP"), true);
+        check("a:443", "a", Some(b"http"), false);
+        check("a", "a:443", Some(b"https"), true);
+        check("a:80", "a", Some(b"x"), false);
+        check("[::1]", "[::1]:80", Some(b"http"), true);
+        check("a:443", "a", None, true);
+        check("a:1", "a", None, false);
+    }
+
+    #[test]
+    fn percent_encoding() {
+        assert_eq!(url_decode(b"a%41+%zz", true), None);
+        assert_eq!(url_decode(b"a%41+b", true).as_deref(), Some(&b"aA b"[..]));
+        assert_eq!(url_decode(b"a+%2B%00", false).as_deref(), Some(&b"a++\0"[..]));
+        assert_eq!(url_decode(b"%4", true), None);
+    }
+
+    #[test]
+    fn query_strings() {
+        let params: Vec<_> = query_params(b"a=1&&b&c==2&", b'&').collect();
+        assert_eq!(params, [(&b"a"[..], &b"1"[..]), (b"b", b""), (b"c", b"=2")]);
+    }
 }

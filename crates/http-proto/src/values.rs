@@ -53,3 +53,18 @@ pub fn cookies(line: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
 pub fn set_cookie(line: &[u8]) -> Option<(&[u8], &[u8])> {
     cookies(line).next()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookie_pairs() {
+        let pairs: Vec<_> = cookies(b"a=1; b = \"2,3\" ;c;=x; d=e=f").collect();
+        assert_eq!(
+            pairs,
+            [(&b"a"[..], &b"1"[..]), (b"b", b"\"2,3\""), (b"", b"x"), (b"d", b"e=f")]
+        );
+        assert_eq!(set_cookie(b"a=b; Path=/"), Some((&b"a"[..], &b"b"[..])));
+    }
+}

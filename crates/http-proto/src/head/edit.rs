@@ -6,7 +6,7 @@
 
 use super::{Facts, Field, Head, Header, Kind, Method, SIDE, Span, Version, to_u32};
 use crate::answer::reason_phrase;
-use crate::bytes::TOKEN;
+use crate::bytes::{TOKEN, push_u64};
 use crate::error::EditError;
 use crate::uri::Target;
 
@@ -120,8 +120,8 @@ impl Head {
         Ok(())
     }
 
-    /// Adds a field at the end: `add-header`. The name is written as given; HAProxy's lower
-    /// case is the caller's part, once, at load.
+    /// Adds a field at the end: `add-header`. The name is written in lower case, unless
+    /// [`Limits::keep_case`](crate::Limits::keep_case) was set.
     ///
     /// # Errors
     /// [`EditError::Malformed`] if the name is not a token; [`EditError::NoRoom`].
@@ -146,8 +146,13 @@ impl Head {
         let name_at = to_u32(self.side.len()) | SIDE;
         let size = to_u32(name.len()).saturating_add(to_u32(value.len())).saturating_add(4);
         self.take_room(0, size, name.len() + value.len())?;
+        let at = self.side.len();
         self.side.extend_from_slice(name);
+        if !self.keep_case {
+            self.side[at..].make_ascii_lowercase();
+        }
         let value = self.append(value);
+        self.framing_edited |= is_framing(name);
         let field =
             Field { name_at, name_len, value_at: value.at, value_len: value.len, verbatim: false };
         self.fields.insert(index.min(self.fields.len()), field);
@@ -173,13 +178,16 @@ impl Head {
         let mut fields = std::mem::take(&mut self.fields);
         let before = fields.len();
         let mut size = self.size;
+        let mut framing_edited = self.framing_edited;
         fields.retain(|field| {
             let kept = keep(self.header_of(field));
             if !kept {
                 size -= field.size();
+                framing_edited |= is_framing(self.name_of(field));
             }
             kept
         });
+        self.framing_edited = framing_edited;
         self.size = size;
         self.fields = fields;
         before - self.fields.len()
@@ -188,7 +196,9 @@ impl Head {
     /// Removes the field at `index`; nothing happens if there is none.
     pub fn remove_header_at(&mut self, index: usize) {
         if index < self.fields.len() {
-            self.size -= self.fields.remove(index).size();
+            let field = self.fields.remove(index);
+            self.size -= field.size();
+            self.framing_edited |= is_framing(self.name_of(&field));
         }
     }
 
@@ -197,13 +207,51 @@ impl Head {
     /// # Errors
     /// [`EditError::Malformed`] if there is no such field; [`EditError::NoRoom`].
     pub fn replace_value(&mut self, index: usize, value: &[u8]) -> Result<(), EditError> {
-        let old_len = self.fields.get(index).ok_or(EditError::Malformed)?.value_len;
-        let span = self.swap_text(old_len, value)?;
+        let field = *self.fields.get(index).ok_or(EditError::Malformed)?;
+        let span = self.swap_text(field.value_len, value)?;
+        self.framing_edited |= is_framing(self.name_of(&field));
         let field = &mut self.fields[index];
         field.value_at = span.at;
         field.value_len = span.len;
         field.verbatim = false;
         Ok(())
+    }
+
+    /// Makes Content-Length and Transfer-Encoding say again what the body really is, if rules
+    /// have touched them; a response with 1xx or 204 loses both (RFC 9112, section 6.1; RFC 9110,
+    /// section 8.6). Call it before [`Head::write_to`] on every head that goes on its way.
+    /// HAProxy sends what the rules wrote.
+    ///
+    /// # Errors
+    /// [`EditError::NoRoom`].
+    pub fn restore_framing(&mut self) -> Result<(), EditError> {
+        let bodyless = self.kind == Kind::Response && matches!(self.status, 100..=199 | 204);
+        if !self.framing_edited && !bodyless {
+            return Ok(());
+        }
+        self.retain_headers(|header| !is_framing(header.name));
+        if !bodyless {
+            if self.facts.chunked {
+                self.add_header(b"transfer-encoding", b"chunked")?;
+            } else if let Some(length) = self.facts.content_length {
+                let mut text = Vec::with_capacity(20);
+                push_u64(&mut text, length);
+                self.add_header(b"content-length", &text)?;
+            }
+        }
+        self.framing_edited = false;
+        Ok(())
+    }
+
+    /// Removes `Transfer-Encoding: chunked`: the body is sent decoded and ends when the
+    /// connection closes, as an HTTP/1.0 client needs it (RFC 9112, section 6.1). HAProxy sends
+    /// chunks to such clients too.
+    pub fn remove_chunked(&mut self) {
+        if self.facts.chunked {
+            self.facts.chunked = false;
+            self.del_header(b"transfer-encoding");
+            self.framing_edited = false;
+        }
     }
 
     pub(crate) fn facts_mut(&mut self) -> &mut Facts {
@@ -265,6 +313,14 @@ impl Head {
             }
         }
         Span { at: to_u32(at) | SIDE, len: to_u32(text.len()) }
+    }
+}
+
+fn is_framing(name: &[u8]) -> bool {
+    match name.len() {
+        14 => name.eq_ignore_ascii_case(b"content-length"),
+        17 => name.eq_ignore_ascii_case(b"transfer-encoding"),
+        _ => false,
     }
 }
 

@@ -41,6 +41,7 @@ impl Head {
         }
         self.kind = kind;
         self.rewritten_max = to_u32(limits.rewritten_max);
+        self.keep_case = limits.keep_case;
         let head_max = limits.head_max.min(1 << 30);
         loop {
             let line = self.line as usize;
@@ -243,7 +244,16 @@ impl Head {
         if matches!(name_len, 4 | 6 | 7 | 10 | 14 | 16 | 17) {
             let learned =
                 self.facts.learn(self.kind, self.version, &line[..name_len], value, limits);
-            match learned.map_err(|kind| ParseError::new(from + value_at, kind))? {
+            let learned = match learned {
+                // HAProxy always takes a Host that only repeats the first.
+                Err(E::DuplicateHost)
+                    if limits.accept_invalid && self.header(b"host") == Some(value) =>
+                {
+                    Learned::Repeated
+                }
+                learned => learned.map_err(|kind| ParseError::new(from + value_at, kind))?,
+            };
+            match learned {
                 Learned::Ordinary => {}
                 Learned::Special => self.last_is_special = true,
                 Learned::Repeated => {
@@ -272,7 +282,10 @@ impl Head {
         check_text(&self.input[from..end], from, limits)?;
         let value_end = (field.value_at + field.value_len) as usize;
         self.input[value_end..from].fill(b' ');
-        field.value_len = to_u32(trim(&self.input[field.value_at as usize..end]).len());
+        let text = &self.input[field.value_at as usize..end];
+        let indent = text.iter().take_while(|&&b| is_ows(b)).count();
+        field.value_len = to_u32(trim(text).len());
+        field.value_at += to_u32(indent);
         field.verbatim = false;
         Ok(())
     }
