@@ -137,6 +137,10 @@ impl<C> Keyword<C> {
         Self { name, sections, status, usage, doc, since: None, negatable: false }
     }
 
+    pub fn is_obsolete(&self) -> bool {
+        matches!(self.status, Status::Obsolete(_) | Status::ObsoleteWith(_))
+    }
+
     /// How many words the name has.
     pub fn words(&self) -> usize {
         self.name.split(' ').count()
@@ -220,7 +224,6 @@ impl<C> Table<C> {
 
     /// The nearest name that `words` may have meant.
     pub(crate) fn nearest(&self, words: &[&str], section: Sections) -> Option<&'static str> {
-        let mut best: Option<(&'static str, usize)> = None;
         let longest = self.keywords().map(Keyword::words).max().unwrap_or(1);
         for count in (1..=longest.min(words.len())).rev() {
             let found = words[..count].join(" ");
@@ -228,15 +231,13 @@ impl<C> Table<C> {
                 .keywords()
                 .filter(|keyword| keyword.sections.intersects(section))
                 .filter(|keyword| keyword.words() == count)
-                .filter(|keyword| !matches!(keyword.status, Status::Obsolete(_)))
+                .filter(|keyword| !keyword.is_obsolete())
                 .map(|keyword| keyword.name);
-            if let Some(name) = crate::nearest(&found, candidates)
-                && best.is_none()
-            {
-                best = Some((name, count));
+            if let Some(name) = crate::nearest(&found, candidates) {
+                return Some(name);
             }
         }
-        best.map(|(name, _)| name)
+        None
     }
 }
 

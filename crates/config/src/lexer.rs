@@ -25,6 +25,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) line: u32,
     /// `.SECTION`; `None` before the first section, which then takes a default value.
     pub(crate) section: Option<&'a [u8]>,
+    /// Whether `#` begins a comment: not on the command line.
+    pub(crate) comments: bool,
 }
 
 /// A mistake on the bytes `start..end` of the line.
@@ -58,7 +60,8 @@ impl Words {
                 return Err(LexError { start, end: start + word.len as usize, kind });
             }
             match line.get(at) {
-                None | Some(b'#') => break,
+                None => break,
+                Some(b'#') if around.comments => break,
                 // A carriage return ends the line, as in a file with CRLF.
                 Some(b'\r') if line[at..].iter().all(|byte| *byte == b'\r') => break,
                 Some(b'\r') => {
@@ -106,7 +109,7 @@ impl Words {
                     quote = None;
                     at += 1;
                 }
-                b'#' if mark.is_none() => break,
+                b'#' if mark.is_none() && around.comments => break,
                 b'\\' if mark != Some(b'\'') => {
                     quoted = true;
                     at += self.escape(&line[at..], mark.is_some()).map_err(|len| {

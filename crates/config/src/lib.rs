@@ -49,7 +49,7 @@ pub use environment::{Environment, TlsLibrary, VERSION};
 pub use keyword::{Checker, Keyword, Parse, Status, Table};
 pub use manual::markdown;
 pub use nearest::nearest;
-pub use reader::{environment_keywords, read};
+pub use reader::{check_condition, environment_keywords, read};
 pub use section::{Line, Named, Section, SectionSpec, Sections, Token};
 pub use source::{FileId, Files, Location, Source};
 pub use value::{

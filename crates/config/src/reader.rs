@@ -40,6 +40,28 @@ pub fn read(
     reader.sections
 }
 
+/// Evaluates the condition that `-cc` gives, held in `file` so that a mistake can be shown like any
+/// other; `None` when there is one. Its quotes and variables are read as in a file.
+pub fn check_condition(
+    source: &Source,
+    file: FileId,
+    environment: &Environment,
+    diagnostics: &mut Diagnostics,
+) -> Option<bool> {
+    let mut words = Words::default();
+    let around = Surroundings { environment, file: b"", line: 1, section: None, comments: false };
+    let text = source.bytes(file);
+    let lexed = words.lex(text, around).map_err(|LexError { start, end, kind }| {
+        let len = (end.max(start + 1) - start) as u32;
+        (Location { file, line: 1, column: start as u32 + 1, len }, kind)
+    });
+    let answer = lexed.and_then(|()| {
+        let Words { value, words, .. } = &words;
+        Directive { value, words, file, number: 1 }.condition(0, environment)
+    });
+    answer.map_err(|(at, kind)| diagnostics.error(at, kind)).ok()
+}
+
 /// The keywords of `global` that [`read`] has already obeyed, for a plane's table.
 pub const fn environment_keywords<C>() -> [Keyword<C>; 4] {
     fn taken<C>(_: &mut C, args: &mut Args<'_>) {
@@ -132,8 +154,7 @@ impl Reader<'_> {
             let kind = ConfigErrorKind::FileTooLarge { max: FILE_LEN_MAX };
             return self.diagnostics.error(whole, kind);
         }
-        let bom = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        for ((line, has_end), number) in lines(&bytes[bom..]).zip(1u32..) {
+        for ((line, has_end), number) in lines(bytes).zip(1u32..) {
             let at = |start: usize, end: usize| Location {
                 file,
                 line: number,
@@ -154,7 +175,7 @@ impl Reader<'_> {
                 Err(LexError { start, end, kind }) => {
                     let at = at(start, end);
                     self.diagnostics.report(at, kind);
-                    self.after_bad_line(line);
+                    self.after_bad_line(line, at);
                     Next::Line
                 }
             };
@@ -172,19 +193,23 @@ impl Reader<'_> {
 
     /// A line that cannot be split may have opened a section or a block: what it was must not
     /// cause errors in the lines after it.
-    fn after_bad_line(&mut self, line: &[u8]) {
+    fn after_bad_line(&mut self, line: &[u8], at: Location) {
         let first = line.trim_ascii_start();
         let len = first.iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
         let first = &first[..len];
-        if first == b".if" {
-            // The place is not needed: the block is closed or reported where it was opened.
-            let opened = Location::COMMAND_LINE;
-            self.branches.push(Branch { opened, state: State::Skipped, else_at: None });
-            self.diagnostics.incomplete();
-        } else if self.specs.iter().any(|spec| spec.keyword.as_bytes() == first) {
-            self.place = Place::Lost;
-            self.diagnostics.incomplete();
+        let taken = self.is_taken();
+        match (first, self.branches.last_mut()) {
+            (b".if", _) => {
+                self.branches.push(Branch { opened: at, state: State::Skipped, else_at: None });
+            }
+            (b".elif", Some(branch)) => branch.state = State::Skipped,
+            _ if !taken => return,
+            _ if self.specs.iter().any(|spec| spec.keyword.as_bytes() == first) => {
+                self.place = Place::Lost;
+            }
+            _ => return,
         }
+        self.diagnostics.incomplete();
     }
 
     fn surroundings<'s>(&'s self, file: &'s [u8], line: u32) -> Surroundings<'s> {
@@ -196,6 +221,7 @@ impl Reader<'_> {
             environment: self.environment,
             file,
             line,
+            comments: true,
             section: section.map(|section| {
                 let header = section.header();
                 header.token(1).unwrap_or_else(|| header.keyword()).bytes
@@ -395,23 +421,11 @@ impl Reader<'_> {
     }
 
     fn condition(&mut self, line: &Directive<'_>) -> State {
-        // HAProxy evaluates all words of the line as one text.
-        let mut text = Vec::new();
-        let mut starts = Vec::new();
-        for word in &line.words[1..] {
-            if !starts.is_empty() {
-                text.push(b' ');
-            }
-            starts.push(text.len());
-            text.extend_from_slice(line.bytes(word));
-        }
-        match evaluate(&text, self.environment) {
+        match line.condition(1, self.environment) {
             Ok(true) => State::Taken,
             Ok(false) => State::Waiting,
-            Err(error) => {
-                let index = starts.iter().rposition(|start| *start <= error.at);
-                let at = line.at(index.map_or(0, |index| index + 1));
-                self.diagnostics.error(at, ConfigErrorKind::Condition(error.kind));
+            Err((at, kind)) => {
+                self.diagnostics.error(at, kind);
                 self.diagnostics.incomplete();
                 State::Skipped
             }
@@ -428,7 +442,7 @@ impl Reader<'_> {
     }
 }
 
-/// A line that starts with a dot.
+/// A line that starts with a dot, or the text after `-cc`.
 struct Directive<'a> {
     value: &'a [u8],
     words: &'a [Word],
@@ -450,6 +464,27 @@ impl Directive<'_> {
     fn at(&self, index: usize) -> Location {
         let word = self.words[index];
         Location { file: self.file, line: self.number, column: word.column, len: word.len }
+    }
+
+    /// Evaluates the words from `first` on, which HAProxy joins to one text.
+    fn condition(
+        &self,
+        first: usize,
+        environment: &Environment,
+    ) -> Result<bool, (Location, ConfigErrorKind)> {
+        let mut text = Vec::new();
+        let mut starts = Vec::new();
+        for word in &self.words[first..] {
+            if !starts.is_empty() {
+                text.push(b' ');
+            }
+            starts.push(text.len());
+            text.extend_from_slice(self.bytes(word));
+        }
+        evaluate(&text, environment).map_err(|error| {
+            let index = starts.iter().rposition(|start| *start <= error.at).unwrap_or(0);
+            (self.at(first + index), ConfigErrorKind::Condition(error.kind))
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The loaded files and places in them.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,8 +13,8 @@ pub trait Files {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// Whether `path` is a directory.
     fn is_directory(&self, path: &Path) -> io::Result<bool>;
-    /// The names in a directory, in any order.
-    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>>;
+    /// The paths in a directory, in any order.
+    fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>>;
 }
 
 /// One of the files of a [`Source`], in loading order.
@@ -84,8 +84,12 @@ impl Source {
         source
     }
 
-    /// Adds one file that the caller has read.
-    pub fn add(&mut self, path: impl Into<PathBuf>, bytes: Vec<u8>) -> FileId {
+    /// Adds one file that the caller has read. A byte order mark is dropped: some editors write
+    /// one, and it would spoil the first word.
+    pub fn add(&mut self, path: impl Into<PathBuf>, mut bytes: Vec<u8>) -> FileId {
+        if bytes.starts_with(b"\xef\xbb\xbf") {
+            bytes.drain(..3);
+        }
         // A process cannot be given 2^32 files; the cast is exact.
         let id = FileId(self.files.len() as u32);
         self.files.push(File { path: path.into(), bytes });
@@ -113,11 +117,10 @@ impl Source {
             self.add(path, files.read(path).map_err(fail(path))?);
             return Ok(());
         }
-        let mut names = files.list(path).map_err(fail(path))?;
-        names.retain(|name| is_configuration(name));
-        names.sort();
-        for name in names {
-            let path = path.join(name);
+        let mut paths = files.list(path).map_err(fail(path))?;
+        paths.retain(|path| path.file_name().is_some_and(is_configuration));
+        paths.sort();
+        for path in paths {
             // HAProxy passes over directories in a directory.
             if !files.is_directory(&path).map_err(fail(&path))? {
                 self.add(&path, files.read(&path).map_err(fail(&path))?);
@@ -156,9 +159,9 @@ mod tests {
         fn is_directory(&self, path: &Path) -> io::Result<bool> {
             Ok(matches!(path.to_str(), Some("conf.d" | "conf.d/old.cfg")))
         }
-        fn list(&self, _: &Path) -> io::Result<Vec<OsString>> {
+        fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
             let names = ["b.cfg", "a.cfg", ".c.cfg", "d.cfg.bak", "10.cfg", "old.cfg", "B.cfg"];
-            Ok(names.iter().map(OsString::from).collect())
+            Ok(names.iter().map(|name| directory.join(name)).collect())
         }
     }
 

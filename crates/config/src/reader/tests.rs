@@ -143,6 +143,9 @@ fn mistakes_in_blocks() {
     check_error(".if 1\n.endif x\n", "2:8+1 unexpected `x` after `.endif`");
     check_error(".if 1 && foo(x)\n.endif\n", "1:10+6 bad condition: unknown predicate `foo`");
     check_error(".iff 1\n", "1:1+4 unknown directive `.iff`");
+    check_error(".if \"\na\n.endif\n", "1:5+1 double quote without its end");
+    check_error("backend \"\na\n", "1:9+1 double quote without its end");
+    check_error("\u{feff}global\n", "");
     check_error(".alert stop\nrubbish\n", "1:1+6 stop");
     check_error(".notice 'a b'\n.warning b\n.diag c\n", "1:1+7 a b\n2:1+8 b");
     check_error(".notice a b\n", "1:11+1 unexpected `b` after `.notice`");
@@ -242,6 +245,51 @@ fn variables_cannot_multiply_a_file_without_end() {
     text.push_str(&" a \"$X\"\n".repeat(100));
     let (_, _, diagnostics) = read_text(text.as_bytes());
     assert!(diagnostics.has_errors());
+}
+
+#[test]
+fn a_condition_of_the_command_line_is_read_like_a_line() {
+    let check = |text: &str, expected: Option<bool>| {
+        let mut source = Source::new();
+        let file = source.add("-cc", text.into());
+        let mut diagnostics = Diagnostics::new();
+        let answer = crate::check_condition(&source, file, &environment(), &mut diagnostics);
+        assert_eq!(answer, expected, "{text}");
+        assert_eq!(diagnostics.has_errors(), answer.is_none(), "{text}");
+    };
+    check("", Some(false));
+    check("streq(\"$A\",one) && 1", Some(true));
+    check("streq(#,#)", Some(true));
+    check("streq(a", None);
+    check("'1", None);
+}
+
+#[test]
+fn work_grows_with_the_text_only() {
+    // Each would take minutes if it cost the square of its size.
+    let n = 200_000;
+    let texts = [
+        "\"".repeat(n),
+        "$".repeat(n),
+        "\"${A".repeat(n),
+        "x\n".repeat(n),
+        "global\n".repeat(n),
+        "backned a\n".repeat(n),
+        ".if 1\n".repeat(n),
+        ".if 1\n.endif\n".repeat(n),
+        format!(".if {}\n", "(".repeat(n)),
+        format!(".if {}1\n", "!".repeat(n)),
+        format!("global\n a {}\n", "\\".repeat(n)),
+        format!("defaults\n{}", "backend a from x\n".repeat(n)),
+        "\r".repeat(n),
+        "\n".repeat(n),
+        " ".repeat(n),
+    ];
+    for text in texts {
+        let (source, sections, mut diagnostics) = read_text(text.as_bytes());
+        crate::resolve_defaults(&sections, &mut diagnostics);
+        diagnostics.render(&source, Style::Plain);
+    }
 }
 
 #[test]
