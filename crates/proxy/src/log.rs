@@ -1,5 +1,6 @@
 //! Logs: what is written of a session or request, in which form, and where to.
 
+mod builtin;
 mod date;
 mod escape;
 mod level;
@@ -11,6 +12,10 @@ mod template;
 mod termination;
 mod variable;
 
+#[cfg(test)]
+mod tests;
+
+pub use builtin::Builtin;
 pub use level::{Facility, Level};
 pub use send::dropped_lines;
 pub use target::{Destination, HeaderFormat, LEN_DEFAULT, LogTarget, Sample};

@@ -1,0 +1,40 @@
+//! The formats that options name.
+
+/// A format that an option sets. Source: HAProxy configuration manual, 8.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Builtin {
+    /// `option tcplog`.
+    Tcp,
+    /// `option httplog`.
+    Http,
+    /// `option httplog clf`.
+    Clf,
+    /// `option httpslog`. Its fields about TLS say what HAProxy says of a connection without it.
+    Https,
+}
+
+impl Builtin {
+    /// The format, as it would be written after `log-format`.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Tcp => "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq",
+            Self::Http => {
+                "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc \
+                 %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r"
+            }
+            Self::Clf => {
+                "%{+Q}o %{-Q}ci - - [%trg] %r %ST %B \"\" \"\" %cp %ms %ft %b %s \
+                 %TR %Tw %Tc %Tr %Ta %tsc %ac %fc %bc %sc %rc %sq %bq %CC %CS %hrl %hsl"
+            }
+            Self::Https => {
+                "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc \
+                 %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r 0/-/-/-/0 -/%sslv/%sslc"
+            }
+        }
+    }
+
+    /// Whether the format says something of requests, so that it needs `mode http`.
+    pub fn needs_http(self) -> bool {
+        self != Self::Tcp
+    }
+}
