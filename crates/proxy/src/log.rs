@@ -4,6 +4,7 @@ mod builtin;
 mod date;
 mod escape;
 mod level;
+mod line;
 pub mod notice;
 mod request_line;
 mod send;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use builtin::Builtin;
 pub use level::{Facility, Level};
+pub use line::{LogLine, Resolve};
 pub use send::dropped_lines;
 pub use target::{Destination, HeaderFormat, LEN_DEFAULT, LogTarget, Sample};
 pub use termination::{Cause, Phase};

@@ -56,6 +56,10 @@ impl Facility {
         Self::NAMES.iter().position(|known| *known == name).map(|number| Self(number as u8))
     }
 
+    pub fn name(self) -> &'static str {
+        Self::NAMES[usize::from(self.0)]
+    }
+
     /// 0 to 23.
     pub(crate) fn number(self) -> u8 {
         self.0

@@ -3,6 +3,8 @@
 //! A template knows neither expressions nor where values come from: `%[…]` is parsed and evaluated by whom it is given,
 //! and variables read [`Facts`]. [`LogFormat`](super::LogFormat) joins the two.
 
+use telamon_config::ConfigErrorKind;
+
 use super::escape;
 use super::variable::{self, Facts, Flags, VARIABLES, Variable};
 
@@ -64,6 +66,40 @@ pub(crate) enum TemplateErrorKind {
     UnclosedSample,
     /// The expression is wrong; its parser has said how.
     Sample,
+}
+
+impl TemplateErrorKind {
+    /// The mistake for the reader of the configuration; `found` is the text that is wrong.
+    pub(crate) fn for_diagnostics(&self, found: &str) -> ConfigErrorKind {
+        let found = found.to_owned();
+        let missing =
+            |what: &'static str, after| ConfigErrorKind::Missing { what: what.into(), after };
+        let bad = |what: &'static str, expected: &'static str, found| ConfigErrorKind::BadValue {
+            what: what.into(),
+            found,
+            expected: expected.into(),
+        };
+        match self {
+            Self::UnknownVariable => {
+                let names = VARIABLES.iter().map(|row| row.name);
+                ConfigErrorKind::unknown("log-format variable", &found, names)
+            }
+            Self::HttpOnly => ConfigErrorKind::Requires {
+                what: format!("log-format variable %{found}"),
+                needs: "mode http".to_owned(),
+            },
+            Self::LonePercent => {
+                bad("log-format variable", "a name, or `%%` for a percent sign", found)
+            }
+            Self::UnclosedFlags => missing("`}`", found),
+            Self::FlagsWithoutVariable => missing("the name of a variable or `[`", found),
+            Self::UnknownFlag => {
+                bad("log-format flag", "`+` or `-` before `Q`, `X`, `E` or `M`", found)
+            }
+            Self::UnclosedSample => missing("`]`", found),
+            Self::Sample => bad("sample expression", "a fetch and converters", found),
+        }
+    }
 }
 
 /// Parses the expression that begins at an offset of the text; returns it with the offset of the byte after it.

@@ -324,24 +324,35 @@ fn mistakes_have_a_place() {
     use TemplateErrorKind as Kind;
 
     #[track_caller]
-    fn check(format: &str, place: &str, kind: Kind) {
+    fn check(format: &str, place: &str, kind: Kind, title: &str) {
         let mut sample =
             |at: usize| (!format[at..].starts_with('?')).then_some(((), format.find(']')?));
         let style = Style { http_mode: false, ..LOG };
         let error = Template::parse(format.as_bytes(), style, &mut sample).map(drop).unwrap_err();
         let found = &format[error.offset..error.offset + error.len];
-        assert_eq!((found, error.kind), (place, kind), "{format}");
+        let told = error.kind.for_diagnostics(found).explain().title;
+        assert_eq!((found, error.kind, &*told), (place, kind, title), "{format}");
     }
-    check("a %xy b", "xy", Kind::UnknownVariable);
-    check("%{+Q}Xi", "Xi", Kind::UnknownVariable);
-    check("%ci%r", "r", Kind::HttpOnly);
-    check("100% of", "% ", Kind::LonePercent);
-    check("%1", "%1", Kind::LonePercent);
-    check("a%", "%", Kind::LonePercent);
-    check("a %{+Q", "%{+Q", Kind::UnclosedFlags);
-    check("a %{+Q}", "%{+Q}", Kind::FlagsWithoutVariable);
-    check("a %{+Q} b", "%{+Q}", Kind::FlagsWithoutVariable);
-    check("%{+Q,+Y}ci", "+Y", Kind::UnknownFlag);
-    check("%{Q}ci", "Q", Kind::UnknownFlag);
-    check("%[?x]", "?x]", Kind::Sample);
+    check("a %xy b", "xy", Kind::UnknownVariable, "unknown log-format variable `xy`");
+    check("%{+Q}Xi", "Xi", Kind::UnknownVariable, "unknown log-format variable `Xi`");
+    check("%ci%r", "r", Kind::HttpOnly, "log-format variable %r needs mode http");
+    check("100% of", "% ", Kind::LonePercent, "bad log-format variable `% `");
+    check("%1", "%1", Kind::LonePercent, "bad log-format variable `%1`");
+    check("a%", "%", Kind::LonePercent, "bad log-format variable `%`");
+    check("a %{+Q", "%{+Q", Kind::UnclosedFlags, "`%{+Q` lacks `}`");
+    check(
+        "a %{+Q}",
+        "%{+Q}",
+        Kind::FlagsWithoutVariable,
+        "`%{+Q}` lacks the name of a variable or `[`",
+    );
+    check(
+        "a %{+Q} b",
+        "%{+Q}",
+        Kind::FlagsWithoutVariable,
+        "`%{+Q}` lacks the name of a variable or `[`",
+    );
+    check("%{+Q,+Y}ci", "+Y", Kind::UnknownFlag, "bad log-format flag `+Y`");
+    check("%{Q}ci", "Q", Kind::UnknownFlag, "bad log-format flag `Q`");
+    check("%[?x]", "?x]", Kind::Sample, "bad sample expression `?x]`");
 }
