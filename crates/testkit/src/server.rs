@@ -289,23 +289,26 @@ fn read_request(reader: &mut impl BufRead, mut out: &TcpStream) -> io::Result<Op
     if expects {
         out.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
     }
-    while chunked {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let size =
-            u64::from_str_radix(line.trim().split(';').next().unwrap_or_default(), 16).unwrap_or(0);
-        reader.by_ref().take(size).read_to_end(&mut request)?;
-        if size > 0 {
-            reader.read_line(&mut line)?;
-            continue;
-        }
-        // The trailers, up to the empty line.
-        while reader.read_line(&mut line)? > 2 {
-            line.clear();
-        }
+    if !chunked {
+        reader.by_ref().take(length).read_to_end(&mut request)?;
         return Ok(Some(request));
     }
-    reader.by_ref().take(length).read_to_end(&mut request)?;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let size = line.trim().split(';').next().unwrap_or_default();
+        let size = u64::from_str_radix(size, 16).unwrap_or(0);
+        reader.by_ref().take(size).read_to_end(&mut request)?;
+        if size == 0 {
+            break;
+        }
+        reader.read_line(&mut line)?;
+    }
+    // The trailers, up to the empty line.
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 2 {
+        line.clear();
+    }
     Ok(Some(request))
 }
 
