@@ -4,6 +4,8 @@ use proptest::prelude::{Just, ProptestConfig, any, prop, prop_assert, prop_asser
 use proptest::prelude::{prop_assume, prop_oneof, proptest};
 use proptest::strategy::Strategy as Generate;
 
+use std::collections::HashMap;
+
 use super::*;
 use crate::member::{Admin, Limits, MemberConfig, Run, Status};
 use crate::strategy::{First, Hash, LeastConn, Random, RoundRobin, StaticRr};

@@ -50,6 +50,10 @@ fn least_conn() -> Box<dyn Strategy> {
     Box::<LeastConn>::default()
 }
 
+fn first() -> Box<dyn Strategy> {
+    Box::<First>::default()
+}
+
 #[track_caller]
 fn check(strategy: fn() -> Box<dyn Strategy>, weights: &[u32], expected: &str) {
     assert_eq!(serve(&pool(strategy, weights), None, expected.len()), expected);
@@ -210,7 +214,6 @@ fn least_conn_shares_what_stays_by_weight() {
 
 #[test]
 fn first_fills_the_lowest_number() {
-    let first = || Box::<First>::default() as Box<dyn Strategy>;
     let pool = pool(first, &[1, 1]);
     pool.members()[0].set_limits(Limits { maxconn: 2, ..Limits::default() });
     let mut rng = Rng::new(1);
@@ -268,4 +271,100 @@ fn random_never_draws_what_was_tried() {
     }
     assert_eq!(seen[1] + seen[3], 3000);
     assert!(seen[1] > 0 && seen[3] > 0);
+}
+
+/// Units that stay, as TCP connections that are held do. The script: `o` one comes, a digit `d`
+/// ends the one at place `d % held` of those that have a member, in the order they got it. The
+/// record: the member that one got or `?` when it waits; `.` for an end, then whoever's turn came.
+#[test]
+fn units_that_stay_go_where_haproxy_sends_them() {
+    #[track_caller]
+    fn check(
+        strategy: fn() -> Box<dyn Strategy>,
+        weights: &[u32],
+        maxconn: u32,
+        script: &str,
+        expected: &str,
+    ) {
+        let pool = pool(strategy, weights);
+        for member in pool.members() {
+            member.set_limits(Limits { maxconn, ..Limits::default() });
+        }
+        let (mut rng, mut held, mut record) = (Rng::new(1), Vec::new(), String::new());
+        for step in script.chars() {
+            if let Some(digit) = step.to_digit(10) {
+                let id = held.remove(digit as usize % held.len());
+                pool.load().leave();
+                record.push('.');
+                if let Some(grant) = pool.release(id) {
+                    record.push_str(pool.member(grant.member).name());
+                    held.push(grant.member);
+                }
+                continue;
+            }
+            pool.load().enter();
+            let unit = Unit::default();
+            match pool.assign(&unit, &mut rng, 0) {
+                Assignment::Member(id) => {
+                    record.push_str(pool.member(id).name());
+                    held.push(id);
+                }
+                Assignment::Wait(place) => {
+                    record.push('?');
+                    _ = pool.wait(&unit, place, (), &mut rng, 0);
+                }
+                Assignment::Refused(refusal) => panic!("{refusal:?}"),
+            }
+        }
+        assert_eq!(record, expected);
+    }
+    check(
+        least_conn,
+        &[1, 2, 4],
+        0,
+        "oo5o8ooo01o6o06oo6o27ooo324ooo3o36oooooo05ooo2o0o50ooo7oo3oo7ooo150o3o2o8o4ooo7o",
+        "ab.c.bac..a.b..ca.b..bac...acc.c..bccbcc..acb.c.c..cbc.cc.ab.cac...b.c.c.c.bca.b",
+    );
+    check(
+        least_conn,
+        &[1, 1, 1],
+        0,
+        "oo1oooo75oooo8oo496oo4ooo4oo5o3o8034ooo3o46ooo8o0895ooo0o6oo17o1oo634o2ooo3oo464",
+        "ab.cbac..bcba.cb...ba.bab.bc.b.a....bcb.b..abc.b....aba.a.bc..b.ba...c.acb.ac...",
+    );
+    check(
+        least_conn,
+        &[5, 3, 2, 1],
+        3,
+        "oooo11oooooooo199002oooo2o3ooooo677ooo18ooo1oo26o85ooo14o047oo05ooo26o1ooooo662o",
+        "abcd..bcaabcbc......daab.c.dbcdd...bcc..bb?.c??.a.c?.b.d??.a.c?.a..cd..bb?.b.a.d????.d.b.c?",
+    );
+    check(
+        round_robin,
+        &[3, 2, 1],
+        2,
+        "ooo2ooo8o7oo6ooooo64o66ooo899o729o7oo2o857oooooo88oo5o4o6o20o4o6oo3o6o40oo5o79oo",
+        "aba.cab.a.cc.a????.b.a?.b.a???.b.b.a?.c.b.a.a?.c?.b..ab????.a.c??.c?.a?.c?.b.b?.b?.a??.b?.c?.b.a??.a?.b.b??",
+    );
+    check(
+        round_robin,
+        &[1, 1, 1, 1],
+        2,
+        "ooooo0oo596o6oooo9o13646o30o0o7ooo10o3o2oooo6oo9o0o949163ooo811o9oooo0o0ooooo1oo",
+        "abcda.bc...d.abcd.a.....b..c.d.abc..d.a.bcda.bc.a.c......dab...c.dabc.d.abcd?.b??",
+    );
+    check(
+        static_rr,
+        &[3, 2, 1],
+        2,
+        "oo6oooooo0ooo5o9oo4o5o39o3o4o3oo1526ooo1o2o9o1o367oo24oo275oo53oo6734o1o6oooo8o6",
+        "aa.babcc?.a???.a?.c??.a?.a?.c.c?.a?.c?.c??.a.a.a.b???.c?.a?.b?.c?.a.b.c??.c.c??.a.b.b?.b.c?.a...b.b.cbc?.b?.a",
+    );
+    check(
+        first,
+        &[1, 1, 1],
+        2,
+        "ooo7o3oo2ooo0699oooooooo8o076158oo6oooo3o7o6o4oo61o0o23oo2oo3o9o3o91oo056oo3oo27",
+        "aab.a.ab.acc....aabb????.a?.c.a.c.b..ab.b???.a?.c?.a?.c??.c.b?.b?.c.b??.c??.c?.b?.c?.c.a??.a.a.b??.a??.c.c",
+    );
 }
