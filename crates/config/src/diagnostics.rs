@@ -61,6 +61,8 @@ pub enum ConfigErrorKind {
     NoFinalNewline,
     /// HAProxy ignores a line whose first word is empty.
     EmptyFirstWord,
+    /// HAProxy ignores what stands after an empty word.
+    EmptyWord,
 
     // Directives
     Condition(ConditionErrorKind),
@@ -86,7 +88,6 @@ pub enum ConfigErrorKind {
     /// A line before the first section.
     OutOfSection {
         found: String,
-        nearest: Option<String>,
     },
     Unknown {
         what: &'static str,
@@ -297,11 +298,6 @@ impl Diagnostics {
     pub fn incomplete(&mut self) {
         self.incomplete = true;
         self.list.retain(|error| !matches!(error.kind, ConfigErrorKind::Undefined { .. }));
-    }
-
-    /// Takes over what another collected.
-    pub fn append(&mut self, other: Self) {
-        other.list.into_iter().for_each(|error| self.push(error));
     }
 
     /// Sorts by place; call before [`iter`](Self::iter) where order matters. `render` does.

@@ -276,9 +276,7 @@ impl Reader<'_> {
                 self.place = Place::Lost;
                 self.diagnostics.incomplete();
                 let found = String::from_utf8_lossy(bytes(first)).into_owned();
-                let words = self.specs.iter().map(|spec| spec.keyword);
-                let nearest = crate::nearest(&found, words).map(str::to_owned);
-                let kind = ConfigErrorKind::OutOfSection { found, nearest };
+                let kind = ConfigErrorKind::OutOfSection { found };
                 self.diagnostics.error(at(first), kind);
             }
         }

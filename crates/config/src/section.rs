@@ -99,7 +99,10 @@ impl Section {
     pub(crate) fn push_line(&mut self, number: u32, value: &[u8], words: &[Word]) {
         let base = self.text.len() as u32;
         self.lines.push(LineStart { number, first_word: self.words.len() as u32 });
-        if let Ok(value) = std::str::from_utf8(value) {
+        // Words that are not UTF-8 can make up a line that is: `a\xc3 \xa9`.
+        if let Ok(value) = std::str::from_utf8(value)
+            && words.iter().all(|word| value.is_char_boundary(word.start as usize))
+        {
             self.text.push_str(value);
             self.words.extend(words.iter().map(|word| Word {
                 start: base + word.start,

@@ -86,6 +86,9 @@ impl ConfigErrorKind {
                 .help("HAProxy refuses such a file, since it may have been cut"),
             Self::EmptyFirstWord => say("line ignored because its first word is empty".into())
                 .help("remove the line, or give the variable a value"),
+            Self::EmptyWord => say("empty word".into())
+                .label("is a variable empty?")
+                .help("HAProxy ignores the rest of such a line"),
 
             Self::Condition(kind) => condition(kind),
             Self::LoneDirective { directive } => say(format!("`{directive}` without `.if`")),
@@ -97,11 +100,8 @@ impl ConfigErrorKind {
             Self::UnclosedIf => say("`.if` without `.endif`".into()).label("opened here"),
             Self::Message { text } => say(text.clone()),
 
-            Self::OutOfSection { found, nearest } => say(format!("`{found}` before any section"))
-                .label(match nearest {
-                    Some(nearest) => format!("did you mean `{nearest}`?"),
-                    None => "expected a section such as `global`, `defaults`, `frontend`".into(),
-                }),
+            Self::OutOfSection { found } => say(format!("`{found}` before any section"))
+                .label("expected a section such as `global`, `defaults`, `frontend`"),
             Self::Unknown { what, found, nearest } => {
                 say(format!("unknown {what} `{found}`")).did_you_mean(nearest.as_deref())
             }

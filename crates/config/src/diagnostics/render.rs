@@ -6,7 +6,7 @@ use std::ops::Range;
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 
-use super::{ConfigError, Diagnostics, Severity};
+use super::{Class, ConfigError, Diagnostics, Severity};
 use crate::source::{Location, Source};
 
 /// How the text looks.
@@ -118,6 +118,10 @@ impl<'s> LineIndex<'s> {
         }
         if let Some(usage) = error.usage {
             group = group.element(Level::NOTE.message(format!("usage: {usage}")));
+        }
+        if error.class() == Class::Environment {
+            let note = "the text may be right: `telamon check --offline` does not look here";
+            group = group.element(Level::NOTE.message(note));
         }
         let renderer = match style {
             Style::Plain => Renderer::plain(),

@@ -253,6 +253,14 @@ fn one_mistake_in_a_list_does_not_hide_or_cause_others() {
 }
 
 #[test]
+fn an_empty_word_does_not_hide_the_rest() {
+    let empty = "empty word: is a variable empty?";
+    check_error("server a :1 \"$NO\" check", &[&format!("14+5 {empty}")]);
+    check_error("maxconn 1 \"$NO\" x", &[&format!("12+5 {empty}")]);
+    check("maxconn 1 \"$NO\"", "1");
+}
+
+#[test]
 fn each_class_of_keyword_has_its_answer() {
     check_error("clitimeout 50s", &["2+10 `clitimeout` is obsolete: write `timeout client 50s`"]);
     check_error(

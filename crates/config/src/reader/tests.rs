@@ -234,6 +234,7 @@ fn bytes_are_kept_and_places_are_exact() {
     assert_eq!(told, expected);
     assert_eq!(line.token(1).expect("a word").bytes, b"\xff\xfe");
     assert_eq!(line.token(2).expect("a word").bytes, b"bA");
+    check("a\\xc3 \\xa9", "[a\\xc3][\\xa9]");
 }
 
 #[test]
