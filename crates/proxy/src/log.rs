@@ -1,6 +1,7 @@
 //! Logs: what is written of a session or request, in which form, and where to.
 
 mod builtin;
+mod count;
 mod date;
 mod escape;
 mod level;
@@ -17,6 +18,7 @@ mod variable;
 mod tests;
 
 pub use builtin::Builtin;
+pub use count::LineCount;
 pub use level::{Facility, Level};
 pub use line::{LogLine, Resolve};
 pub use send::dropped_lines;

@@ -270,9 +270,16 @@ pub struct LogSettings {
     pub targets: Vec<Arc<LogTarget>>,
     /// What is written for each session or request; `None` writes HAProxy's short default line.
     pub format: Option<Arc<LogFormat>>,
+    /// `log-format-sd`: the structured data of RFC 5424 headers.
     pub format_sd: Option<Arc<LogFormat>>,
+    /// `error-log-format`: for requests that were not understood and connections that failed before one.
     pub error_format: Option<Arc<LogFormat>>,
+    /// `log-tag`, else the global one; `None` is `haproxy`.
     pub tag: Option<Box<str>>,
+    /// The name that the global `log-send-hostname` sends, in every proxy.
+    pub send_hostname: Option<Box<str>>,
+    /// Lines written so far (`%lc`).
+    pub lines: crate::log::LineCount,
 }
 
 /// `capture …` and `declare capture …`.

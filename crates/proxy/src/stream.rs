@@ -87,7 +87,7 @@ pub struct LogState {
     pub started: Instant,
     pub started_at: SystemTime,
     /// Times in milliseconds since `started`; `None` where it did not come to that.
-    /// The whole request head was there (`%TR`).
+    /// The whole request head was there (`%TR`). Stays `None` in `mode tcp`, and where no backend was found.
     pub request_ms: Option<u32>,
     /// It left the queue (`%Tw` is the difference to `request_ms`).
     pub queue_ms: Option<u32>,
@@ -117,6 +117,53 @@ pub struct LogState {
     pub cookie_state: [u8; 2],
     /// `http-request set-log-level`: `None` leaves it; `Some(None)` is `silent`.
     pub level: Option<Option<crate::log::Level>>,
+    /// Counts requests and TCP sessions of the process from 0 (`%rt`).
+    pub number: u32,
+    /// Where the connection to the server left from (`%bi`, `%bp`), and where it went (`%si`, `%sp`).
+    pub server_source: Option<Endpoint>,
+    pub server_address: Option<Endpoint>,
+    /// What answered in place of a server (`%s`): `<STATS>`.
+    pub service: Option<&'static str>,
+    /// The line has been written.
+    pub logged: Cell<bool>,
+}
+
+impl LogState {
+    /// Nothing has happened since the first byte.
+    pub fn new(started: Instant, started_at: SystemTime) -> Self {
+        Self {
+            started,
+            started_at,
+            request_ms: None,
+            queue_ms: None,
+            connect_ms: None,
+            response_ms: None,
+            total_ms: None,
+            idle_ms: 0,
+            handshake_ms: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            retries: 0,
+            redispatched: false,
+            server_queue: 0,
+            backend_queue: 0,
+            status: 0,
+            cause: Cause::None,
+            phase: Phase::None,
+            cookie_state: *b"--",
+            level: None,
+            number: 0,
+            server_source: None,
+            server_address: None,
+            service: None,
+            logged: Cell::new(false),
+        }
+    }
+
+    /// Milliseconds since the first byte: what the `…_ms` fields are set to when they happen.
+    pub fn elapsed_ms(&self) -> u32 {
+        u32::try_from(self.started.elapsed().as_millis()).unwrap_or(u32::MAX)
+    }
 }
 
 /// What an expression is evaluated against.

@@ -1,0 +1,211 @@
+//! When a line is written, and with which level.
+
+use std::cell::{Cell, RefCell};
+use std::io::Write as _;
+
+use super::date::Stamp;
+use super::facts::pid;
+use super::target::Origin;
+use super::termination::Cause;
+use super::variable::{Facts, Peer, write_ip};
+use super::{LogTarget, Level, send};
+use crate::model::{Global, LogSettings, Mode, Options, Proxy};
+use crate::stream::{Context, Direction, LogState, Session, Stream};
+
+/// Writes the short line of a frontend that has targets and no format, `Connect from …`. To be called for each request
+/// and each TCP session when it begins; it does nothing where there is a format.
+pub fn log_accept(session: &Session) {
+    let frontend = session.snapshot.proxy(session.frontend);
+    if frontend.log.targets.is_empty() || frontend.log.format.is_some() {
+        return;
+    }
+    let facts = Facts::of_session(&session.snapshot, session, &LogState::new(session.accepted, session.accepted_at));
+    with_buffers(|text, _| {
+        write_accept(&facts, frontend.mode, text);
+        emit(&frontend.log, Level::Info, text, b"");
+    });
+}
+
+/// Writes the line of a request or TCP session to the targets of its frontend, if it deserves one, and only once: to be
+/// called when it has ended, and with `option logasap` also once its head (`mode tcp`: its connection to the server) is
+/// there.
+pub fn log_stream(stream: &Stream) {
+    let frontend = stream.snapshot.proxy(stream.frontend);
+    let settings = &frontend.log;
+    let Some(format) = settings.format.as_deref() else { return };
+    if settings.targets.is_empty() || stream.log.logged.get() {
+        return;
+    }
+    let Some(level) = level_of(&stream.log, &frontend.options, frontend.mode) else { return };
+    unique_id(stream);
+    stream.log.logged.set(true);
+    let facts = Facts::of_stream(&stream.session, stream);
+    let wants_more = Cell::new(false);
+    let cx = Context::for_stream(stream, Direction::Request, &wants_more);
+    with_buffers(|text, structured| {
+        if let Some(format) = settings.format_sd.as_deref() {
+            format.render_with(Some(&facts), &cx, structured);
+        }
+        format.render_with(Some(&facts), &cx, text);
+        emit(settings, level, text, structured);
+    });
+}
+
+/// Writes the line of a request that was not understood or never came (`<BADREQ>`): in `error-log-format` if there is
+/// one, else in that of requests. `log` says what the answer was and why; `received` whether any byte came, without
+/// which `option dontlognull` wants no line.
+pub fn log_session_error(session: &Session, log: &LogState, received: bool) {
+    let frontend = session.snapshot.proxy(session.frontend);
+    let settings = &frontend.log;
+    let format = settings.error_format.as_deref().or(settings.format.as_deref());
+    let Some(format) = format else { return };
+    if settings.targets.is_empty() || frontend.options.dontlognull && !received {
+        return;
+    }
+    let facts = Facts::of_session(&session.snapshot, session, log);
+    let wants_more = Cell::new(false);
+    let cx = Context::for_session(session, &wants_more);
+    with_buffers(|text, structured| {
+        if let Some(format) = settings.format_sd.as_deref() {
+            format.render_with(Some(&facts), &cx, structured);
+        }
+        format.render_with(Some(&facts), &cx, text);
+        emit(settings, error_level(&frontend.options), text, structured);
+    });
+}
+
+/// Writes the line of a connection that failed before its first request could be read, such as one without the PROXY
+/// protocol's header: in `error-log-format` if there is one, else in HAProxy's short form with `message`.
+pub fn log_connection_error(session: &Session, message: &str, received: bool) {
+    let frontend = session.snapshot.proxy(session.frontend);
+    let mut log = LogState::new(session.accepted, session.accepted_at);
+    log.total_ms = Some(log.elapsed_ms());
+    log.cause = Cause::Proxy;
+    log.phase = super::Phase::Request;
+    if frontend.log.error_format.is_some() {
+        return log_session_error(session, &log, received);
+    }
+    // HAProxy writes this one where lines of traffic have a format, though not in it.
+    if frontend.log.targets.is_empty()
+        || frontend.log.format.is_none()
+        || frontend.options.dontlognull && !received
+    {
+        return;
+    }
+    let facts = Facts::of_session(&session.snapshot, session, &log);
+    with_buffers(|text, _| {
+        write_connection_error(&facts, &session.listener.name, message, text);
+        emit(&frontend.log, error_level(&frontend.options), text, b"");
+    });
+}
+
+/// Writes a message about a proxy to its own targets: `Server b/s1 is DOWN, …`.
+pub fn send(level: Level, proxy: &Proxy, text: &str) {
+    emit(&proxy.log, level, text.as_bytes(), b"");
+}
+
+/// Writes a message about the process to the targets of `global`.
+pub fn send_global(level: Level, global: &Global, text: &str) {
+    let hostname = global.log_send_hostname.as_deref();
+    let tag = global.log_tag.as_deref().unwrap_or(TAG_DEFAULT);
+    let origin = Origin { tag, hostname, pid: pid(), structured_data: b"" };
+    send::to_all(global.log.iter().map(|target| &**target), level, &origin, text.as_bytes());
+}
+
+/// The id of a request by `unique-id-format`, made when it is first asked for; `None` without a format.
+pub fn unique_id(stream: &Stream) -> Option<&[u8]> {
+    let format = stream.snapshot.proxy(stream.frontend).unique_id_format.as_ref()?;
+    if let Some(id) = stream.unique_id.get() {
+        return Some(id);
+    }
+    let wants_more = Cell::new(false);
+    let mut id = Vec::new();
+    // Not within `get_or_init`: the format may name `%ID`, which is then empty.
+    format.render(&Context::for_stream(stream, Direction::Request, &wants_more), &mut id);
+    Some(stream.unique_id.get_or_init(|| id.into()))
+}
+
+/// The level of a line, or `None` where no line is wanted.
+fn level_of(log: &LogState, options: &Options, mode: Mode) -> Option<Level> {
+    let failed = !matches!(log.cause, Cause::None | Cause::Local)
+        || log.redispatched
+        || log.cause == Cause::None && log.retries > 0
+        || mode == Mode::Http && log.status >= 500;
+    // A request has bytes; a TCP session may have been a probe.
+    let probe = mode == Mode::Tcp && log.bytes_in == 0;
+    if !failed && options.dontlog_normal || probe && options.dontlognull {
+        return None;
+    }
+    match log.level {
+        Some(level) => level,
+        None if failed => Some(error_level(options)),
+        None => Some(Level::Info),
+    }
+}
+
+fn error_level(options: &Options) -> Level {
+    if options.log_separate_errors { Level::Error } else { Level::Info }
+}
+
+fn write_accept(facts: &Facts<'_>, mode: Mode, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Connect ");
+    match (facts.client, facts.local) {
+        (Some(Peer::Ip(from)), local) => {
+            out.extend_from_slice(b"from ");
+            write_ip(from.ip(), out);
+            _ = write!(out, ":{} to ", from.port());
+            match local {
+                Some(Peer::Ip(to)) => {
+                    write_ip(to.ip(), out);
+                    _ = write!(out, ":{}", to.port());
+                }
+                _ => out.extend_from_slice(b"undetermined address:0"),
+            }
+        }
+        (Some(Peer::Unix), _) => _ = write!(out, "to unix:{}", facts.listener),
+        (None, _) => _ = write!(out, "from unknown source to listener {}", facts.listener),
+    }
+    let mode = if mode == Mode::Http { "HTTP" } else { "TCP" };
+    _ = write!(out, " ({}/{mode})", facts.frontend);
+}
+
+fn write_connection_error(facts: &Facts<'_>, listener: &str, message: &str, out: &mut Vec<u8>) {
+    match facts.client {
+        Some(Peer::Ip(from)) => {
+            write_ip(from.ip(), out);
+            _ = write!(out, ":{} [", from.port());
+        }
+        Some(Peer::Unix) => _ = write!(out, "unix:{} [", facts.listener),
+        None => out.extend_from_slice(b"unknown ["),
+    }
+    facts.started.write_log(out);
+    // A listener without a name of its own is its number here and `sock-N` in the statistics.
+    let listener = listener.strip_prefix("sock-").unwrap_or(listener);
+    _ = write!(out, "] {}/{listener}: {message}", facts.frontend);
+}
+
+fn emit(settings: &LogSettings, level: Level, text: &[u8], structured_data: &[u8]) {
+    let origin = Origin {
+        tag: settings.tag.as_deref().unwrap_or(TAG_DEFAULT),
+        hostname: settings.send_hostname.as_deref(),
+        pid: pid(),
+        structured_data,
+    };
+    settings.lines.count();
+    send::to_all(settings.targets.iter().map(|target| -> &LogTarget { target }), level, &origin, text);
+}
+
+/// Lends this thread's two buffers, empty.
+fn with_buffers(write: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>)) {
+    thread_local! {
+        static BUFFERS: RefCell<(Vec<u8>, Vec<u8>)> = RefCell::default();
+    }
+    BUFFERS.with_borrow_mut(|(text, structured)| {
+        text.clear();
+        structured.clear();
+        write(text, structured);
+    });
+}
+
+/// `log-tag` unless set. HAProxy's own name, since the filters of syslog daemons look for it (Debian's does).
+const TAG_DEFAULT: &str = "haproxy";
