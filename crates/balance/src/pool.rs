@@ -30,7 +30,7 @@ mod generation;
 mod queue;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::member::{Load, Member, MemberId};
@@ -158,6 +158,8 @@ struct Shared<W> {
     /// Units that the plane says are in the pool, waiting ones included; and waiters.
     load: Load,
     waiting: AtomicU32,
+    /// Whether any configuration so far has a strategy that wants to hear of every release.
+    feedback: AtomicBool,
     state: Mutex<State<W>>,
 }
 
@@ -181,6 +183,7 @@ impl<W: Send> Pool<W> {
         let shared = Arc::new(Shared {
             load: Load::default(),
             waiting: AtomicU32::new(0),
+            feedback: AtomicBool::new(false),
             state: Mutex::new(State {
                 generations: Vec::new(),
                 generations_made: 0,
@@ -222,6 +225,7 @@ impl<W: Send> Pool<W> {
             follows_weights: generation.active.strategy.follows_weights(),
             shared: Arc::clone(&shared),
         };
+        shared.feedback.fetch_or(pool.feedback, SeqCst);
         state.generations.push(generation);
         drop(state);
         pool
@@ -315,7 +319,7 @@ impl<W: Send> Pool<W> {
     pub fn release(&self, id: MemberId) -> Option<Grant<W>> {
         let member = &self.members[id.index()];
         if member.limits().effective(0, 0).is_none()
-            && !self.feedback
+            && !self.shared.feedback.load(SeqCst)
             && self.shared.waiting.load(SeqCst) == 0
         {
             member.load.leave();

@@ -246,6 +246,20 @@ fn a_reload_keeps_the_order_of_those_who_wait() {
 }
 
 #[test]
+fn a_reload_to_leastconn_hears_of_what_the_old_pool_releases() {
+    let old = pool(&[0, 0], PoolOptions::default());
+    let held = [(); 4].map(|()| come(&old, &ANY, 0));
+    assert_eq!(held, [0, 1, 0, 1].map(|id| Ok(MemberId(id))));
+    let new =
+        old.renew(old.members().to_vec(), || Box::<LeastConn>::default(), PoolOptions::default());
+    assert_eq!(release(&old, 1), None);
+    assert_eq!(release(&old, 1), None);
+    assert_eq!(come(&new, &ANY, 0), Ok(MemberId(1)));
+    assert_eq!(come(&new, &ANY, 0), Ok(MemberId(1)));
+    assert_eq!(come(&new, &ANY, 0), Ok(MemberId(0)));
+}
+
+#[test]
 fn two_threads_keep_exact_totals() {
     let strategies: [fn() -> Box<dyn Strategy>; 2] = [round_robin, || Box::<LeastConn>::default()];
     for strategy in strategies {

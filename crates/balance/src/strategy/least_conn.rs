@@ -87,8 +87,7 @@ impl Strategy for LeastConn {
             let level = self.members[member as usize];
             let class = &mut self.classes[level.weight as usize];
             self.links.push_front(&mut class.by_units[level.units], member);
-            class.lowest = class.lowest.min(level.units);
-            class.len += 1;
+            class.count_in(level.units);
             self.rank(level.weight);
         }
         chosen
@@ -101,7 +100,7 @@ impl Strategy for LeastConn {
     fn load_changed(&mut self, id: MemberId, group: &Group<'_>) {
         let level = self.members[id.index()];
         if level.weight > 0 && level.units != units(id, group) {
-            self.leave(id.0);
+            self.unlink(id.0, level);
             self.enter(id, group);
         }
     }
@@ -122,23 +121,26 @@ impl LeastConn {
             class.by_units.resize(level.units + 1, List::default());
         }
         self.links.push_back(&mut class.by_units[level.units], id.0);
-        class.lowest = if class.len == 0 { level.units } else { class.lowest.min(level.units) };
-        class.len += 1;
+        class.count_in(level.units);
         self.rank(level.weight);
     }
 
     fn leave(&mut self, member: u32) {
         let level = self.members[member as usize];
-        if level.weight == 0 {
-            return;
+        if level.weight > 0 {
+            self.unlink(member, level);
+            self.rank(level.weight);
         }
+    }
+
+    /// Leaves the class's rank to the caller.
+    fn unlink(&mut self, member: u32, level: Level) {
         let class = &mut self.classes[level.weight as usize];
         self.links.remove(&mut class.by_units[level.units], member);
         class.len -= 1;
         while class.len > 0 && class.by_units[class.lowest].is_empty() {
             class.lowest += 1;
         }
-        self.rank(level.weight);
     }
 
     fn rank(&mut self, weight: u32) {
@@ -157,6 +159,12 @@ impl LeastConn {
 }
 
 impl Class {
+    /// A member has come to the list of `units`.
+    fn count_in(&mut self, units: usize) {
+        self.lowest = if self.len == 0 { units } else { self.lowest.min(units) };
+        self.len += 1;
+    }
+
     fn first(&self) -> Option<u32> {
         if self.len == 0 { None } else { self.by_units[self.lowest].first() }
     }

@@ -116,8 +116,11 @@ impl Heap {
 
     /// Puts an element in, or moves it to a new rank.
     pub(crate) fn set(&mut self, element: u32, rank: Rank) {
-        self.rank[element as usize] = rank;
         let mut at = self.place[element as usize];
+        if at != NONE && self.rank[element as usize] == rank {
+            return;
+        }
+        self.rank[element as usize] = rank;
         if at == NONE {
             at = self.order.len() as u32;
             self.order.push(element);
