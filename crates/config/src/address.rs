@@ -207,9 +207,8 @@ pub fn parse_address(text: &str, rules: &AddressRules) -> Result<Address, Addres
         },
         "unix" | "uxst" | "uxdg" | "abns" if !rules.unix => Err(AddressError::UnixNotAllowed),
         "unix" | "uxst" | "uxdg" | "abns" if rest.is_empty() => Err(AddressError::Empty),
-        "unix" | "uxst" | "uxdg" | "abns" if rest.len() > UNIX_PATH_MAX => {
-            Err(AddressError::PathTooLong)
-        }
+        "abns" if rest.len() > ABSTRACT_NAME_MAX => Err(AddressError::PathTooLong),
+        "unix" | "uxst" | "uxdg" if rest.len() > UNIX_PATH_MAX => Err(AddressError::PathTooLong),
         "unix" | "uxst" | "uxdg" => Ok(Address::Unix { path: rest.to_owned(), transport }),
         "abns" => Ok(Address::Abstract { name: rest.to_owned() }),
         _ => {
@@ -369,6 +368,8 @@ const PREFIXES: &[&str] = &[
 ];
 /// HAProxy appends `.PID.tmp` while it binds, within the 107 bytes of a socket's path.
 const UNIX_PATH_MAX: usize = 97;
+/// The same without the NUL byte in front.
+const ABSTRACT_NAME_MAX: usize = 107;
 
 #[cfg(test)]
 mod tests {
@@ -454,11 +455,15 @@ mod tests {
         check("unix@a:b.sock", Ok(unix("a:b.sock")));
         check("uxst@/run/a@b", Ok(unix("/run/a@b")));
         check("abns@name", Ok(Address::Abstract { name: "name".to_owned() }));
+        let name = "n".repeat(107);
+        let text = format!("abns@{name}");
+        check(&text, Ok(Address::Abstract { name }));
         check("fd@3", Ok(Address::Descriptor(3)));
         check("fd@", Err(AddressError::BadDescriptor));
         check("fd@-1", Err(AddressError::BadDescriptor));
         check("unix@", Err(AddressError::Empty));
-        check(&format!("/{}", "x".repeat(97)), Err(AddressError::PathTooLong));
+        let text = format!("/{}", "x".repeat(97));
+        check(&text, Err(AddressError::PathTooLong));
     }
 
     #[test]

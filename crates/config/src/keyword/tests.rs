@@ -367,3 +367,33 @@ fn timers_have_a_limit() {
     check_error("timeout client 25d", &[&format!("17+3 bad time `25d`: {limit}")]);
     assert!(Duration::from_millis(2_147_483_647) > Duration::from_secs(24 * 86400));
 }
+
+proptest::proptest! {
+    /// Whatever the words are, each line ends, and one that is not in order says why.
+    #[test]
+    fn any_words_end(
+        words in proptest::collection::vec(
+            proptest::sample::select(&[
+                "no", "default", "bind", "server", "a", "1.2.3.4:80", "*:", "80", "check", "inter",
+                "weight", "crt", "5x", "99999999999999999999", "\"\"", "timeout", "client", "\\xff",
+                "http-request", "set-var(", "set-var(x)", "deny", "if", "maxconn", "é", "reqadd",
+                "clitimeout", "${A}", ",", "50%", "bind ,", "option", "httplog", "[::]:-1",
+            ][..]),
+            1..8,
+        )
+    ) {
+        let mut source = Source::new();
+        source.add("web.cfg", format!("listen l\n {}\n", words.join(" ")).into_bytes());
+        let mut diagnostics = Diagnostics::new();
+        let mut environment = Environment::new();
+        let sections = read(&source, SectionSpec::HAPROXY, &mut environment, &mut diagnostics);
+        let table = Table::new("keyword", &[KEYWORDS]);
+        let mut proxy = Proxy::default();
+        for line in sections[0].lines() {
+            let mut checker = Checker::new(&environment, &mut diagnostics);
+            let in_order = checker.dispatch(&table, line, &mut proxy);
+            assert_eq!(in_order, !diagnostics.has_errors());
+        }
+        diagnostics.render(&source, Style::Plain);
+    }
+}
