@@ -82,12 +82,25 @@ pub(crate) const fn is_control(b: u8) -> bool {
     (b < 0x20 && b != b'\t') || b == 0x7f
 }
 
-/// Whether any byte is a control byte. Written without branches so that it vectorizes.
+/// Whether a byte below 0x20 (HTAB included) or DEL is among `bytes`; eight at a time, since
+/// values are too short for wide vectors to pay.
 #[inline]
-pub(crate) fn has_control(bytes: &[u8]) -> bool {
-    bytes.iter().fold(0u8, |bad, &b| {
-        bad | (u8::from(b < 0x20) & u8::from(b != b'\t')) | u8::from(b == 0x7f)
-    }) != 0
+pub(crate) fn may_have_control(bytes: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    // The classic tests for "a byte less than n" and "a byte equal to n" in a word: exact as to
+    // whether there is one.
+    let word = |x: u64| {
+        let del = x ^ (0x7f * ONES);
+        ((x.wrapping_sub(0x20 * ONES) & !x) | (del.wrapping_sub(ONES) & !del)) & HIGH
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    let bad = words.iter().fold(0, |bad, &chunk| bad | word(u64::from_le_bytes(chunk)));
+    let tail = match bytes.last_chunk::<8>() {
+        Some(&chunk) => word(u64::from_le_bytes(chunk)),
+        None => u64::from(rest.iter().fold(false, |bad, &b| bad | (b < 0x20) | (b == 0x7f))),
+    };
+    bad | tail != 0
 }
 
 /// Optional white space: SP and HTAB.

@@ -262,8 +262,10 @@ mod tests {
 
     use super::*;
 
-    /// Content, and the bytes after the body.
-    fn decode(pieces: &[&[u8]]) -> Result<(Vec<u8>, Vec<u8>, bool), (usize, E)> {
+    /// Content, the bytes after the body, and whether it has ended; or the first fault.
+    type Decoded = Result<(Vec<u8>, Vec<u8>, bool), (usize, E)>;
+
+    fn decode(pieces: &[&[u8]]) -> Decoded {
         let mut decoder = ChunkedDecoder::new();
         let mut content = Vec::new();
         let mut rest = Vec::new();
@@ -287,7 +289,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_cuts(input: &[u8]) -> Result<(Vec<u8>, Vec<u8>, bool), (usize, E)> {
+    fn check_cuts(input: &[u8]) -> Decoded {
         let whole = decode(&[input]);
         for cut in 0..=input.len() {
             let (a, b) = input.split_at(cut);

@@ -20,7 +20,7 @@ mod edit;
 mod parse;
 mod write;
 
-use crate::uri::Target;
+use crate::uri::{self, Target};
 use crate::values::{ListValues, list_values};
 
 /// What a peer may send, taken from the configuration.
@@ -386,7 +386,7 @@ impl Head {
     /// Host, or the authority of the target in its absence.
     #[must_use]
     pub fn host(&self) -> Option<&[u8]> {
-        self.header(b"host").or_else(|| self.authority())
+        self.header(b"host").or_else(|| self.authority().map(uri::without_user_info))
     }
 
     /// The status of a response; 0 for a request.

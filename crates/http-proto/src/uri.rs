@@ -36,8 +36,8 @@ pub enum Form {
 impl Target {
     /// Takes a target apart; the error is the offset of the first byte that cannot stand.
     ///
-    /// The fragment (`#`), user information, and bytes outside RFC 3986 are refused. HAProxy
-    /// takes every visible ASCII byte but `#`.
+    /// A fragment (`#`), an empty host, and bytes outside RFC 3986 are refused. HAProxy takes
+    /// every visible ASCII byte but `#`.
     ///
     /// # Errors
     /// The offset of the offending byte.
@@ -53,9 +53,12 @@ impl Target {
                 }
             }
             Form::Absolute => {
-                let (from, to) = parts.authority;
-                if !is_host(&target[from as usize..to as usize]) || from == to {
-                    return Err(from as usize);
+                let (from, to) = (parts.authority.0 as usize, parts.authority.1 as usize);
+                let host = without_user_info(&target[from..to]);
+                let user_info = &target[from..(to - host.len()).saturating_sub(1).max(from)];
+                if host.is_empty() || !is_host(host) || !user_info.iter().all(|&b| is_user_info(b))
+                {
+                    return Err(from);
                 }
             }
             Form::Asterisk | Form::Origin => {}
@@ -190,10 +193,16 @@ pub fn split_port(authority: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
+/// An authority without `user:password@`.
+#[must_use]
+pub fn without_user_info(authority: &[u8]) -> &[u8] {
+    memchr::memrchr(b'@', authority).map_or(authority, |at| &authority[at + 1..])
+}
+
 /// Whether two authorities name the same host and port; the port of the scheme may be left out
 /// (RFC 9110, section 4.2.3). Without a scheme (CONNECT) 80 and 443 may both be left out.
 pub(crate) fn same_authority(a: &[u8], b: &[u8], scheme: Option<&[u8]>) -> bool {
-    let (host_a, port_a) = split_port(a);
+    let (host_a, port_a) = split_port(without_user_info(a));
     let (host_b, port_b) = split_port(b);
     let is_default = |port: &[u8]| match scheme {
         Some(scheme) if scheme.eq_ignore_ascii_case(b"http") => port == b"80",
@@ -246,6 +255,11 @@ fn scheme_len(target: &[u8]) -> Option<usize> {
     (target[0].is_ascii_alphabetic() && target[len..].starts_with(b"://")).then_some(len)
 }
 
+/// `unreserved / pct-encoded / sub-delims / ":"` of RFC 3986, section 3.2.1.
+fn is_user_info(b: u8) -> bool {
+    URI_CLASS[usize::from(b)] & IP_LITERAL != 0 || b == b'%'
+}
+
 /// Checks path and query from `at` on.
 #[inline]
 fn check_uri(target: &[u8], mut at: usize) -> Result<(), usize> {
@@ -292,6 +306,7 @@ mod tests {
         check("a", "a:443", Some(b"https"), true);
         check("a:80", "a", Some(b"x"), false);
         check("[::1]", "[::1]:80", Some(b"http"), true);
+        check("u:p@a:80", "a", Some(b"http"), true);
         check("a:443", "a", None, true);
         check("a:1", "a", None, false);
     }

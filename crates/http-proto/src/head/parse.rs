@@ -6,7 +6,7 @@
 use memchr::{memchr, memrchr};
 
 use super::{Facts, Field, Head, Kind, Limits, Method, Span, Version, to_u32};
-use crate::bytes::{TOKEN, has_control, is_control, is_ows, parse_u64, trim};
+use crate::bytes::{TOKEN, is_control, is_ows, may_have_control, parse_u64, trim};
 use crate::error::{ParseError, ParseErrorKind as E};
 use crate::uri::{self, Target};
 use crate::values::list_values;
@@ -483,7 +483,7 @@ fn parse_version(text: &[u8], at: usize) -> Result<(Version, bool), ParseError> 
 /// Refuses control bytes; leniently only CR, which no recipient reads in one way.
 #[inline]
 fn check_text(text: &[u8], at: usize, limits: &Limits) -> Result<(), ParseError> {
-    if has_control(text) { refuse_control(text, at, limits) } else { Ok(()) }
+    if may_have_control(text) { refuse_control(text, at, limits) } else { Ok(()) }
 }
 
 #[cold]

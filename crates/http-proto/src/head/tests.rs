@@ -175,7 +175,9 @@ fn rfc9112_3_2_request_target() {
     refuse_target("a:80", 0);
     refuse_target("http:/x", 0);
     refuse_target("http:///x", 7);
-    refuse_target("http://u@h/", 7);
+    target("http://u:p%41@h/");
+    refuse_target("http://u@/", 7);
+    refuse_target("http://u@v@h/", 7);
     refuse_target("http://h:8x/", 7);
     refuse_target("/a#b", 2);
     refuse_target("/a\"b", 2); // HAProxy takes all visible ASCII but #
