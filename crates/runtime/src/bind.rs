@@ -154,6 +154,13 @@ impl BindSpec {
     }
 }
 
+impl BindKey {
+    /// The key in words, by which a parent and its serving process (one program) name a socket.
+    pub(crate) fn to_text(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
 impl BindAddress {
     /// The endpoint, where it is known without asking the kernel.
     pub fn endpoint(&self) -> Option<Endpoint> {
@@ -283,7 +290,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 }
 
 /// Takes the descriptor `number`, once in the life of the process.
-fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
+pub(crate) fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
     static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
 
     let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why);

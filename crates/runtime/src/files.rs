@@ -12,6 +12,11 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::bind::{BindSpec, Neighbor, bind};
+use crate::process;
+
+mod recorded;
+
+pub use recorded::{Recorded, Recording, Replay};
 
 /// Answers what a configuration asks of the system. All calls may block: control thread only.
 pub trait Files {
@@ -23,6 +28,10 @@ pub trait Files {
     fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>>;
     /// The addresses of a host name, in the resolver's order; never empty.
     fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
+    /// The user and group numbers of a user.
+    fn user(&self, name: &str) -> io::Result<UserIds>;
+    /// The number of a group.
+    fn group(&self, name: &str) -> io::Result<u32>;
     /// Binds and listens: a socket per worker where the address allows it, else one.
     fn bind(&self, spec: &BindSpec, workers: usize) -> io::Result<Vec<OwnedFd>>;
 }
@@ -32,6 +41,14 @@ pub trait Files {
 pub enum PathKind {
     File,
     Directory,
+}
+
+/// The numbers of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserIds {
+    pub uid: u32,
+    /// The user's own group.
+    pub gid: u32,
 }
 
 /// Asks the system.
@@ -73,6 +90,14 @@ impl Files for Direct {
             }
         }
         if addresses.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(addresses) }
+    }
+
+    fn user(&self, name: &str) -> io::Result<UserIds> {
+        process::find_user(name)
+    }
+
+    fn group(&self, name: &str) -> io::Result<u32> {
+        process::find_group(name)
     }
 
     fn bind(&self, spec: &BindSpec, workers: usize) -> io::Result<Vec<OwnedFd>> {

@@ -12,6 +12,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("telamon-runtime is written for Linux");
 
+pub mod api;
 pub mod bind;
 pub mod connect;
 pub mod descriptor;
@@ -20,20 +21,29 @@ pub mod files;
 pub mod limit;
 pub mod listener;
 pub mod local_time;
+pub mod parent;
+pub mod parking;
+pub mod process;
 pub mod registry;
+pub mod service;
+pub mod signals;
 pub mod socket;
+pub mod splice;
 pub mod wheel;
 pub mod workers;
 
 mod sys;
 
-pub use bind::{BindAddress, BindSpec};
+pub use bind::{BindAddress, BindSpec, Neighbor};
 pub use connect::{ConnectError, ConnectErrorKind, ConnectOptions, connect};
 pub use endpoint::Endpoint;
-pub use files::{Direct, Files};
+pub use files::{Direct, Files, Recorded, Recording, Replay};
 pub use limit::{Limit, Permit};
-pub use listener::{Accepted, Listener};
+pub use listener::{Accepted, Listener, Steering};
+pub use parking::{Parking, Unparked};
 pub use registry::Registry;
+pub use signals::{Signal, Signals};
 pub use socket::{Idle, Keepalive, Socket, SocketKind};
+pub use splice::{Pipe, PipePool};
 pub use wheel::{Deadline, Elapsed, Wheel};
 pub use workers::{Peers, Worker, WorkerOptions, Workers};

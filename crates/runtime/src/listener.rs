@@ -93,6 +93,7 @@ impl Listener {
         let mut resting = false;
         loop {
             let mut ready = self.fd.readable().await?;
+            let mut more = true;
             for _ in 0..batch.max(1) {
                 let permits = match acquire(limits) {
                     Ok(permits) => permits,
@@ -108,6 +109,7 @@ impl Listener {
                     }
                     Ok(None) => {
                         ready.clear_ready();
+                        more = false;
                         break;
                     }
                     Err(errno) => {
@@ -117,11 +119,12 @@ impl Listener {
                             starved(failure);
                         }
                         tokio::time::sleep(REST).await;
-                        break;
                     }
                 }
             }
-            tokio::task::yield_now().await;
+            if more {
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -202,7 +205,9 @@ fn acquire(limits: &[Limit]) -> Result<Permits, &Limit> {
 /// Turns new connections of a reuseport group towards some of its sockets.
 ///
 /// Sockets of a group are counted in the order in which they began to listen; when one is closed,
-/// the last takes its number.
+/// the last takes its number. The choice belongs to the group and outlives the process that made
+/// it: a process that leaves steers towards the sockets that began to listen after its own, and
+/// the process that stays [releases](Steering::release) the group once the other is gone.
 #[derive(Debug)]
 pub struct Steering(());
 

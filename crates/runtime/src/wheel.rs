@@ -83,6 +83,16 @@ impl Wheel {
         Deadline { wheel: self.0.clone(), key }
     }
 
+    /// The tick at which `after` from `now` has passed.
+    pub(crate) fn tick_after(&self, now: std::time::Instant, after: Duration) -> u64 {
+        self.0.tick_after(now, after)
+    }
+
+    /// The tick that has begun.
+    pub(crate) fn tick_now(&self) -> u64 {
+        self.0.tick_now()
+    }
+
     /// Deadlines that exist, armed or not.
     pub fn len(&self) -> usize {
         self.0.core.borrow().len()
@@ -102,10 +112,9 @@ impl Inner {
         due: &mut Vec<Key>,
     ) -> Poll<()> {
         loop {
-            let now = ticks_passed(Instant::now() - self.origin);
             let next = {
                 let mut core = self.core.borrow_mut();
-                core.advance(now, due);
+                core.advance(self.tick_now(), due);
                 core.next_tick()
             };
             for key in due.drain(..) {
@@ -129,6 +138,17 @@ impl Inner {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Whole ticks only: what is due is never early.
+    fn tick_now(&self) -> u64 {
+        (Instant::now() - self.origin).as_millis() as u64 / TICK_MS
+    }
+
+    fn tick_after(&self, now: std::time::Instant, after: Duration) -> u64 {
+        let since = now.saturating_duration_since(self.origin.into_std());
+        let ms = since.saturating_add(after).as_nanos().div_ceil(1_000_000);
+        u64::try_from(ms).unwrap_or(NEVER - TICK_MS).div_ceil(TICK_MS)
     }
 
     fn set_deadline(&self, key: Key, tick: u64) {
@@ -160,9 +180,10 @@ impl Deadline {
 
     /// As [`Deadline::arm`], when the caller has the time at hand.
     pub fn arm_from(&self, now: std::time::Instant, after: Duration) {
-        let since = now.saturating_duration_since(self.wheel.origin.into_std());
-        let ms = since.saturating_add(after).as_nanos().div_ceil(1_000_000);
-        let tick = u64::try_from(ms).unwrap_or(NEVER - TICK_MS).div_ceil(TICK_MS);
+        self.arm_at_tick(self.wheel.tick_after(now, after));
+    }
+
+    pub(crate) fn arm_at_tick(&self, tick: u64) {
         self.wheel.set_deadline(self.key, tick);
     }
 
@@ -234,11 +255,6 @@ impl fmt::Display for Elapsed {
 }
 
 impl std::error::Error for Elapsed {}
-
-/// Whole ticks in a span: what is due is never early.
-fn ticks_passed(span: Duration) -> u64 {
-    span.as_millis() as u64 / TICK_MS
-}
 
 /// The grain of the wheel. Small enough for timeouts of 10 ms, large enough that deadlines of one
 /// moment share a wake-up.
