@@ -1,0 +1,182 @@
+//! Moving bytes from one socket to another.
+//!
+//! A [`Pump`] is one direction: it writes what it holds, reads more, follows the framing of the message so that it
+//! knows where the body ends, and stops there. Two pumps polled by one task are an exchange or a tunnel. Waiting is
+//! bounded by the timeout of the side that is waited for; a wait begins its timeout anew at each progress.
+
+use std::io;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use telamon_http_proto::{BodyLength, ChunkedDecoder};
+use telamon_runtime::socket::Socket;
+use telamon_runtime::wheel::Deadline;
+
+/// One side of an exchange and how long it may keep us waiting.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct End<'a> {
+    pub(crate) socket: &'a Socket,
+    pub(crate) deadline: &'a Deadline,
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Why a pump stopped before the end of its message.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// Reading failed, or the peer closed in the middle of a message.
+    Source(io::ErrorKind),
+    /// The receiver is gone.
+    Sink(io::ErrorKind),
+    /// The body's framing is malformed.
+    Malformed,
+    SourceTimeout,
+    SinkTimeout,
+}
+
+/// What is left of a body.
+#[derive(Debug)]
+pub(crate) enum Remaining {
+    Bytes(u64),
+    Chunked(Box<ChunkedDecoder>),
+    UntilClose,
+}
+
+/// One direction of an exchange.
+#[derive(Debug)]
+pub(crate) struct Pump<'a> {
+    from: End<'a>,
+    to: End<'a>,
+    /// `buffer[..sent]` has gone, `buffer[sent..checked]` may go, the rest belongs to what follows the body.
+    buffer: Vec<u8>,
+    sent: usize,
+    checked: usize,
+    remaining: Remaining,
+    waiting: Option<Side>,
+    /// Bytes written, heads included.
+    pub(crate) written: u64,
+    /// Bytes read here; what the buffer held at the start is not counted.
+    pub(crate) read: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Source,
+    Sink,
+}
+
+impl Remaining {
+    pub(crate) fn new(length: BodyLength) -> Self {
+        match length {
+            BodyLength::None => Self::Bytes(0),
+            BodyLength::Length(bytes) => Self::Bytes(bytes),
+            BodyLength::Chunked => Self::Chunked(Box::default()),
+            BodyLength::UntilClose | BodyLength::Tunnel => Self::UntilClose,
+        }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        match self {
+            Self::Bytes(left) => *left == 0,
+            Self::Chunked(decoder) => decoder.is_done(),
+            Self::UntilClose => false,
+        }
+    }
+
+    /// Follows `bytes` and returns how many of them belong to the body.
+    pub(crate) fn advance(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
+        match self {
+            Self::Bytes(left) => {
+                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                *left -= taken as u64;
+                Ok(taken)
+            }
+            Self::Chunked(decoder) => decoder.relay(bytes).map_err(|_| Broken::Malformed),
+            Self::UntilClose => Ok(bytes.len()),
+        }
+    }
+}
+
+impl<'a> Pump<'a> {
+    /// A pump that first writes `buffer` (a head and the body bytes that came with it, which `remaining` has already
+    /// followed) and then relays what remains. The buffer's capacity is what it reads at a time.
+    pub(crate) fn new(from: End<'a>, to: End<'a>, buffer: Vec<u8>, remaining: Remaining) -> Self {
+        let checked = buffer.len();
+        Self { from, to, buffer, sent: 0, checked, remaining, waiting: None, written: 0, read: 0 }
+    }
+
+    /// Moves what can be moved now; ready at the end of the message, or when it cannot be reached.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        loop {
+            while self.sent < self.checked {
+                match self.to.socket.poll_write(cx, &self.buffer[self.sent..self.checked]) {
+                    Poll::Ready(Ok(count)) => {
+                        self.sent += count;
+                        self.written += count as u64;
+                        self.waiting = None;
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Sink(error.kind()))),
+                    Poll::Pending => return self.wait(Side::Sink, cx),
+                }
+            }
+            if self.remaining.is_done() {
+                return Poll::Ready(Ok(()));
+            }
+            self.buffer.clear();
+            (self.sent, self.checked) = (0, 0);
+            match self.from.socket.poll_read_append(cx, &mut self.buffer) {
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(match self.remaining {
+                        Remaining::UntilClose => Ok(()),
+                        _ => Err(Broken::Source(io::ErrorKind::UnexpectedEof)),
+                    });
+                }
+                Poll::Ready(Ok(count)) => {
+                    self.read += count as u64;
+                    self.waiting = None;
+                    self.checked = self.remaining.advance(&self.buffer)?;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Source(error.kind()))),
+                Poll::Pending => return self.wait(Side::Source, cx),
+            }
+        }
+    }
+
+    /// Runs to the end on its own.
+    pub(crate) async fn run(&mut self) -> Result<(), Broken> {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// Whether everything that has been read has also been written.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.sent == self.checked
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_flushed() && self.remaining.is_done()
+    }
+
+    /// Changes the timeouts of both sides (a tunnel begins).
+    pub(crate) fn set_timeouts(&mut self, from: Option<Duration>, to: Option<Duration>) {
+        self.from.timeout = from;
+        self.to.timeout = to;
+        self.waiting = None;
+    }
+
+    /// Ends the pump; returns its buffer for further use and the bytes behind the body's end.
+    pub(crate) fn into_rest(mut self) -> Vec<u8> {
+        self.buffer.drain(..self.checked);
+        self.buffer
+    }
+
+    fn wait(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let (end, broken) = match side {
+            Side::Source => (&self.from, Broken::SourceTimeout),
+            Side::Sink => (&self.to, Broken::SinkTimeout),
+        };
+        if self.waiting != Some(side) {
+            self.waiting = Some(side);
+            end.deadline.arm_optional(end.timeout);
+        }
+        end.deadline.poll_expired(cx).map(|_| Err(broken))
+    }
+}

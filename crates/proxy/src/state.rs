@@ -1,0 +1,200 @@
+//! What changes while a configuration runs: load, counters, health, addresses and limits set from the socket.
+//!
+//! These values are shared by every worker and survive reloads: a proxy, listener or server of the same name keeps
+//! them ([`adopt`]). The model points to them; they never point back.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use telamon_balance::{Load, Member, PerWorker, RateCounter};
+use telamon_balance::member::Times;
+use telamon_runtime::socket::Endpoint;
+
+use crate::model::Model;
+
+/// The state of one proxy; a `listen` uses both sides.
+#[derive(Debug)]
+pub struct ProxyState {
+    pub frontend: FrontendState,
+    pub backend: BackendState,
+}
+
+/// What the accepting side of a proxy counts and lets be changed.
+#[derive(Debug)]
+pub struct FrontendState {
+    /// Sessions now, at most, and ever.
+    pub load: Load,
+    pub counters: PerWorker,
+    pub connection_rate: RateCounter,
+    pub session_rate: RateCounter,
+    pub request_rate: RateCounter,
+    /// The limit in force: `maxconn`, or `set maxconn frontend`.
+    pub maxconn: AtomicU32,
+    /// `disable frontend`: listeners are paused until `enable frontend`.
+    pub paused: AtomicBool,
+    /// `shutdown frontend`, or a reload that removed it.
+    pub stopped: AtomicBool,
+}
+
+/// What the server side of a proxy counts.
+#[derive(Debug)]
+pub struct BackendState {
+    pub load: Load,
+    pub counters: PerWorker,
+    pub session_rate: RateCounter,
+    pub times: Times,
+    /// When a server was last chosen: Unix seconds, 0 for never.
+    pub last_session: AtomicI64,
+    /// When the backend last went up or down, in milliseconds of the process's clock, and how often it went down.
+    pub last_change_ms: AtomicU64,
+    pub down_transitions: AtomicU32,
+    /// Milliseconds spent down before the present state.
+    pub downtime_ms: AtomicU64,
+}
+
+/// What one bound address counts.
+#[derive(Debug)]
+pub struct ListenerState {
+    pub load: Load,
+    pub counters: PerWorker,
+}
+
+/// What one server counts and lets be changed; its weight, limits, health and load are the [`Member`]'s.
+#[derive(Debug)]
+pub struct ServerState {
+    pub member: Arc<Member>,
+    /// Where it is now; the configuration's address unless the socket or a resolver changed it.
+    address: Mutex<Address>,
+    /// Counts changes of the address: idle connections made before are not used again.
+    pub generation: AtomicU32,
+    /// Idle connections over all workers.
+    pub idle: AtomicU32,
+    /// Connections in use over all workers.
+    pub used: AtomicU32,
+    pub last_session: AtomicI64,
+    /// What the last check found, for pages and sockets.
+    pub check: Mutex<CheckReport>,
+    pub checks_failed: AtomicU64,
+    pub down_transitions: AtomicU32,
+    pub downtime_ms: AtomicU64,
+    /// The socket disabled its checks.
+    pub checks_disabled: AtomicBool,
+    /// The last status line of an answer that failed, for `last_agt`-like columns; empty before any.
+    pub needs_check: AtomicBool,
+}
+
+/// Where a server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    pub endpoint: Endpoint,
+    /// The port follows the port that the client connected to, shifted by this.
+    pub mapped_port: Option<i32>,
+}
+
+/// What a check found, in the words of HAProxy's `check_status`, `check_code`, `check_duration` and `last_chk`.
+#[derive(Debug, Clone, Default)]
+pub struct CheckReport {
+    /// `L4OK`, `L7STS` …; empty before the first check.
+    pub status: &'static str,
+    /// The application's status, where the check has one.
+    pub code: Option<u16>,
+    pub duration_ms: Option<u64>,
+    /// What it said, or what went wrong.
+    pub text: String,
+    /// When, in Unix milliseconds.
+    pub at_ms: u64,
+}
+
+impl ProxyState {
+    pub fn new(workers: usize) -> Arc<Self> {
+        Arc::new(Self {
+            frontend: FrontendState {
+                load: Load::default(),
+                counters: PerWorker::new(workers),
+                connection_rate: RateCounter::default(),
+                session_rate: RateCounter::default(),
+                request_rate: RateCounter::default(),
+                maxconn: AtomicU32::new(0),
+                paused: AtomicBool::new(false),
+                stopped: AtomicBool::new(false),
+            },
+            backend: BackendState {
+                load: Load::default(),
+                counters: PerWorker::new(workers),
+                session_rate: RateCounter::default(),
+                times: Times::default(),
+                last_session: AtomicI64::new(0),
+                last_change_ms: AtomicU64::new(0),
+                down_transitions: AtomicU32::new(0),
+                downtime_ms: AtomicU64::new(0),
+            },
+        })
+    }
+}
+
+impl ListenerState {
+    pub fn new(workers: usize) -> Arc<Self> {
+        Arc::new(Self { load: Load::default(), counters: PerWorker::new(workers) })
+    }
+}
+
+impl ServerState {
+    pub fn new(member: Arc<Member>, address: Address) -> Arc<Self> {
+        Arc::new(Self {
+            member,
+            address: Mutex::new(address),
+            generation: AtomicU32::new(0),
+            idle: AtomicU32::new(0),
+            used: AtomicU32::new(0),
+            last_session: AtomicI64::new(0),
+            check: Mutex::default(),
+            checks_failed: AtomicU64::new(0),
+            down_transitions: AtomicU32::new(0),
+            downtime_ms: AtomicU64::new(0),
+            checks_disabled: AtomicBool::new(false),
+            needs_check: AtomicBool::new(false),
+        })
+    }
+
+    /// Where the server is now.
+    pub fn address(&self) -> Address {
+        self.address.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Moves the server; idle connections to the old place are not used again.
+    pub fn set_address(&self, address: Address) {
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = address;
+        self.generation.fetch_add(1, Relaxed);
+    }
+}
+
+/// Gives every proxy, listener and server of `new` the state that its namesake in `old` has.
+///
+/// A server whose written address changed moves; one whose address is as it was keeps what the socket set.
+pub fn adopt(new: &mut Model, old: &Model) {
+    use std::collections::HashMap;
+    let before: HashMap<(&str, bool, bool), usize> = old
+        .proxies
+        .iter()
+        .enumerate()
+        .map(|(index, p)| ((&*p.name, p.frontend.is_some(), p.backend.is_some()), index))
+        .collect();
+    for proxy in &mut new.proxies {
+        let key = (&*proxy.name, proxy.frontend.is_some(), proxy.backend.is_some());
+        let Some(previous) = before.get(&key).map(|index| &old.proxies[*index]) else { continue };
+        proxy.state = Arc::clone(&previous.state);
+        if let (Some(new), Some(old)) = (&mut proxy.backend, &previous.backend) {
+            let servers: HashMap<&str, usize> =
+                old.servers.iter().enumerate().map(|(index, s)| (&*s.name, index)).collect();
+            for server in &mut new.servers {
+                let Some(index) = servers.get(&*server.name) else { continue };
+                let was = &old.servers[*index];
+                let fresh = std::mem::replace(&mut server.state, Arc::clone(&was.state));
+                server.state.member.configure(&server.member_config);
+                if was.address != server.address {
+                    server.state.set_address(fresh.address());
+                }
+            }
+        }
+    }
+}

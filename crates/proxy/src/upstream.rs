@@ -1,0 +1,372 @@
+//! The way to a server: a slot in the pool or the queue, then a connection that is idle, taken over or new.
+//!
+//! ```text
+//! assign --> slot --------------------------> connection: own idle | another worker's idle | connect
+//!    \--> queue --(slot handed over)--^
+//! ```
+
+use std::cell::RefCell;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use telamon_balance::{
+    Assignment, Counter, Grant, MemberId, Pinned, Pool, Refusal, Ticket, Unit, Waiting,
+};
+use telamon_runtime::Endpoint;
+use telamon_runtime::connect::{ConnectError, connect};
+use telamon_runtime::socket::{Idle, Socket};
+use tokio::sync::oneshot;
+
+use crate::model::{Backend, BalanceKey, HttpReuse, ProxyId, Server, ServerId};
+use crate::snapshot::SnapshotRef;
+use crate::state::ServerState;
+use crate::stream::{Session, Stream};
+use crate::worker::Worker;
+
+/// Who waits in a backend's queue: the way to tell it which server it got, and its position when it left.
+pub type Waiter = oneshot::Sender<Granted>;
+
+/// A slot handed to one who waited.
+#[derive(Debug)]
+pub struct Granted {
+    pub member: MemberId,
+    pub position: u32,
+}
+
+/// A place among the units in flight on a server, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    snapshot: SnapshotRef,
+    backend: ProxyId,
+    member: MemberId,
+}
+
+/// Why there is no slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoSlot {
+    /// No server is usable.
+    NoServer,
+    /// The queue is full.
+    QueueFull,
+    /// `timeout queue` passed.
+    QueueTimeout,
+    /// The client went away while waiting.
+    ClientGone,
+}
+
+/// A connection to a server, in use or idle.
+#[derive(Debug)]
+pub(crate) struct ServerConnection {
+    pub(crate) socket: Socket,
+    /// The address generation that it was made under.
+    generation: u32,
+    /// Requests that it has carried.
+    pub(crate) requests: u32,
+}
+
+/// Idle connections to one server, one list per worker. Only its worker adds to a list; any may take.
+#[derive(Debug)]
+pub struct IdlePool(Box<[Mutex<IdleList>]>);
+
+#[derive(Debug, Default)]
+struct IdleList {
+    connections: Vec<IdleConnection>,
+    /// The worker's cleaner knows that there is something here.
+    listed: bool,
+}
+
+#[derive(Debug)]
+struct IdleConnection {
+    connection: ServerConnection,
+    expires: Instant,
+}
+
+/// The servers whose idle connections a worker has to look after.
+#[derive(Debug, Default)]
+pub(crate) struct IdleServers {
+    servers: RefCell<Vec<Arc<ServerState>>>,
+}
+
+impl Slot {
+    pub(crate) fn server(&self) -> ServerId {
+        ServerId(self.member.0)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(backend) = &self.snapshot.proxy(self.backend).backend {
+            deliver(&backend.pool, self.member, backend.pool.release(self.member));
+        }
+    }
+}
+
+/// Hands granted slots to those who waited; one who has gone gives the slot back.
+pub(crate) fn deliver(pool: &Pool<Waiter>, member: MemberId, mut grant: Option<Grant<Waiter>>) {
+    while let Some(Grant { waiter, member: granted, position }) = grant {
+        grant = match waiter.send(Granted { member: granted, position }) {
+            Ok(()) => pool.next_grant(member),
+            Err(_) => pool.release(granted),
+        };
+    }
+}
+
+/// Takes a slot of the backend's pool for this stream, waiting in the queue if need be.
+///
+/// `tried` are servers that failed it; `gone` ends the wait when the client leaves.
+pub(crate) async fn take_slot(
+    stream: &mut Stream,
+    tried: &[MemberId],
+    pinned: Option<Pinned>,
+    gone: impl Future<Output = ()>,
+) -> Result<Slot, NoSlot> {
+    let snapshot = stream.snapshot.clone();
+    let proxy = snapshot.proxy(stream.backend);
+    let Some(backend) = &proxy.backend else { return Err(NoSlot::NoServer) };
+    let worker = std::rc::Rc::clone(&stream.session.worker);
+    let unit = Unit { key: balance_key(backend, &stream.session), tried, pinned };
+    let slot =
+        |member| Slot { snapshot: stream.snapshot.clone(), backend: stream.backend, member };
+    let place = match backend.pool.assign(&unit, &mut worker.rng.borrow_mut(), worker.now_ms()) {
+        Assignment::Member(member) => return Ok(slot(member)),
+        Assignment::Refused(refusal) => return Err(refused(refusal)),
+        Assignment::Wait(place) => place,
+    };
+    let (waiter, mut granted) = oneshot::channel();
+    let ticket = match backend.pool.wait(
+        &unit,
+        place,
+        waiter,
+        &mut worker.rng.borrow_mut(),
+        worker.now_ms(),
+    ) {
+        Waiting::Member(member, _) => return Ok(slot(member)),
+        Waiting::Refused(refusal, _) => return Err(refused(refusal)),
+        Waiting::Queued(ticket) => ticket,
+    };
+    let waiting = InQueue { pool: &backend.pool, ticket: Some(ticket) };
+    let deadline = worker.deadline();
+    deadline.arm_optional(proxy.timeouts.queue.or(proxy.timeouts.connect));
+    let outcome = tokio::select! {
+        biased;
+        granted = &mut granted => granted.map_err(|_| NoSlot::NoServer),
+        _ = deadline.expired() => Err(NoSlot::QueueTimeout),
+        () = gone => Err(NoSlot::ClientGone),
+    };
+    match outcome {
+        Ok(Granted { member, position }) => {
+            waiting.over();
+            count_queued(stream, place.member.is_some(), position);
+            Ok(slot(member))
+        }
+        Err(failure) => {
+            // A slot may have been handed over at the same moment; it goes to the next in line.
+            let cancelled = waiting.cancel();
+            if let Ok(Granted { member, .. }) = granted.try_recv() {
+                drop(slot(member));
+            }
+            if let Some(position) = cancelled {
+                count_queued(stream, place.member.is_some(), position);
+            }
+            Err(failure)
+        }
+    }
+}
+
+fn count_queued(stream: &mut Stream, for_one_server: bool, position: u32) {
+    let ahead = position.saturating_sub(1);
+    if for_one_server {
+        stream.log.server_queue += ahead;
+    } else {
+        stream.log.backend_queue += ahead;
+    }
+}
+
+fn refused(refusal: Refusal) -> NoSlot {
+    match refusal {
+        Refusal::NoMember => NoSlot::NoServer,
+        Refusal::MemberQueueFull(_) | Refusal::QueueFull => NoSlot::QueueFull,
+    }
+}
+
+/// Leaves the queue when the stream ends while it waits.
+struct InQueue<'a> {
+    pool: &'a Pool<Waiter>,
+    ticket: Option<Ticket>,
+}
+
+impl InQueue<'_> {
+    fn over(mut self) {
+        self.ticket = None;
+    }
+
+    fn cancel(mut self) -> Option<u32> {
+        let (_, position) = self.pool.cancel(self.ticket.take()?)?;
+        Some(position)
+    }
+}
+
+impl Drop for InQueue<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.pool.cancel(ticket);
+        }
+    }
+}
+
+fn balance_key(backend: &Backend, session: &Session) -> Option<telamon_balance::Key> {
+    match backend.balance.key {
+        BalanceKey::None => None,
+        BalanceKey::Source => {
+            session.src.borrow().ip().map(telamon_balance::Key::of_address)
+        }
+    }
+}
+
+/// An idle connection to the server that this stream may use, from this worker's list or another's.
+///
+/// `first` says that this is the client's first request, `sure` that a request lost with the connection could not be
+/// sent again: then the kernel is asked whether the connection still stands.
+pub(crate) fn take_idle(
+    worker: &Worker,
+    server: &Server,
+    reuse: HttpReuse,
+    first: bool,
+    sure: bool,
+) -> Option<ServerConnection> {
+    let state = &server.state;
+    if reuse == HttpReuse::Never || state.idle.load(Relaxed) == 0 {
+        return None;
+    }
+    if first && reuse == HttpReuse::Safe {
+        return None;
+    }
+    let fits = |connection: &ServerConnection| {
+        connection.generation == state.generation.load(Relaxed)
+            && !(first && reuse == HttpReuse::Aggressive && connection.requests < 2)
+    };
+    let own = worker.index();
+    while let Some(connection) = state.idle_pool.pop(own, state, fits) {
+        let seen =
+            if sure { connection.socket.peek_now() } else { connection.socket.peek() };
+        if seen == Idle::Quiet {
+            return Some(connection);
+        }
+    }
+    if !worker.snapshot().global.tune.idle_pool_shared
+        || state.idle.load(Relaxed) < server.pool_low_conn
+    {
+        return None;
+    }
+    let workers = worker.shared.workers;
+    for other in (1..workers).map(|step| (own + step) % workers) {
+        while let Some(connection) = state.idle_pool.pop(other, state, fits) {
+            if connection.socket.peek_now() != Idle::Quiet {
+                continue;
+            }
+            // It moves from the other worker's reactor to this one's.
+            let kind = connection.socket.kind();
+            let moved = connection.socket.into_fd().and_then(|fd| Socket::from_nonblocking(fd, kind));
+            if let Ok(socket) = moved {
+                return Some(ServerConnection { socket, ..connection });
+            }
+        }
+    }
+    None
+}
+
+/// Keeps a connection for later use, or closes it if the server has enough of them.
+pub(crate) fn keep_idle(worker: &Worker, server: &Server, connection: ServerConnection) {
+    let state = &server.state;
+    let full = server.pool_max_conn.is_some_and(|max| state.idle.load(Relaxed) >= max);
+    let worn = server.max_reuse.is_some_and(|max| connection.requests > max);
+    if full
+        || worn
+        || worker.finishing.get()
+        || connection.generation != state.generation.load(Relaxed)
+        || !state.member.is_reachable()
+    {
+        return;
+    }
+    let expires = Instant::now() + server.pool_purge_delay;
+    let Some(list) = state.idle_pool.0.get(worker.index()) else { return };
+    let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
+    state.idle.fetch_add(1, Relaxed);
+    list.connections.push(IdleConnection { connection, expires });
+    if !std::mem::replace(&mut list.listed, true) {
+        worker.idle.servers.borrow_mut().push(Arc::clone(state));
+    }
+}
+
+/// Connects to a server for this stream.
+pub(crate) async fn open(
+    worker: &Worker,
+    session: &Session,
+    server: &Server,
+) -> Result<ServerConnection, ConnectError> {
+    let state = &server.state;
+    let generation = state.generation.load(Relaxed);
+    let address = state.address();
+    let endpoint = match (address.endpoint, address.mapped_port) {
+        (Endpoint::Inet(mut inet), Some(shift)) => {
+            let port = i32::from(session.dst().port().unwrap_or(0)) + shift;
+            inet.set_port(u16::try_from(port).unwrap_or(0));
+            Endpoint::Inet(inet)
+        }
+        (endpoint, _) => endpoint,
+    };
+    let socket = connect(&endpoint, &server.connect).await?;
+    state.member.counters.add(worker.index(), Counter::Connects, 1);
+    Ok(ServerConnection { socket, generation, requests: 0 })
+}
+
+impl IdlePool {
+    pub fn new(workers: usize) -> Self {
+        Self((0..workers).map(|_| Mutex::default()).collect())
+    }
+
+    /// Takes the connection that `worker` used last and that `fits`; those that do not fit stay.
+    fn pop(
+        &self,
+        worker: usize,
+        state: &ServerState,
+        fits: impl Fn(&ServerConnection) -> bool,
+    ) -> Option<ServerConnection> {
+        let mut list = self.0.get(worker)?.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = list.connections.iter().rposition(|idle| fits(&idle.connection))?;
+        state.idle.fetch_sub(1, Relaxed);
+        Some(list.connections.remove(at).connection)
+    }
+
+    /// Drops what has expired, was closed by the server, or may not be used any more; returns whether anything is
+    /// left.
+    fn clean(&self, worker: usize, state: &ServerState, now: Instant) -> bool {
+        let Some(list) = self.0.get(worker) else { return false };
+        let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = list.connections.len();
+        let generation = state.generation.load(Relaxed);
+        let reachable = state.member.is_reachable();
+        list.connections.retain(|idle| {
+            reachable
+                && now < idle.expires
+                && idle.connection.generation == generation
+                && idle.connection.socket.peek() == Idle::Quiet
+        });
+        let left = list.connections.len();
+        state.idle.fetch_sub((before - left) as u32, Relaxed);
+        list.listed = left > 0;
+        left > 0
+    }
+}
+
+impl IdleServers {
+    /// Cleans the worker's idle connections once; called every second.
+    pub(crate) fn clean(&self, worker: usize, now: Instant) {
+        self.servers.borrow_mut().retain(|state| state.idle_pool.clean(worker, state, now));
+    }
+}
+
+/// How often idle server connections are looked after.
+pub(crate) const CLEAN_EVERY: Duration = Duration::from_secs(1);
+

@@ -1,0 +1,162 @@
+//! What one worker thread has: its own memory, its own randomness, its own view of the configuration.
+//!
+//! A [`Worker`] never leaves its thread, so nothing in it is locked. What all workers share is in [`Shared`].
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Instant, SystemTime};
+
+use telamon_balance::{RateCounter, Rng};
+use telamon_http_proto::{Head, Limits};
+use telamon_runtime::limit::Limit;
+use telamon_runtime::wheel::Deadline;
+use telamon_runtime::workers;
+
+use crate::snapshot::{Snapshot, SnapshotRef};
+use crate::upstream::IdleServers;
+
+/// The state of one worker.
+#[derive(Debug)]
+pub struct Worker {
+    pub thread: workers::Worker<Self>,
+    pub shared: Arc<Shared>,
+    snapshot: RefCell<SnapshotRef>,
+    pub rng: RefCell<Rng>,
+    /// Heads and buffers that no connection uses just now; their memory is reused.
+    heads: RefCell<Vec<Head>>,
+    buffers: RefCell<Vec<Vec<u8>>>,
+    /// Servers that have idle connections in this worker's keeping.
+    pub(crate) idle: IdleServers,
+    pub(crate) accepting: RefCell<HashMap<telamon_runtime::bind::BindKey, crate::plane::Accepting>>,
+    pub(crate) sessions: RefCell<crate::plane::Sessions>,
+    /// No new connection is kept alive: the process is finishing.
+    pub finishing: Cell<bool>,
+    next_session: Cell<u64>,
+}
+
+/// What the workers of a process share.
+#[derive(Debug)]
+pub struct Shared {
+    pub started: Instant,
+    pub started_at: SystemTime,
+    pub pid: u32,
+    pub workers: usize,
+    /// Client connections over all frontends, and their limit.
+    pub connections: Limit,
+    /// Ever accepted, and ever asked.
+    pub connections_total: AtomicU64,
+    pub requests_total: AtomicU64,
+    pub connection_rate: RateCounter,
+    pub session_rate: RateCounter,
+    pub bytes_out_rate: RateCounter,
+}
+
+impl Worker {
+    pub fn new(
+        thread: workers::Worker<Self>,
+        shared: Arc<Shared>,
+        snapshot: Arc<Snapshot>,
+        seed: u64,
+    ) -> Rc<Self> {
+        let rng = Rng::new(seed.wrapping_add(thread.index() as u64));
+        Rc::new(Self {
+            thread,
+            shared,
+            snapshot: RefCell::new(SnapshotRef::new(snapshot)),
+            rng: RefCell::new(rng),
+            heads: RefCell::default(),
+            buffers: RefCell::default(),
+            idle: IdleServers::default(),
+            accepting: RefCell::default(),
+            sessions: RefCell::default(),
+            finishing: Cell::new(false),
+            next_session: Cell::new(0),
+        })
+    }
+
+    pub fn index(&self) -> usize {
+        self.thread.index()
+    }
+
+    /// The configuration that new requests begin with.
+    pub fn snapshot(&self) -> SnapshotRef {
+        self.snapshot.borrow().clone()
+    }
+
+    /// Puts a new configuration in force for everything that begins from now on.
+    pub(crate) fn set_snapshot(&self, snapshot: Arc<Snapshot>) {
+        self.snapshot.replace(SnapshotRef::new(snapshot));
+        // Their sizes are the old configuration's.
+        self.heads.borrow_mut().clear();
+        self.buffers.borrow_mut().clear();
+    }
+
+    /// A number for a new session, unique over all workers.
+    pub(crate) fn session_id(&self) -> u64 {
+        let next = self.next_session.get() + 1;
+        self.next_session.set(next);
+        next * self.shared.workers as u64 + self.index() as u64
+    }
+
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.thread.wheel().deadline()
+    }
+
+    /// Milliseconds since the process began.
+    pub fn now_ms(&self) -> u64 {
+        self.shared.now_ms()
+    }
+
+    /// Lends an empty head with a buffer of `tune.bufsize` bytes.
+    pub(crate) fn lend_head(&self) -> Head {
+        let bufsize = self.snapshot.borrow().global.tune.bufsize;
+        self.heads.borrow_mut().pop().unwrap_or_else(|| Head::with_capacity(bufsize))
+    }
+
+    pub(crate) fn return_head(&self, mut head: Head) {
+        let mut heads = self.heads.borrow_mut();
+        if heads.len() < SPARE_MAX {
+            head.clear();
+            heads.push(head);
+        }
+    }
+
+    /// Lends an empty buffer of at least `tune.bufsize` bytes.
+    pub(crate) fn lend_buffer(&self) -> Vec<u8> {
+        let bufsize = self.snapshot.borrow().global.tune.bufsize;
+        self.buffers.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(bufsize))
+    }
+
+    pub(crate) fn return_buffer(&self, mut buffer: Vec<u8>) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffers.len() < SPARE_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
+            buffer.clear();
+            buffers.push(buffer);
+        }
+    }
+
+    /// What a client may send, by the configuration.
+    pub(crate) fn limits(tune: &crate::model::Tune, accept_invalid: bool) -> Limits {
+        Limits {
+            head_max: tune.bufsize - tune.maxrewrite,
+            rewritten_max: tune.bufsize,
+            headers_max: tune.http_maxhdr,
+            accept_invalid,
+            keep_case: false,
+        }
+    }
+}
+
+impl Shared {
+    pub fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Spare heads and buffers that a worker keeps, at most; each is `tune.bufsize` large.
+const SPARE_MAX: usize = 64;
+/// A buffer that grew beyond this is given back to the system.
+const SPARE_BYTES_MAX: usize = 256 * 1024;
