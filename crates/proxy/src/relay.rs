@@ -12,6 +12,8 @@ use telamon_http_proto::{BodyLength, ChunkedDecoder};
 use telamon_runtime::socket::Socket;
 use telamon_runtime::wheel::Deadline;
 
+use crate::stream::Cause;
+
 /// One side of an exchange and how long it may keep us waiting.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct End<'a> {
@@ -21,7 +23,7 @@ pub(crate) struct End<'a> {
 }
 
 /// Why a pump stopped before the end of its message.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Broken {
     /// Reading failed, or the peer closed in the middle of a message.
     Source(io::ErrorKind),
@@ -62,6 +64,30 @@ pub(crate) struct Pump<'a> {
 enum Side {
     Source,
     Sink,
+}
+
+impl Broken {
+    /// Whose fault it is when the source is the server and the sink the client.
+    pub(crate) fn cause_down(&self) -> Cause {
+        match self {
+            Self::Source(_) => Cause::Server,
+            Self::SourceTimeout => Cause::ServerTimeout,
+            Self::Sink(_) => Cause::Client,
+            Self::SinkTimeout => Cause::ClientTimeout,
+            Self::Malformed => Cause::Proxy,
+        }
+    }
+
+    /// Whose fault it is when the source is the client and the sink the server.
+    pub(crate) fn cause_up(&self) -> Cause {
+        match self {
+            Self::Source(_) => Cause::Client,
+            Self::SourceTimeout => Cause::ClientTimeout,
+            Self::Sink(_) => Cause::Server,
+            Self::SinkTimeout => Cause::ServerTimeout,
+            Self::Malformed => Cause::Proxy,
+        }
+    }
 }
 
 impl Remaining {
@@ -141,18 +167,9 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Runs to the end on its own.
-    pub(crate) async fn run(&mut self) -> Result<(), Broken> {
-        std::future::poll_fn(|cx| self.poll(cx)).await
-    }
-
-    /// Whether everything that has been read has also been written.
-    pub(crate) fn is_flushed(&self) -> bool {
-        self.sent == self.checked
-    }
-
-    pub(crate) fn is_done(&self) -> bool {
-        self.is_flushed() && self.remaining.is_done()
+    /// The socket that is written to.
+    pub(crate) fn sink(&self) -> &'a Socket {
+        self.to.socket
     }
 
     /// Changes the timeouts of both sides (a tunnel begins).

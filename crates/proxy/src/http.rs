@@ -1,0 +1,259 @@
+//! Layer 7: the life of a client connection in `mode http`.
+//!
+//! [`serve`] reads a head, [`route`] runs the rules over it and finds the backend, [`forward`] takes it to a server
+//! and relays the answer, [`respond`] sends the answers that are made here. Then the connection waits for the next
+//! request, or is parked until there is one.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use telamon_balance::Counter;
+use telamon_http_proto::{ParseError, refusal};
+use telamon_runtime::socket::Socket;
+use telamon_runtime::wheel::Deadline;
+
+use crate::account;
+use crate::model::{Proxy, ProxyId, ServerId};
+use crate::stream::{Cause, Phase, Session, Stream};
+use crate::upstream::ServerConnection;
+use crate::worker::Worker;
+
+mod body;
+mod forward;
+mod prepare;
+mod respond;
+mod route;
+
+/// The client's side of a session.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) socket: Socket,
+    pub(crate) deadline: Deadline,
+    /// The server connection that belongs to this client alone (`http-reuse never`).
+    pub(crate) attached: Option<Attached>,
+    /// Requests answered on this connection.
+    pub(crate) requests: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Attached {
+    pub(crate) backend: ProxyId,
+    pub(crate) server: ServerId,
+    pub(crate) connection: ServerConnection,
+}
+
+/// What becomes of the client's connection after an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    KeepAlive,
+    /// Close once the client has had time to read: it may still be sending.
+    Close,
+    /// Close at once; there is nobody, or nothing more to say.
+    Drop,
+}
+
+/// What came of waiting for a request.
+#[derive(Debug, PartialEq, Eq)]
+enum Received {
+    Request,
+    /// Nothing for a second: the connection can be parked until this moment.
+    Idle { until: Option<Instant> },
+    Over,
+}
+
+/// A kept-alive connection without a request for this long gives back its task and buffers.
+const PARK_AFTER: Duration = Duration::from_secs(1);
+/// How long and how much is read and thrown away of a client that still sends when its connection is to be closed, so
+/// that the kernel does not reset the answer it has not read yet.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 1 << 20;
+
+/// Serves one client connection to its end, or until it is parked.
+///
+/// `requests` are those it has had before it was parked.
+pub(crate) async fn serve(session: Rc<Session>, socket: Socket, requests: u32) {
+    let worker = Rc::clone(&session.worker);
+    let mut client =
+        Client { socket, deadline: worker.deadline(), attached: None, requests };
+    let mut stream = Stream::begin(Rc::clone(&session), worker.snapshot());
+    loop {
+        match receive(&mut client, &mut stream).await {
+            Received::Request => {}
+            Received::Idle { until } => {
+                stream.give_back();
+                crate::plane::park(session, client, until);
+                return;
+            }
+            Received::Over => break,
+        }
+        let after = exchange(&mut client, &mut stream).await;
+        finish(&mut stream);
+        client.requests = client.requests.saturating_add(1);
+        match after {
+            After::KeepAlive if !worker.finishing.get() || !stream.request.remaining().is_empty() => {}
+            After::Drop => break,
+            After::KeepAlive | After::Close => {
+                linger(&mut client, &mut stream).await;
+                break;
+            }
+        }
+        stream.renew(worker.snapshot());
+    }
+    stream.give_back();
+}
+
+/// Runs one request from the rules to the last byte of its answer.
+async fn exchange(client: &mut Client, stream: &mut Stream) -> After {
+    match route::route(client, stream).await {
+        route::Routed::Server => forward::forward(client, stream).await,
+        route::Routed::Answer(answer) => respond::send(client, stream, *answer).await,
+        route::Routed::Page => respond::page(client, stream).await,
+        route::Routed::Close { silent } => {
+            if silent {
+                // The client must not notice: no FIN, no answer.
+                let _ = client.socket.set_nolinger();
+            }
+            After::Drop
+        }
+    }
+}
+
+/// Waits for a request head and reads it.
+async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
+    let snapshot = stream.snapshot.clone();
+    let proxy = snapshot.proxy(stream.frontend);
+    let limits =
+        Worker::limits(&snapshot.global.tune, proxy.options.accept_invalid_http_request);
+    let first = client.requests == 0;
+    let waiting_since = if first { stream.session.accepted } else { Instant::now() };
+    let head_timeout = proxy.timeouts.http_request.or(proxy.timeouts.client);
+    let idle_timeout = if first {
+        head_timeout
+    } else {
+        proxy.timeouts.http_keep_alive.or(proxy.timeouts.http_request).or(proxy.timeouts.client)
+    };
+    let mut begun = !stream.request.is_empty();
+    let mut parkable = !first && client.attached.is_none();
+    if begun {
+        client.deadline.arm_optional(head_timeout);
+    } else if parkable && idle_timeout.is_none_or(|timeout| timeout > PARK_AFTER) {
+        client.deadline.arm(PARK_AFTER);
+    } else {
+        parkable = false;
+        client.deadline.arm_optional(idle_timeout);
+    }
+    loop {
+        match stream.request.parse_request(&limits) {
+            Ok(Some(_)) => break,
+            Ok(None) => {}
+            Err(error) => {
+                reject(client, stream, proxy, &error).await;
+                return Received::Over;
+            }
+        }
+        let room = stream.request.input_mut();
+        if room.len() == room.capacity() {
+            room.reserve(snapshot.global.tune.bufsize);
+        }
+        let read = client
+            .deadline
+            .guard(std::future::poll_fn(|cx| client.socket.poll_read_append(cx, stream.request.input_mut())))
+            .await;
+        match read {
+            Ok(Ok(count)) if count > 0 => {
+                if !begun {
+                    begun = true;
+                    stream.log.begin(waiting_since, Instant::now(), SystemTime::now());
+                    // A first request is bounded from the accept on, a later one from its first byte.
+                    if !first {
+                        client.deadline.arm_optional(head_timeout);
+                    }
+                }
+            }
+            Ok(_) => {
+                if begun || first {
+                    stream.log.cause = Cause::Client;
+                    stream.log.phase = Phase::Request;
+                    give_up(client, stream, proxy, 400, false).await;
+                }
+                return Received::Over;
+            }
+            Err(_) if !begun && parkable => {
+                return Received::Idle { until: idle_timeout.map(|timeout| waiting_since + timeout) };
+            }
+            Err(_) => {
+                if begun || first {
+                    stream.log.cause = Cause::ClientTimeout;
+                    stream.log.phase = Phase::Request;
+                    let tell = begun || !proxy.options.http_ignore_probes;
+                    give_up(client, stream, proxy, 408, tell).await;
+                }
+                return Received::Over;
+            }
+        }
+    }
+    if !begun {
+        stream.log.begin(waiting_since, Instant::now(), SystemTime::now());
+    }
+    stream.head_received();
+    account::request(stream, proxy);
+    Received::Request
+}
+
+/// Refuses a request that is malformed.
+async fn reject(client: &mut Client, stream: &mut Stream, proxy: &Proxy, error: &ParseError) {
+    stream.log.cause = Cause::Proxy;
+    stream.log.phase = Phase::Request;
+    stream.session.worker.shared.capture_error(stream, crate::stream::Direction::Request, error);
+    give_up(client, stream, proxy, error.status(), true).await;
+    linger(client, stream).await;
+}
+
+/// Ends a connection on which no whole request came, with the parser's answer.
+async fn give_up(client: &mut Client, stream: &mut Stream, proxy: &Proxy, status: u16, tell: bool) {
+    stream.log.status = status;
+    account::count_frontend(stream, proxy, Counter::FailedRequests, 1);
+    account::count_frontend(stream, proxy, Counter::of_status(status), 1);
+    if tell {
+        let answer = match crate::rules::configured_message(stream, status) {
+            Some(message) => Some(message),
+            None => refusal(status).map(Into::into),
+        };
+        if let Some(bytes) = answer {
+            client.deadline.arm_optional(proxy.timeouts.client);
+            // A client that is gone needs no answer.
+            if let Ok(Ok(())) = client.deadline.guard(client.socket.write_all(&bytes)).await {
+                stream.log.bytes_out = bytes.len() as u64;
+            }
+        }
+    }
+    stream.log.end(Instant::now());
+    account::end(stream);
+    crate::log::log_stream(stream);
+}
+
+/// Accounts for a request that is over.
+fn finish(stream: &mut Stream) {
+    stream.log.end(Instant::now());
+    account::end(stream);
+    crate::log::log_stream(stream);
+}
+
+/// Lets a client that may still be sending read its answer before the connection goes.
+async fn linger(client: &mut Client, stream: &mut Stream) {
+    if client.socket.shutdown_write().is_err() {
+        return;
+    }
+    client.deadline.arm(LINGER);
+    let mut buffer = stream.session.worker.lend_buffer();
+    let mut thrown_away = 0;
+    while thrown_away < LINGER_BYTES_MAX {
+        buffer.clear();
+        let read = std::future::poll_fn(|cx| client.socket.poll_read_append(cx, &mut buffer));
+        match client.deadline.guard(read).await {
+            Ok(Ok(count)) if count > 0 => thrown_away += count,
+            _ => break,
+        }
+    }
+    stream.session.worker.return_buffer(buffer);
+}

@@ -1,0 +1,562 @@
+//! Taking a request to a server and its answer back.
+//!
+//! ```text
+//! slot --> connection --> request out, response head in --> rules --> response out, rest of the request in
+//!   ^          |                  |
+//!   '--retry---'------------------'   (nothing was taken by the server, nothing was lost of the request)
+//! ```
+
+use std::io::ErrorKind;
+use std::task::{Context, Poll};
+
+use telamon_balance::{Counter, MemberId};
+use telamon_http_proto::{BodyLength, Limits, ParseError, Version};
+
+use crate::account;
+use crate::http::{After, Attached, Client, body, prepare, respond};
+use crate::model::{Backend, HttpReuse, Proxy, Server, ServerId};
+use crate::relay::{Broken, End, Pump, Remaining};
+use crate::rules::{self, Verdict};
+use crate::stream::{Cause, Direction, Phase, Stream};
+use crate::tunnel;
+use crate::upstream::{self, NoSlot, ServerConnection, Slot};
+use crate::worker::Worker;
+
+/// How one attempt on one connection ended.
+enum Attempt {
+    Done(After),
+    /// The connection was dead before the server can have seen the request: once more.
+    Again,
+    Failed { status: u16, cause: Cause, phase: Phase },
+}
+
+/// Relays one exchange.
+pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
+    let snapshot = stream.snapshot.clone();
+    let proxy = snapshot.proxy(stream.backend);
+    let Some(backend) = &proxy.backend else {
+        return respond::fail(client, stream, 503, Cause::Server, Phase::Connect).await;
+    };
+    let _in_backend = account::enter_backend(stream, backend);
+    if !prepare::restrict_names(stream) {
+        account::denied_request(stream);
+        return respond::fail(client, stream, 403, Cause::Proxy, Phase::Request).await;
+    }
+    let keep_server = prepare::keeps_server(stream);
+    if prepare::request(stream, keep_server).is_err() {
+        return respond::fail(client, stream, 400, Cause::Proxy, Phase::Request).await;
+    }
+    let mut tried: Vec<MemberId> = Vec::new();
+    let mut same: Option<Slot> = None;
+    loop {
+        let slot = match same.take() {
+            Some(slot) => slot,
+            None => match slot(client, stream, backend, proxy, &tried).await {
+                Ok(slot) => slot,
+                Err(after) => return after,
+            },
+        };
+        let server = &backend.servers[slot.server().0 as usize];
+        stream.server = Some(slot.server());
+        stream.log.queued();
+        if let Some(prefix) = &server.redir {
+            account::assigned(stream, proxy, server);
+            let answer = rules::redirect_to_server(stream, prefix);
+            (stream.log.cause, stream.log.phase) = (Cause::Local, Phase::Request);
+            return respond::send(client, stream, answer).await;
+        }
+        let connection = match connection(client, stream, proxy, backend, server).await {
+            Ok(connection) => connection,
+            Err(failure) => {
+                account::connect_failed(stream, server);
+                if stream.log.retries >= backend.retries {
+                    account::connect_given_up(stream, proxy, server);
+                    drop(slot);
+                    return respond::fail(client, stream, failure.status, failure.cause, Phase::Connect)
+                        .await;
+                }
+                stream.log.retries += 1;
+                if redispatches(stream, backend, server) {
+                    account::redispatched(stream, proxy, server);
+                    tried.push(MemberId(slot.server().0));
+                    drop(slot);
+                } else {
+                    account::retried(stream, proxy, server);
+                    if failure.at_once {
+                        turn_around(proxy).await;
+                    }
+                    same = Some(slot);
+                }
+                continue;
+            }
+        };
+        stream.log.connected();
+        account::assigned(stream, proxy, server);
+        match attempt(client, stream, proxy, backend, server, connection).await {
+            Attempt::Done(after) => return after,
+            Attempt::Again => {
+                account::unassigned(stream, proxy, server);
+                same = Some(slot);
+            }
+            Attempt::Failed { status, cause, phase } => {
+                drop(slot);
+                return respond::fail(client, stream, status, cause, phase).await;
+            }
+        }
+    }
+}
+
+/// A slot from the pool or the queue, or the answer that there is none.
+async fn slot(
+    client: &mut Client,
+    stream: &mut Stream,
+    backend: &Backend,
+    proxy: &Proxy,
+    tried: &[MemberId],
+) -> Result<Slot, After> {
+    let pinned = rules::choose_server(&backend.use_server, stream).map(|server| {
+        telamon_balance::Pinned { member: MemberId(server.0), force: false }
+    });
+    let pinned = pinned.filter(|pinned| !tried.contains(&pinned.member));
+    let watched = proxy.options.abortonclose;
+    let gone = async {
+        if watched {
+            body::client_gone(&client.socket).await;
+        } else {
+            std::future::pending().await
+        }
+    };
+    let failure = match upstream::take_slot(stream, tried, pinned, gone).await {
+        Ok(slot) => return Ok(slot),
+        Err(failure) => failure,
+    };
+    stream.server = None;
+    Err(match failure {
+        NoSlot::NoServer => {
+            stream.log.queue_failed();
+            respond::fail(client, stream, 503, Cause::Server, Phase::Connect).await
+        }
+        NoSlot::QueueFull => {
+            account::queue_refused(stream, proxy);
+            respond::fail(client, stream, 503, Cause::Server, Phase::Queue).await
+        }
+        NoSlot::QueueTimeout => {
+            account::queue_refused(stream, proxy);
+            respond::fail(client, stream, 503, Cause::ServerTimeout, Phase::Queue).await
+        }
+        NoSlot::ClientGone => {
+            (stream.log.cause, stream.log.phase) = (Cause::Client, Phase::Queue);
+            stream.log.status = 0;
+            After::Drop
+        }
+    })
+}
+
+/// A connection that could not be had.
+struct ConnectFailure {
+    status: u16,
+    cause: Cause,
+    /// It failed at once rather than by the clock: a pause is due before the same server is tried again.
+    at_once: bool,
+}
+
+/// The client's own, an idle or a new connection to the server.
+async fn connection(
+    client: &mut Client,
+    stream: &mut Stream,
+    proxy: &Proxy,
+    backend: &Backend,
+    server: &Server,
+) -> Result<ServerConnection, ConnectFailure> {
+    let worker = std::rc::Rc::clone(&stream.session.worker);
+    if let Some(Attached { backend: of, server: at, connection }) = client.attached.take()
+        && of == stream.backend
+        && Some(at) == stream.server
+        && !connection.socket.peek_closed()
+    {
+        account::reused(stream, server);
+        return Ok(connection);
+    }
+    let first = client.requests == 0;
+    let sure = !stream.request.method_kind().is_idempotent();
+    if let Some(connection) = upstream::take_idle(&worker, server, backend.reuse, first, sure) {
+        account::reused(stream, server);
+        return Ok(connection);
+    }
+    client.deadline.arm_optional(proxy.timeouts.connect);
+    let opening = upstream::open(&worker, &stream.session, server);
+    match client.deadline.guard(opening).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(_)) => Err(ConnectFailure { status: 503, cause: Cause::Server, at_once: true }),
+        Err(_) => Err(ConnectFailure { status: 503, cause: Cause::ServerTimeout, at_once: false }),
+    }
+}
+
+/// Whether the next attempt may go to another server. Source: HAProxy configuration manual, `option redispatch`.
+fn redispatches(stream: &Stream, backend: &Backend, server: &Server) -> bool {
+    let interval = backend.redispatch;
+    if interval == 0 {
+        return false;
+    }
+    let due = if interval > 0 {
+        stream.log.retries.is_multiple_of(interval.unsigned_abs())
+    } else {
+        let period = (backend.retries + 1).saturating_sub(interval.unsigned_abs());
+        period == 0 || stream.log.retries.is_multiple_of(period)
+    };
+    due || !server.state.member.is_reachable()
+        || (backend.pool.usable().0 > 1 && !backend.balance.is_keyed())
+}
+
+/// The pause before the same server is tried again: a second, or `timeout connect` if that is less.
+async fn turn_around(proxy: &Proxy) {
+    let second = std::time::Duration::from_secs(1);
+    tokio::time::sleep(proxy.timeouts.connect.map_or(second, |timeout| timeout.min(second))).await;
+}
+
+/// One exchange over one connection.
+async fn attempt(
+    client: &mut Client,
+    stream: &mut Stream,
+    proxy: &Proxy,
+    backend: &Backend,
+    server: &Server,
+    mut connection: ServerConnection,
+) -> Attempt {
+    let worker = std::rc::Rc::clone(&stream.session.worker);
+    let snapshot = stream.snapshot.clone();
+    let frontend = snapshot.proxy(stream.frontend);
+    let reused = connection.requests > 0;
+    connection.requests = connection.requests.saturating_add(1);
+    if let Some(name) = &backend.send_name_header
+        && stream.request.set_header(name, server.name.as_bytes()).is_err()
+    {
+        return Attempt::Failed { status: 400, cause: Cause::Proxy, phase: Phase::Request };
+    }
+    let mut out = worker.lend_buffer();
+    stream.request.write_to(&mut out);
+    let head_len = out.len() as u64;
+    let mut remaining = Remaining::new(stream.request.request_body());
+    let Ok(held) = remaining.advance(stream.request.remaining()) else {
+        return Attempt::Failed { status: 400, cause: Cause::Proxy, phase: Phase::Data };
+    };
+    out.extend_from_slice(&stream.request.remaining()[..held]);
+
+    let server_deadline = worker.deadline();
+    let ends = Ends {
+        client: End {
+            socket: &client.socket,
+            deadline: &client.deadline,
+            timeout: frontend.timeouts.client,
+        },
+        server: End {
+            socket: &connection.socket,
+            deadline: &server_deadline,
+            timeout: stream.server_timeout.or(proxy.timeouts.server),
+        },
+    };
+    let mut upload = Upload { pump: Pump::new(ends.client, ends.server, out, remaining), over: None };
+
+    match final_head(stream, &mut upload, ends, proxy).await {
+        Ok(()) => {}
+        Err(Lost::Server) => {
+            let unseen = stream.response.input().is_empty();
+            let replayable = upload.pump.read == 0
+                && (stream.request.method_kind().is_idempotent() || upload.pump.written < head_len);
+            if reused && unseen && replayable {
+                return Attempt::Again;
+            }
+            account::response_failed(stream, proxy, server, Counter::ServerAborts);
+            return Attempt::Failed { status: 502, cause: Cause::Server, phase: Phase::Headers };
+        }
+        Err(Lost::ServerTimeout) => {
+            account::response_failed(stream, proxy, server, Counter::FailedResponses);
+            return Attempt::Failed { status: 504, cause: Cause::ServerTimeout, phase: Phase::Headers };
+        }
+        Err(Lost::Malformed(error)) => {
+            worker.shared.capture_error(stream, Direction::Response, &error);
+            account::response_failed(stream, proxy, server, Counter::FailedResponses);
+            return Attempt::Failed { status: 502, cause: Cause::Proxy, phase: Phase::Headers };
+        }
+        Err(Lost::Client(broken)) => {
+            stream.log.bytes_in = upload.pump.written;
+            return request_broken(stream, proxy, server, &broken);
+        }
+    }
+    stream.log.responded();
+    stream.request.consume(held);
+    if !server_answers_well(stream) {
+        account::response_failed(stream, proxy, server, Counter::FailedResponses);
+        return Attempt::Failed { status: 502, cause: Cause::Proxy, phase: Phase::Headers };
+    }
+    let method = stream.request.method_kind();
+    let Ok(length) = stream.response.response_body(method, stream.request.wants_upgrade()) else {
+        account::response_failed(stream, proxy, server, Counter::FailedResponses);
+        return Attempt::Failed { status: 502, cause: Cause::Proxy, phase: Phase::Headers };
+    };
+    let server_keeps = stream.response.keeps_alive()
+        && length != BodyLength::UntilClose
+        && prepare::keeps_server(stream);
+    account::server_answered(stream, server);
+    match response_rules(stream, proxy, frontend) {
+        Verdict::Answer(answer) => {
+            account::denied_response(stream, proxy, server);
+            (stream.log.cause, stream.log.phase) = (Cause::Proxy, Phase::Headers);
+            return Attempt::Done(respond::send(client, stream, *answer).await);
+        }
+        Verdict::Close { .. } => {
+            account::denied_response(stream, proxy, server);
+            return Attempt::Failed { status: 502, cause: Cause::Proxy, phase: Phase::Headers };
+        }
+        Verdict::Pass | Verdict::Tarpit(_) | Verdict::Wait { .. } => {}
+    }
+
+    let keep_client = stream.request.keeps_alive()
+        && length != BodyLength::UntilClose
+        && prepare::keeps_client(stream)
+        && !worker.finishing.get();
+    let version = stream.request.version();
+    let stripped = stream.response.strip_hop_by_hop();
+    rules::run_after_response_sets(stream);
+    if stripped.and_then(|()| stream.response.set_connection(keep_client, version)).is_err() {
+        account::response_failed(stream, proxy, server, Counter::FailedResponses);
+        return Attempt::Failed { status: 502, cause: Cause::Proxy, phase: Phase::Headers };
+    }
+    stream.log.status = stream.response.status();
+    account::response(stream);
+
+    // What goes wrong from here on cannot be told to the client but by closing.
+    let mut out = worker.lend_buffer();
+    stream.response.write_to(&mut out);
+    let mut remaining = Remaining::new(length);
+    let Ok(held) = remaining.advance(stream.response.remaining()) else {
+        account::response_failed(stream, proxy, server, Counter::FailedResponses);
+        return Attempt::Failed { status: 502, cause: Cause::Proxy, phase: Phase::Data };
+    };
+    out.extend_from_slice(&stream.response.remaining()[..held]);
+    let surplus = stream.response.remaining().len() > held;
+    let mut download = Pump::new(ends.server, ends.client, out, remaining);
+    let tunnels = length == BodyLength::Tunnel;
+    if tunnels {
+        upload.begin_tunnel(stream, ends);
+        let timeouts = tunnel::Timeouts::of(frontend, proxy, stream.tunnel_timeout);
+        let ended = tunnel::run(&mut upload.pump, &mut download, &timeouts).await;
+        stream.log.bytes_in += upload.pump.written;
+        stream.log.bytes_out += download.written;
+        ended.note(stream);
+        account::stream_broken(stream, proxy, server);
+        return Attempt::Done(After::Drop);
+    }
+
+    let downloaded = std::future::poll_fn(|cx| {
+        upload.poll(cx);
+        download.poll(cx)
+    })
+    .await;
+    stream.log.bytes_out += download.written;
+    if let Err(broken) = downloaded {
+        stream.log.bytes_in = upload.pump.written;
+        (stream.log.cause, stream.log.phase) = (broken.cause_down(), Phase::Data);
+        account::stream_broken(stream, proxy, server);
+        return Attempt::Done(After::Drop);
+    }
+    // The answer is through; the rest of the request may still be on its way.
+    let uploaded = std::future::poll_fn(|cx| upload.poll(cx)).await;
+    stream.log.bytes_in = upload.pump.written;
+    let rest = upload.pump.into_rest();
+    let download_rest = download.into_rest();
+    let clean = !surplus && download_rest.is_empty();
+    worker.return_buffer(download_rest);
+    if uploaded && server_keeps && clean {
+        if backend.reuse == HttpReuse::Never {
+            let (backend, server) = (stream.backend, ServerId(server.index));
+            client.attached = Some(Attached { backend, server, connection });
+        } else {
+            upstream::keep_idle(&worker, server, connection);
+        }
+    }
+    if !uploaded {
+        return Attempt::Done(After::Close);
+    }
+    stream.request.input_mut().extend_from_slice(&rest);
+    worker.return_buffer(rest);
+    Attempt::Done(if keep_client { After::KeepAlive } else { After::Close })
+}
+
+/// The two sides of an attempt.
+#[derive(Clone, Copy)]
+struct Ends<'a> {
+    client: End<'a>,
+    server: End<'a>,
+}
+
+/// The request on its way out.
+struct Upload<'a> {
+    pump: Pump<'a>,
+    /// How it ended.
+    over: Option<Result<(), Broken>>,
+}
+
+impl<'a> Upload<'a> {
+    /// Moves what can be moved; ready once it has ended, with whether it went well.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.over.is_none() {
+            match self.pump.poll(cx) {
+                Poll::Ready(result) => self.over = Some(result),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(matches!(self.over, Some(Ok(()))))
+    }
+
+    /// Turns into the client's half of a tunnel; what the client sent ahead goes first.
+    fn begin_tunnel(&mut self, stream: &mut Stream, ends: Ends<'a>) {
+        stream.log.bytes_in = self.pump.written;
+        let mut ahead = stream.session.worker.lend_buffer();
+        ahead.extend_from_slice(stream.request.remaining());
+        stream.request.consume(usize::MAX);
+        self.pump = Pump::new(ends.client, ends.server, ahead, Remaining::UntilClose);
+        self.over = None;
+    }
+}
+
+/// Why there is no response head.
+enum Lost {
+    /// The server closed or reset before a whole head.
+    Server,
+    ServerTimeout,
+    Malformed(ParseError),
+    /// The client broke off while sending its body, or left while it was watched.
+    Client(Broken),
+}
+
+/// Sends the request and waits for the final response head; interim ones are passed on.
+async fn final_head(
+    stream: &mut Stream,
+    upload: &mut Upload<'_>,
+    ends: Ends<'_>,
+    proxy: &Proxy,
+) -> Result<(), Lost> {
+    let snapshot = stream.snapshot.clone();
+    let worker = std::rc::Rc::clone(&stream.session.worker);
+    let limits = Worker::limits(&snapshot.global.tune, proxy.options.accept_invalid_http_response);
+    stream.response.clear();
+    loop {
+        next_head(stream, upload, ends, &limits, proxy.options.abortonclose).await?;
+        let status = stream.response.status();
+        if status >= 200 || status == 101 {
+            return Ok(());
+        }
+        if stream.request.version() != Version::Http10 && stream.response.strip_hop_by_hop().is_ok() {
+            let mut interim = worker.lend_buffer();
+            stream.response.write_to(&mut interim);
+            ends.client.deadline.arm_optional(ends.client.timeout);
+            let sent = ends.client.deadline.guard(ends.client.socket.write_all(&interim)).await;
+            stream.log.bytes_out += interim.len() as u64;
+            worker.return_buffer(interim);
+            match sent {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(Lost::Client(Broken::Source(error.kind()))),
+                Err(_) => return Err(Lost::Client(Broken::SourceTimeout)),
+            }
+        }
+        stream.response.next();
+    }
+}
+
+/// Reads one response head while the request goes out.
+async fn next_head(
+    stream: &mut Stream,
+    upload: &mut Upload<'_>,
+    ends: Ends<'_>,
+    limits: &Limits,
+    watch_client: bool,
+) -> Result<(), Lost> {
+    let mut waiting = false;
+    let mut gone = std::pin::pin!(async {
+        if watch_client {
+            body::client_gone(ends.client.socket).await;
+        } else {
+            std::future::pending().await
+        }
+    });
+    std::future::poll_fn(|cx| {
+        let sent = upload.poll(cx);
+        if let (Poll::Ready(false), Some(Err(broken))) = (sent, &upload.over)
+            && !matches!(broken, Broken::Sink(_))
+        {
+            return Poll::Ready(Err(Lost::Client(broken.clone())));
+        }
+        loop {
+            match stream.response.parse_response(limits) {
+                Ok(Some(_)) => return Poll::Ready(Ok(())),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Err(Lost::Malformed(error))),
+            }
+            match ends.server.socket.poll_read_append(cx, stream.response.input_mut()) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Lost::Server)),
+                Poll::Ready(Ok(_)) => waiting = false,
+                Poll::Pending => break,
+            }
+        }
+        // The server's time runs once it has the whole request.
+        if sent.is_ready() {
+            if !std::mem::replace(&mut waiting, true) {
+                ends.server.deadline.arm_optional(ends.server.timeout);
+            }
+            if ends.server.deadline.poll_expired(cx).is_ready() {
+                return Poll::Ready(Err(Lost::ServerTimeout));
+            }
+            if gone.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(Lost::Client(Broken::Source(ErrorKind::ConnectionReset))));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// 101 must have been asked for, and a final answer must not be an interim one.
+fn server_answers_well(stream: &Stream) -> bool {
+    stream.response.status() != 101 || stream.request.wants_upgrade()
+}
+
+/// The request could not be brought to the server because of the client.
+fn request_broken(stream: &mut Stream, proxy: &Proxy, server: &Server, broken: &Broken) -> Attempt {
+    let (status, cause) = match broken {
+        Broken::SourceTimeout => (408, Cause::ClientTimeout),
+        Broken::Malformed => (400, Cause::Proxy),
+        Broken::SinkTimeout => (504, Cause::ServerTimeout),
+        Broken::Source(_) | Broken::Sink(_) => (400, Cause::Client),
+    };
+    let waiting = stream.request.request_body() == BodyLength::None;
+    let phase = if waiting { Phase::Headers } else { Phase::Data };
+    if cause == Cause::Client {
+        (stream.log.cause, stream.log.phase, stream.log.status) = (cause, phase, status);
+        account::stream_broken(stream, proxy, server);
+        return Attempt::Done(After::Drop);
+    }
+    Attempt::Failed { status, cause, phase }
+}
+
+/// The rules over an answer: the backend's, then the frontend's.
+fn response_rules(stream: &mut Stream, proxy: &Proxy, frontend: &Proxy) -> Verdict {
+    let run = |stream: &mut Stream, proxy: &Proxy| {
+        if !proxy.rules.tcp_response_content.is_empty() {
+            let verdict = rules::run_tcp_response_content(&proxy.rules.tcp_response_content, stream, 0);
+            if !matches!(verdict, Verdict::Pass) {
+                return verdict;
+            }
+        }
+        if proxy.rules.http_response.is_empty() {
+            return Verdict::Pass;
+        }
+        rules::run_http_response(&proxy.rules.http_response, stream, 0)
+    };
+    crate::log::capture_response(stream);
+    let verdict = run(stream, proxy);
+    if matches!(verdict, Verdict::Pass) && !std::ptr::eq(proxy, frontend) {
+        return run(stream, frontend);
+    }
+    verdict
+}

@@ -1,0 +1,72 @@
+//! Answers made here: denials, redirects, errors, and the status page.
+
+use telamon_balance::Counter;
+use telamon_http_proto::Method;
+
+use crate::account;
+use crate::http::{After, Client, body, prepare};
+use crate::rules::{self, Answer};
+use crate::stream::{Cause, Phase, Stream};
+
+/// Sends an answer to the client in place of a server's.
+pub(super) async fn send(client: &mut Client, stream: &mut Stream, answer: Answer) -> After {
+    let snapshot = stream.snapshot.clone();
+    let frontend = snapshot.proxy(stream.frontend);
+    let worker = std::rc::Rc::clone(&stream.session.worker);
+    let Answer { head, body, denied: _ } = answer;
+    worker.return_head(std::mem::replace(&mut stream.response, head));
+    let whole = body::skip(stream);
+    let keep = whole
+        && stream.request.keeps_alive()
+        && prepare::keeps_client(stream)
+        && !worker.finishing.get()
+        && !stream.response.has_header_value(b"connection", b"close");
+    let version = stream.request.version();
+    rules::run_after_response_sets(stream);
+    if stream.response.set_connection(keep, version).is_err() {
+        return After::Close;
+    }
+    let mut out = worker.lend_buffer();
+    stream.response.write_to(&mut out);
+    if stream.request.method_kind() != Method::Head {
+        out.extend_from_slice(&body);
+    }
+    stream.log.status = stream.response.status();
+    account::response(stream);
+    client.deadline.arm_optional(frontend.timeouts.client);
+    let sent = client.deadline.guard(client.socket.write_all(&out)).await;
+    stream.log.bytes_out += out.len() as u64;
+    worker.return_buffer(out);
+    match sent {
+        Ok(Ok(())) if keep => After::KeepAlive,
+        Ok(Ok(())) => After::Close,
+        failed => {
+            stream.log.cause =
+                if failed.is_err() { Cause::ClientTimeout } else { Cause::Client };
+            stream.log.phase = Phase::Data;
+            After::Drop
+        }
+    }
+}
+
+/// Answers with an error that happened on the way: `status` by the proxy's error replies.
+pub(super) async fn fail(
+    client: &mut Client,
+    stream: &mut Stream,
+    status: u16,
+    cause: Cause,
+    phase: Phase,
+) -> After {
+    stream.log.cause = cause;
+    stream.log.phase = phase;
+    let answer = rules::error_reply(stream, status);
+    send(client, stream, answer).await
+}
+
+/// Answers with the status page of the proxy that the stream has reached.
+pub(super) async fn page(client: &mut Client, stream: &mut Stream) -> After {
+    account::count_frontend_of(stream, Counter::Intercepted, 1);
+    (stream.log.cause, stream.log.phase) = (Cause::Local, Phase::Request);
+    let answer = crate::page::answer(stream).await;
+    send(client, stream, answer).await
+}

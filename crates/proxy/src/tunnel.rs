@@ -1,0 +1,80 @@
+//! Bytes both ways until both sides have closed: `mode tcp`, and HTTP after an upgrade.
+
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::model::Proxy;
+use crate::relay::Pump;
+use crate::stream::{Cause, Phase, Stream};
+
+/// How long each side may be silent, before and after the other has closed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeouts {
+    client: Option<Duration>,
+    server: Option<Duration>,
+    /// The server side has closed; only the client is waited for.
+    client_fin: Option<Duration>,
+    /// The client side has closed; only the server is waited for.
+    server_fin: Option<Duration>,
+}
+
+/// How a tunnel ended: the first thing that broke it, if anything.
+#[derive(Debug)]
+pub(crate) struct Ended(Option<Cause>);
+
+impl Timeouts {
+    /// `timeout tunnel` replaces both sides' timeouts where it is set.
+    pub(crate) fn of(frontend: &Proxy, backend: &Proxy, tunnel: Option<Duration>) -> Self {
+        let tunnel = tunnel.or(backend.timeouts.tunnel);
+        let client = tunnel.or(frontend.timeouts.client);
+        let server = tunnel.or(backend.timeouts.server);
+        Self {
+            client,
+            server,
+            client_fin: frontend.timeouts.client_fin.or(client),
+            server_fin: backend.timeouts.server_fin.or(server),
+        }
+    }
+}
+
+/// Runs both directions to their ends. A side that closes is passed on as a half-close.
+pub(crate) async fn run(up: &mut Pump<'_>, down: &mut Pump<'_>, timeouts: &Timeouts) -> Ended {
+    up.set_timeouts(timeouts.client, timeouts.server);
+    down.set_timeouts(timeouts.server, timeouts.client);
+    let (mut up_open, mut down_open) = (true, true);
+    let broken = std::future::poll_fn(|cx| {
+        if up_open && let Poll::Ready(ended) = up.poll(cx) {
+            if let Err(broken) = ended {
+                return Poll::Ready(Some(broken.cause_up()));
+            }
+            up_open = false;
+            // A server that is gone shows when its own direction is read.
+            let _ = up.sink().shutdown_write();
+            down.set_timeouts(timeouts.server_fin, timeouts.client);
+        }
+        if down_open && let Poll::Ready(ended) = down.poll(cx) {
+            if let Err(broken) = ended {
+                return Poll::Ready(Some(broken.cause_down()));
+            }
+            down_open = false;
+            let _ = down.sink().shutdown_write();
+            up.set_timeouts(timeouts.client_fin, timeouts.server);
+            if up_open {
+                // The new timeout has to be armed by a poll.
+                cx.waker().wake_by_ref();
+            }
+        }
+        if up_open || down_open { Poll::Pending } else { Poll::Ready(None) }
+    })
+    .await;
+    Ended(broken)
+}
+
+impl Ended {
+    /// Writes into the log state how it ended.
+    pub(crate) fn note(&self, stream: &mut Stream) {
+        if let Some(cause) = self.0 {
+            (stream.log.cause, stream.log.phase) = (cause, Phase::Data);
+        }
+    }
+}
