@@ -13,9 +13,9 @@ use telamon_runtime::socket::Socket;
 use telamon_runtime::wheel::Deadline;
 
 use crate::account;
-use crate::model::{Proxy, ProxyId, ServerId};
-use crate::stream::{Cause, Phase, Session, Stream};
-use crate::upstream::ServerConnection;
+use crate::dial::Attached;
+use crate::model::Proxy;
+use crate::stream::{Cause, Direction, Phase, Session, Stream};
 use crate::worker::Worker;
 
 mod body;
@@ -33,13 +33,6 @@ pub(crate) struct Client {
     pub(crate) attached: Option<Attached>,
     /// Requests answered on this connection.
     pub(crate) requests: u32,
-}
-
-#[derive(Debug)]
-pub(crate) struct Attached {
-    pub(crate) backend: ProxyId,
-    pub(crate) server: ServerId,
-    pub(crate) connection: ServerConnection,
 }
 
 /// What becomes of the client's connection after an exchange.
@@ -81,7 +74,7 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket, requests: u32) {
             Received::Request => {}
             Received::Idle { until } => {
                 stream.give_back();
-                crate::plane::park(session, client, until);
+                crate::listen::park(session, client.socket, client.requests, until);
                 return;
             }
             Received::Over => break,
@@ -204,7 +197,7 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
 async fn reject(client: &mut Client, stream: &mut Stream, proxy: &Proxy, error: &ParseError) {
     stream.log.cause = Cause::Proxy;
     stream.log.phase = Phase::Request;
-    stream.session.worker.shared.capture_error(stream, crate::stream::Direction::Request, error);
+    stream.session.worker.shared.errors.capture(stream, Direction::Request, error);
     give_up(client, stream, proxy, error.status(), true).await;
     linger(client, stream).await;
 }

@@ -113,6 +113,8 @@ pub struct Frontend {
 pub struct Backend {
     pub servers: Vec<Server>,
     pub balance: Balance,
+    /// The servers as members, the strategy among them, and the queue.
+    pub pool: telamon_balance::Pool<crate::upstream::Waiter>,
     /// `use-server`, in order.
     pub use_server: Vec<UseServerRule>,
     pub fullconn: Option<u32>,
@@ -121,8 +123,6 @@ pub struct Backend {
     /// `option redispatch [N]`: 0 never, N every Nth retry, -1 only the last one (the default form).
     pub redispatch: i32,
     pub reuse: HttpReuse,
-    /// `source`: the address that connections to servers leave from.
-    pub source: Option<SourceAddress>,
     /// `dispatch ADDRESS` or `option transparent`/`http_proxy` have no pool.
     pub dispatch: Option<std::net::SocketAddr>,
     pub check: CheckMethod,
@@ -134,8 +134,7 @@ pub struct Backend {
 /// `balance …` with its arguments.
 #[derive(Debug, Clone, Default)]
 pub struct Balance {
-    /// The strategy's name and settings, as the `balance` crate knows them.
-    pub strategy: telamon_balance::StrategySpec,
+    pub strategy: BalanceStrategy,
     /// Where the key comes from, for keyed strategies.
     pub key: BalanceKey,
 }
@@ -330,6 +329,28 @@ pub struct StatsPage {
     pub rules: Vec<HttpRequestRule>,
 }
 
+/// The strategies of `balance`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BalanceStrategy {
+    #[default]
+    RoundRobin,
+    StaticRr,
+    LeastConn,
+    First,
+    Source,
+    /// `random(DRAWS)`; default 2.
+    Random {
+        draws: u32,
+    },
+}
+
+impl Balance {
+    /// Whether the same key always means the same server: a retry does not leave it lightly.
+    pub fn is_keyed(&self) -> bool {
+        !matches!(self.key, BalanceKey::None)
+    }
+}
+
 impl Model {
     pub fn proxy(&self, id: ProxyId) -> &Proxy {
         &self.proxies[id.0 as usize]
@@ -367,15 +388,6 @@ impl ErrorReplies {
             self.by_status.entry(*status).or_insert_with(|| Arc::clone(reply));
         }
     }
-}
-
-/// `source ADDRESS[:PORT[-PORT]] [interface NAME]`.
-#[derive(Debug, Clone)]
-pub struct SourceAddress {
-    pub address: std::net::IpAddr,
-    /// Empty range: the kernel chooses.
-    pub ports: Option<(u16, u16)>,
-    pub interface: Option<Box<str>>,
 }
 
 /// Who may log in: one `userlist` section.

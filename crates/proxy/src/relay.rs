@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use telamon_http_proto::{BodyLength, ChunkedDecoder};
-use telamon_runtime::socket::Socket;
+use telamon_runtime::socket::{Idle, Socket};
 use telamon_runtime::wheel::Deadline;
 
 use crate::stream::Cause;
@@ -54,6 +54,8 @@ pub(crate) struct Pump<'a> {
     checked: usize,
     remaining: Remaining,
     waiting: Option<Side>,
+    /// Progress in this direction also keeps the other direction's timeouts from passing.
+    tunnel: bool,
     /// Bytes written, heads included.
     pub(crate) written: u64,
     /// Bytes read here; what the buffer held at the start is not counted.
@@ -127,7 +129,7 @@ impl<'a> Pump<'a> {
     /// followed) and then relays what remains. The buffer's capacity is what it reads at a time.
     pub(crate) fn new(from: End<'a>, to: End<'a>, buffer: Vec<u8>, remaining: Remaining) -> Self {
         let checked = buffer.len();
-        Self { from, to, buffer, sent: 0, checked, remaining, waiting: None, written: 0, read: 0 }
+        Self { from, to, buffer, sent: 0, checked, remaining, waiting: None, tunnel: false, written: 0, read: 0 }
     }
 
     /// Moves what can be moved now; ready at the end of the message, or when it cannot be reached.
@@ -138,7 +140,7 @@ impl<'a> Pump<'a> {
                     Poll::Ready(Ok(count)) => {
                         self.sent += count;
                         self.written += count as u64;
-                        self.waiting = None;
+                        self.progressed();
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Sink(error.kind()))),
                     Poll::Pending => return self.wait(Side::Sink, cx),
@@ -158,7 +160,7 @@ impl<'a> Pump<'a> {
                 }
                 Poll::Ready(Ok(count)) => {
                     self.read += count as u64;
-                    self.waiting = None;
+                    self.progressed();
                     self.checked = self.remaining.advance(&self.buffer)?;
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Source(error.kind()))),
@@ -172,8 +174,9 @@ impl<'a> Pump<'a> {
         self.to.socket
     }
 
-    /// Changes the timeouts of both sides (a tunnel begins).
+    /// Makes this one direction of a tunnel, and sets the timeouts of both sides.
     pub(crate) fn set_timeouts(&mut self, from: Option<Duration>, to: Option<Duration>) {
+        self.tunnel = true;
         self.from.timeout = from;
         self.to.timeout = to;
         self.waiting = None;
@@ -183,6 +186,14 @@ impl<'a> Pump<'a> {
     pub(crate) fn into_rest(mut self) -> Vec<u8> {
         self.buffer.drain(..self.checked);
         self.buffer
+    }
+
+    fn progressed(&mut self) {
+        self.waiting = None;
+        if self.tunnel {
+            self.from.deadline.arm_optional(self.from.timeout);
+            self.to.deadline.arm_optional(self.to.timeout);
+        }
     }
 
     fn wait(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
@@ -195,5 +206,23 @@ impl<'a> Pump<'a> {
             end.deadline.arm_optional(end.timeout);
         }
         end.deadline.poll_expired(cx).map(|_| Err(broken))
+    }
+}
+
+/// Returns once the client has closed its side and nothing it sent is left to read.
+pub(crate) async fn client_gone(socket: &Socket) {
+    loop {
+        if socket.readable().await.is_err() {
+            return;
+        }
+        match socket.peek_now() {
+            Idle::Closed => return,
+            // A next request is waiting: as long as it is unread, a close behind it cannot be seen.
+            Idle::Data => std::future::pending().await,
+            // The readiness was stale; asking the socket clears it.
+            Idle::Quiet => {
+                socket.peek();
+            }
+        }
     }
 }

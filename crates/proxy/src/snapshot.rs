@@ -26,6 +26,11 @@ impl SnapshotRef {
         Self(Rc::new(snapshot))
     }
 
+    /// Whether both are the same configuration.
+    pub fn same(a: &Self, b: &Self) -> bool {
+        Arc::ptr_eq(&a.0, &b.0)
+    }
+
     /// The reference that other threads can hold.
     pub fn shared(&self) -> &Arc<Snapshot> {
         &self.0

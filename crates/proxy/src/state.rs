@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use telamon_balance::{Load, Member, PerWorker, RateCounter};
 use telamon_balance::member::Times;
-use telamon_runtime::socket::Endpoint;
+use telamon_runtime::Endpoint;
+use telamon_runtime::limit::Limit;
 
 use crate::model::Model;
+use crate::upstream::IdlePool;
 
 /// The state of one proxy; a `listen` uses both sides.
 #[derive(Debug)]
@@ -28,8 +30,8 @@ pub struct FrontendState {
     pub connection_rate: RateCounter,
     pub session_rate: RateCounter,
     pub request_rate: RateCounter,
-    /// The limit in force: `maxconn`, or `set maxconn frontend`.
-    pub maxconn: AtomicU32,
+    /// Connections that it accepts at a time: `maxconn`, or `set maxconn frontend`.
+    pub limit: Limit,
     /// `disable frontend`: listeners are paused until `enable frontend`.
     pub paused: AtomicBool,
     /// `shutdown frontend`, or a reload that removed it.
@@ -55,6 +57,8 @@ pub struct BackendState {
 /// What one bound address counts.
 #[derive(Debug)]
 pub struct ListenerState {
+    /// Connections that it accepts at a time: its own `maxconn`.
+    pub limit: Limit,
     pub load: Load,
     pub counters: PerWorker,
 }
@@ -69,8 +73,6 @@ pub struct ServerState {
     pub generation: AtomicU32,
     /// Idle connections over all workers.
     pub idle: AtomicU32,
-    /// Connections in use over all workers.
-    pub used: AtomicU32,
     pub last_session: AtomicI64,
     /// What the last check found, for pages and sockets.
     pub check: Mutex<CheckReport>,
@@ -79,8 +81,8 @@ pub struct ServerState {
     pub downtime_ms: AtomicU64,
     /// The socket disabled its checks.
     pub checks_disabled: AtomicBool,
-    /// The last status line of an answer that failed, for `last_agt`-like columns; empty before any.
-    pub needs_check: AtomicBool,
+    /// Connections kept for later use.
+    pub idle_pool: IdlePool,
 }
 
 /// Where a server is reached.
@@ -114,7 +116,7 @@ impl ProxyState {
                 connection_rate: RateCounter::default(),
                 session_rate: RateCounter::default(),
                 request_rate: RateCounter::default(),
-                maxconn: AtomicU32::new(0),
+                limit: Limit::new(u32::MAX),
                 paused: AtomicBool::new(false),
                 stopped: AtomicBool::new(false),
             },
@@ -134,25 +136,28 @@ impl ProxyState {
 
 impl ListenerState {
     pub fn new(workers: usize) -> Arc<Self> {
-        Arc::new(Self { load: Load::default(), counters: PerWorker::new(workers) })
+        Arc::new(Self {
+            limit: Limit::new(u32::MAX),
+            load: Load::default(),
+            counters: PerWorker::new(workers),
+        })
     }
 }
 
 impl ServerState {
-    pub fn new(member: Arc<Member>, address: Address) -> Arc<Self> {
+    pub fn new(member: Arc<Member>, address: Address, workers: usize) -> Arc<Self> {
         Arc::new(Self {
             member,
             address: Mutex::new(address),
             generation: AtomicU32::new(0),
             idle: AtomicU32::new(0),
-            used: AtomicU32::new(0),
             last_session: AtomicI64::new(0),
             check: Mutex::default(),
             checks_failed: AtomicU64::new(0),
             down_transitions: AtomicU32::new(0),
             downtime_ms: AtomicU64::new(0),
             checks_disabled: AtomicBool::new(false),
-            needs_check: AtomicBool::new(false),
+            idle_pool: IdlePool::new(workers),
         })
     }
 

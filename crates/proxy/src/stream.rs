@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use telamon_http_proto::Head;
 use telamon_runtime::socket::Endpoint;
@@ -34,6 +34,15 @@ pub struct Session {
     pub vars: RefCell<Variables>,
     /// Unique over all workers while the process lives; `show sess` names sessions by it.
     pub id: u64,
+    /// Its places under the limits and among the frontend's sessions, given back when the session ends.
+    pub(crate) places: Places,
+}
+
+/// What a session occupies while it lives.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    pub(crate) permits: telamon_runtime::listener::Permits,
+    pub(crate) frontend: Option<crate::account::InFrontend>,
 }
 
 /// One request and its answer, or one TCP stream.
@@ -46,18 +55,20 @@ pub struct Stream {
     /// The backend chosen; the frontend's own id until one is.
     pub backend: ProxyId,
     pub server: Option<ServerId>,
-    /// Empty in `mode tcp`.
+    /// The request's head and the bytes after it that are still held: the body, for `req.body` and the like. In
+    /// `mode tcp` there is no head, and `request.remaining()` is what the client has sent so far, for `req.payload`
+    /// and the inspection of contents. Bounded by `tune.bufsize`.
     pub request: Head,
     /// Empty until the answer's head has been read or made.
     pub response: Head,
-    /// Bytes that have arrived after the request head (`mode tcp`: from the first byte) and are still held, for
-    /// `req.body`, `req.payload` and the inspection of TCP contents. Bounded by `tune.bufsize`.
-    pub request_input: Vec<u8>,
-    /// No more than `request_input` will come (end of body, end of stream or full buffer).
+    /// No more than `request.remaining()` will come before the rules are through (end of the body or stream, full
+    /// buffer, or the time to wait is over).
     pub request_input_complete: bool,
-    /// The same of the answer, for `res.payload` and `tcp-response content`.
-    pub response_input: Vec<u8>,
+    /// The same of the answer.
     pub response_input_complete: bool,
+    /// `http-request set-timeout`.
+    pub server_timeout: Option<Duration>,
+    pub tunnel_timeout: Option<Duration>,
     /// Variables of scopes `txn`, `req` and `res`.
     pub vars: RefCell<StreamVariables>,
     /// One slot for each capture that the frontend declares.
@@ -164,6 +175,169 @@ impl LogState {
     pub fn elapsed_ms(&self) -> u32 {
         u32::try_from(self.started.elapsed().as_millis()).unwrap_or(u32::MAX)
     }
+}
+
+impl Stream {
+    /// The first stream of a session, with buffers lent by its worker.
+    pub(crate) fn begin(session: Rc<Session>, snapshot: SnapshotRef) -> Box<Self> {
+        let worker = Rc::clone(&session.worker);
+        let (request, response) = (worker.lend_head(), worker.lend_head());
+        let frontend = session.frontend;
+        let log = LogState::new(session.accepted, session.accepted_at);
+        Box::new(Self {
+            session,
+            snapshot,
+            frontend,
+            backend: frontend,
+            server: None,
+            request,
+            response,
+            request_input_complete: false,
+            response_input_complete: false,
+            server_timeout: None,
+            tunnel_timeout: None,
+            vars: RefCell::default(),
+            request_captures: Vec::new(),
+            response_captures: Vec::new(),
+            cookie_captures: [None, None],
+            request_line: Vec::new(),
+            unique_id: OnceCell::new(),
+            log,
+        })
+    }
+
+    /// Makes ready for the next request of the connection; bytes that have come ahead stay.
+    ///
+    /// The frontend is found again by name in a configuration that was loaded meanwhile; where it is gone, the
+    /// session ends with the configuration it began with.
+    pub(crate) fn renew(&mut self, newest: SnapshotRef) {
+        self.request.next();
+        self.response.clear();
+        if !SnapshotRef::same(&newest, &self.snapshot)
+            && let Some(frontend) = newest.frontend(&self.snapshot.proxy(self.frontend).name)
+        {
+            self.frontend = frontend;
+            self.snapshot = newest;
+        }
+        self.backend = self.frontend;
+        self.server = None;
+        self.request_input_complete = false;
+        self.response_input_complete = false;
+        self.server_timeout = None;
+        self.tunnel_timeout = None;
+        self.vars.borrow_mut().clear();
+        self.request_captures.clear();
+        self.response_captures.clear();
+        self.cookie_captures = [None, None];
+        self.request_line.clear();
+        self.unique_id.take();
+        let now = Instant::now();
+        self.log = LogState::new(now, SystemTime::now());
+    }
+
+    /// Returns the buffers to the worker.
+    pub(crate) fn give_back(&mut self) {
+        let worker = Rc::clone(&self.session.worker);
+        worker.return_head(std::mem::take(&mut self.request));
+        worker.return_head(std::mem::take(&mut self.response));
+    }
+
+    /// Notes what the log wants of the request as it came, before any rule edits it.
+    pub(crate) fn head_received(&mut self) {
+        self.log.request_ms = Some(self.log.since_start());
+        let limit = self.snapshot.global.tune.http_logurilen;
+        let request = &self.request;
+        let line = &mut self.request_line;
+        line.clear();
+        line.extend_from_slice(request.method());
+        line.push(b' ');
+        line.extend_from_slice(request.target());
+        line.push(b' ');
+        line.extend_from_slice(request.version().as_str().as_bytes());
+        line.truncate(limit);
+    }
+
+    /// Whether a condition holds for the request as it is now.
+    pub(crate) fn holds(&self, condition: &crate::expr::Condition) -> bool {
+        let wants_more = Cell::new(false);
+        condition.holds(&Context::for_stream(self, Direction::Request, &wants_more))
+    }
+}
+
+impl StreamVariables {
+    fn clear(&mut self) {
+        self.txn.clear();
+        self.req.clear();
+        self.res.clear();
+    }
+}
+
+impl LogState {
+    /// A stream that begins now.
+    pub(crate) fn new(started: Instant, started_at: SystemTime) -> Self {
+        Self {
+            started,
+            started_at,
+            request_ms: None,
+            queue_ms: None,
+            connect_ms: None,
+            response_ms: None,
+            total_ms: None,
+            idle_ms: 0,
+            handshake_ms: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            retries: 0,
+            redispatched: false,
+            server_queue: 0,
+            backend_queue: 0,
+            status: 0,
+            cause: Cause::None,
+            phase: Phase::None,
+            cookie_state: *b"--",
+            level: None,
+        }
+    }
+
+    /// The first byte of the request has come, after a wait since `waiting_since`.
+    pub(crate) fn begin(&mut self, waiting_since: Instant, now: Instant, at: SystemTime) {
+        self.idle_ms = millis(now.saturating_duration_since(waiting_since));
+        self.started = now;
+        self.started_at = at;
+    }
+
+    /// A slot on a server is there.
+    pub(crate) fn queued(&mut self) {
+        self.queue_ms = Some(self.since_start());
+    }
+
+    /// There never was a slot: the time in the queue is unknown.
+    pub(crate) fn queue_failed(&mut self) {
+        self.queue_ms = None;
+    }
+
+    /// The connection to the server stands.
+    pub(crate) fn connected(&mut self) {
+        self.connect_ms = Some(self.since_start());
+    }
+
+    /// The response head is there.
+    pub(crate) fn responded(&mut self) {
+        self.response_ms = Some(self.since_start());
+    }
+
+    /// The last byte has gone.
+    pub(crate) fn end(&mut self, now: Instant) {
+        self.total_ms = Some(millis(now.saturating_duration_since(self.started)));
+    }
+
+    pub(crate) fn since_start(&self) -> u32 {
+        millis(self.started.elapsed())
+    }
+}
+
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// What an expression is evaluated against.

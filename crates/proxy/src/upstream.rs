@@ -18,6 +18,7 @@ use telamon_runtime::connect::{ConnectError, connect};
 use telamon_runtime::socket::{Idle, Socket};
 use tokio::sync::oneshot;
 
+use crate::dial::Reuse;
 use crate::model::{Backend, BalanceKey, HttpReuse, ProxyId, Server, ServerId};
 use crate::snapshot::SnapshotRef;
 use crate::state::ServerState;
@@ -226,14 +227,12 @@ fn balance_key(backend: &Backend, session: &Session) -> Option<telamon_balance::
 
 /// An idle connection to the server that this stream may use, from this worker's list or another's.
 ///
-/// `first` says that this is the client's first request, `sure` that a request lost with the connection could not be
-/// sent again: then the kernel is asked whether the connection still stands.
+/// A request that could not be sent again is given a connection only after the kernel was asked whether it stands.
 pub(crate) fn take_idle(
     worker: &Worker,
     server: &Server,
     reuse: HttpReuse,
-    first: bool,
-    sure: bool,
+    Reuse { first, sure }: Reuse,
 ) -> Option<ServerConnection> {
     let state = &server.state;
     if reuse == HttpReuse::Never || state.idle.load(Relaxed) == 0 {
@@ -310,7 +309,7 @@ pub(crate) async fn open(
     let address = state.address();
     let endpoint = match (address.endpoint, address.mapped_port) {
         (Endpoint::Inet(mut inet), Some(shift)) => {
-            let port = i32::from(session.dst().port().unwrap_or(0)) + shift;
+            let port = i32::from(session.dst.borrow().port().unwrap_or(0)) + shift;
             inet.set_port(u16::try_from(port).unwrap_or(0));
             Endpoint::Inet(inet)
         }

@@ -2,7 +2,7 @@
 //!
 //! A [`Worker`] never leaves its thread, so nothing in it is locked. What all workers share is in [`Shared`].
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,10 +11,13 @@ use std::time::{Instant, SystemTime};
 
 use telamon_balance::{RateCounter, Rng};
 use telamon_http_proto::{Head, Limits};
+use telamon_runtime::Parking;
+use telamon_runtime::bind::BindKey;
 use telamon_runtime::limit::Limit;
 use telamon_runtime::wheel::Deadline;
 use telamon_runtime::workers;
 
+use crate::listen::{Accepting, ParkedClient};
 use crate::snapshot::{Snapshot, SnapshotRef};
 use crate::upstream::IdleServers;
 
@@ -30,8 +33,11 @@ pub struct Worker {
     buffers: RefCell<Vec<Vec<u8>>>,
     /// Servers that have idle connections in this worker's keeping.
     pub(crate) idle: IdleServers,
-    pub(crate) accepting: RefCell<HashMap<telamon_runtime::bind::BindKey, crate::plane::Accepting>>,
-    pub(crate) sessions: RefCell<crate::plane::Sessions>,
+    pub(crate) accepting: RefCell<HashMap<BindKey, Accepting>>,
+    /// Client connections without a request.
+    pub(crate) parking: OnceCell<Parking<ParkedClient>>,
+    /// Requests that it has read.
+    pub(crate) requests: Cell<u64>,
     /// No new connection is kept alive: the process is finishing.
     pub finishing: Cell<bool>,
     next_session: Cell<u64>,
@@ -46,12 +52,15 @@ pub struct Shared {
     pub workers: usize,
     /// Client connections over all frontends, and their limit.
     pub connections: Limit,
-    /// Ever accepted, and ever asked.
+    /// Ever accepted.
     pub connections_total: AtomicU64,
-    pub requests_total: AtomicU64,
     pub connection_rate: RateCounter,
     pub session_rate: RateCounter,
     pub bytes_out_rate: RateCounter,
+    /// Where the status page is made.
+    pub page: telamon_runtime::service::ServiceHandle,
+    /// The last request and the last response that could not be parsed, by proxy (`show errors`).
+    pub errors: crate::capture::Errors,
 }
 
 impl Worker {
@@ -71,7 +80,8 @@ impl Worker {
             buffers: RefCell::default(),
             idle: IdleServers::default(),
             accepting: RefCell::default(),
-            sessions: RefCell::default(),
+            parking: OnceCell::new(),
+            requests: Cell::new(0),
             finishing: Cell::new(false),
             next_session: Cell::new(0),
         })

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use telamon_http_proto::BodyLength;
-use telamon_runtime::socket::{Idle, Socket};
 
 use crate::http::Client;
 use crate::relay::Remaining;
@@ -49,23 +48,5 @@ pub(super) fn skip(stream: &mut Stream) -> bool {
             true
         }
         _ => false,
-    }
-}
-
-/// Returns once the client has closed its side and nothing it sent is left to read.
-pub(crate) async fn client_gone(socket: &Socket) {
-    loop {
-        if socket.readable().await.is_err() {
-            return;
-        }
-        match socket.peek_now() {
-            Idle::Closed => return,
-            // A next request is waiting: as long as it is unread, a close behind it cannot be seen.
-            Idle::Data => std::future::pending().await,
-            // The readiness was stale; asking the socket clears it.
-            Idle::Quiet => {
-                socket.peek();
-            }
-        }
     }
 }

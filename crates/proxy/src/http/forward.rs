@@ -9,17 +9,18 @@
 use std::io::ErrorKind;
 use std::task::{Context, Poll};
 
-use telamon_balance::{Counter, MemberId};
+use telamon_balance::Counter;
 use telamon_http_proto::{BodyLength, Limits, ParseError, Version};
 
 use crate::account;
-use crate::http::{After, Attached, Client, body, prepare, respond};
+use crate::dial::{Attached, Dial, Dialed, Reuse, Undialed};
+use crate::http::{After, Client, prepare, respond};
 use crate::model::{Backend, HttpReuse, Proxy, Server, ServerId};
-use crate::relay::{Broken, End, Pump, Remaining};
+use crate::relay::{self, Broken, End, Pump, Remaining};
 use crate::rules::{self, Verdict};
 use crate::stream::{Cause, Direction, Phase, Stream};
 use crate::tunnel;
-use crate::upstream::{self, NoSlot, ServerConnection, Slot};
+use crate::upstream::{self, ServerConnection};
 use crate::worker::Worker;
 
 /// How one attempt on one connection ended.
@@ -46,172 +47,39 @@ pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
     if prepare::request(stream, keep_server).is_err() {
         return respond::fail(client, stream, 400, Cause::Proxy, Phase::Request).await;
     }
-    let mut tried: Vec<MemberId> = Vec::new();
-    let mut same: Option<Slot> = None;
+    let mut dial = Dial::new(proxy, backend);
+    dial.reuse = Some(Reuse {
+        first: client.requests == 0,
+        sure: !stream.request.method_kind().is_idempotent(),
+    });
     loop {
-        let slot = match same.take() {
-            Some(slot) => slot,
-            None => match slot(client, stream, backend, proxy, &tried).await {
-                Ok(slot) => slot,
-                Err(after) => return after,
-            },
+        let dialed = dial.next(&client.socket, &client.deadline, &mut client.attached, stream).await;
+        let (slot, connection) = match dialed {
+            Ok(Dialed { slot, connection: Some(connection) }) => (slot, connection),
+            Ok(Dialed { slot, connection: None }) => {
+                let server = &backend.servers[slot.server().0 as usize];
+                (stream.log.cause, stream.log.phase) = (Cause::Local, Phase::Request);
+                let answer = rules::redirect_to_server(stream, server);
+                return respond::send(client, stream, answer).await;
+            }
+            Err(Undialed { cause: Cause::Client, phase, .. }) => {
+                (stream.log.cause, stream.log.phase) = (Cause::Client, phase);
+                return After::Drop;
+            }
+            Err(Undialed { cause, phase }) => {
+                return respond::fail(client, stream, 503, cause, phase).await;
+            }
         };
         let server = &backend.servers[slot.server().0 as usize];
-        stream.server = Some(slot.server());
-        stream.log.queued();
-        if let Some(prefix) = &server.redir {
-            account::assigned(stream, proxy, server);
-            let answer = rules::redirect_to_server(stream, prefix);
-            (stream.log.cause, stream.log.phase) = (Cause::Local, Phase::Request);
-            return respond::send(client, stream, answer).await;
-        }
-        let connection = match connection(client, stream, proxy, backend, server).await {
-            Ok(connection) => connection,
-            Err(failure) => {
-                account::connect_failed(stream, server);
-                if stream.log.retries >= backend.retries {
-                    account::connect_given_up(stream, proxy, server);
-                    drop(slot);
-                    return respond::fail(client, stream, failure.status, failure.cause, Phase::Connect)
-                        .await;
-                }
-                stream.log.retries += 1;
-                if redispatches(stream, backend, server) {
-                    account::redispatched(stream, proxy, server);
-                    tried.push(MemberId(slot.server().0));
-                    drop(slot);
-                } else {
-                    account::retried(stream, proxy, server);
-                    if failure.at_once {
-                        turn_around(proxy).await;
-                    }
-                    same = Some(slot);
-                }
-                continue;
-            }
-        };
-        stream.log.connected();
-        account::assigned(stream, proxy, server);
         match attempt(client, stream, proxy, backend, server, connection).await {
             Attempt::Done(after) => return after,
-            Attempt::Again => {
-                account::unassigned(stream, proxy, server);
-                same = Some(slot);
-            }
+            Attempt::Again => dial.same = Some(slot),
             Attempt::Failed { status, cause, phase } => {
                 drop(slot);
                 return respond::fail(client, stream, status, cause, phase).await;
             }
         }
     }
-}
-
-/// A slot from the pool or the queue, or the answer that there is none.
-async fn slot(
-    client: &mut Client,
-    stream: &mut Stream,
-    backend: &Backend,
-    proxy: &Proxy,
-    tried: &[MemberId],
-) -> Result<Slot, After> {
-    let pinned = rules::choose_server(&backend.use_server, stream).map(|server| {
-        telamon_balance::Pinned { member: MemberId(server.0), force: false }
-    });
-    let pinned = pinned.filter(|pinned| !tried.contains(&pinned.member));
-    let watched = proxy.options.abortonclose;
-    let gone = async {
-        if watched {
-            body::client_gone(&client.socket).await;
-        } else {
-            std::future::pending().await
-        }
-    };
-    let failure = match upstream::take_slot(stream, tried, pinned, gone).await {
-        Ok(slot) => return Ok(slot),
-        Err(failure) => failure,
-    };
-    stream.server = None;
-    Err(match failure {
-        NoSlot::NoServer => {
-            stream.log.queue_failed();
-            respond::fail(client, stream, 503, Cause::Server, Phase::Connect).await
-        }
-        NoSlot::QueueFull => {
-            account::queue_refused(stream, proxy);
-            respond::fail(client, stream, 503, Cause::Server, Phase::Queue).await
-        }
-        NoSlot::QueueTimeout => {
-            account::queue_refused(stream, proxy);
-            respond::fail(client, stream, 503, Cause::ServerTimeout, Phase::Queue).await
-        }
-        NoSlot::ClientGone => {
-            (stream.log.cause, stream.log.phase) = (Cause::Client, Phase::Queue);
-            stream.log.status = 0;
-            After::Drop
-        }
-    })
-}
-
-/// A connection that could not be had.
-struct ConnectFailure {
-    status: u16,
-    cause: Cause,
-    /// It failed at once rather than by the clock: a pause is due before the same server is tried again.
-    at_once: bool,
-}
-
-/// The client's own, an idle or a new connection to the server.
-async fn connection(
-    client: &mut Client,
-    stream: &mut Stream,
-    proxy: &Proxy,
-    backend: &Backend,
-    server: &Server,
-) -> Result<ServerConnection, ConnectFailure> {
-    let worker = std::rc::Rc::clone(&stream.session.worker);
-    if let Some(Attached { backend: of, server: at, connection }) = client.attached.take()
-        && of == stream.backend
-        && Some(at) == stream.server
-        && !connection.socket.peek_closed()
-    {
-        account::reused(stream, server);
-        return Ok(connection);
-    }
-    let first = client.requests == 0;
-    let sure = !stream.request.method_kind().is_idempotent();
-    if let Some(connection) = upstream::take_idle(&worker, server, backend.reuse, first, sure) {
-        account::reused(stream, server);
-        return Ok(connection);
-    }
-    client.deadline.arm_optional(proxy.timeouts.connect);
-    let opening = upstream::open(&worker, &stream.session, server);
-    match client.deadline.guard(opening).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(_)) => Err(ConnectFailure { status: 503, cause: Cause::Server, at_once: true }),
-        Err(_) => Err(ConnectFailure { status: 503, cause: Cause::ServerTimeout, at_once: false }),
-    }
-}
-
-/// Whether the next attempt may go to another server. Source: HAProxy configuration manual, `option redispatch`.
-fn redispatches(stream: &Stream, backend: &Backend, server: &Server) -> bool {
-    let interval = backend.redispatch;
-    if interval == 0 {
-        return false;
-    }
-    let due = if interval > 0 {
-        stream.log.retries.is_multiple_of(interval.unsigned_abs())
-    } else {
-        let period = (backend.retries + 1).saturating_sub(interval.unsigned_abs());
-        period == 0 || stream.log.retries.is_multiple_of(period)
-    };
-    due || !server.state.member.is_reachable()
-        || (backend.pool.usable().0 > 1 && !backend.balance.is_keyed())
-}
-
-/// The pause before the same server is tried again: a second, or `timeout connect` if that is less.
-async fn turn_around(proxy: &Proxy) {
-    let second = std::time::Duration::from_secs(1);
-    tokio::time::sleep(proxy.timeouts.connect.map_or(second, |timeout| timeout.min(second))).await;
 }
 
 /// One exchange over one connection.
@@ -274,7 +142,7 @@ async fn attempt(
             return Attempt::Failed { status: 504, cause: Cause::ServerTimeout, phase: Phase::Headers };
         }
         Err(Lost::Malformed(error)) => {
-            worker.shared.capture_error(stream, Direction::Response, &error);
+            worker.shared.errors.capture(stream, Direction::Response, &error);
             account::response_failed(stream, proxy, server, Counter::FailedResponses);
             return Attempt::Failed { status: 502, cause: Cause::Proxy, phase: Phase::Headers };
         }
@@ -475,7 +343,7 @@ async fn next_head(
     let mut waiting = false;
     let mut gone = std::pin::pin!(async {
         if watch_client {
-            body::client_gone(ends.client.socket).await;
+            relay::client_gone(ends.client.socket).await;
         } else {
             std::future::pending().await
         }

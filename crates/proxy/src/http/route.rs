@@ -170,5 +170,5 @@ pub(crate) fn choose_backend(stream: &mut Stream, proxy: &Proxy) -> Option<Proxy
 async fn tarpit(client: &mut Client, proxy: &Proxy) {
     let Some(time) = proxy.timeouts.tarpit.or(proxy.timeouts.connect) else { return };
     client.deadline.arm(time);
-    let _ = client.deadline.guard(super::body::client_gone(&client.socket)).await;
+    let _ = client.deadline.guard(crate::relay::client_gone(&client.socket)).await;
 }

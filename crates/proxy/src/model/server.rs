@@ -2,13 +2,15 @@ use std::sync::Arc;
 
 use telamon_config::Location;
 
-use super::{ServerCheck, SourceAddress};
+use super::ServerCheck;
 use crate::state::ServerState;
 
 /// One `server` line, or one of a `server-template`'s.
 #[derive(Debug)]
 pub struct Server {
     pub name: Arc<str>,
+    /// Its place in [`Backend::servers`](super::Backend::servers).
+    pub index: u32,
     /// HAProxy's numeric id (`id`, else counted from 1).
     pub number: u32,
     pub at: Location,
@@ -17,7 +19,10 @@ pub struct Server {
     pub check: Option<ServerCheck>,
     /// `disabled`: starts in maintenance.
     pub disabled: bool,
-    pub source: Option<SourceAddress>,
+    /// What `weight`, `maxconn`, `minconn`, `maxqueue`, `backup` and `id` say; the state's member has it applied.
+    pub member_config: telamon_balance::MemberConfig,
+    /// How connections to it are opened: `source`, keep-alive, `tcp-ut` and the like, of the server and its backend.
+    pub connect: telamon_runtime::ConnectOptions,
     /// `pool-max-conn`: idle connections kept, over all workers; `None` is no limit.
     pub pool_max_conn: Option<u32>,
     /// `pool-low-conn`: below this many idle connections a worker takes none from another.
@@ -31,7 +36,6 @@ pub struct Server {
     /// `track BACKEND/SERVER` is resolved at load; checks of that server decide this one's health.
     pub tracks: Option<(super::ProxyId, super::ServerId)>,
     pub cookie: Option<Box<[u8]>>,
-    pub tcp_user_timeout: Option<std::time::Duration>,
     /// Weight, limits, health, load, counters and current address, shared with every worker.
     pub state: Arc<ServerState>,
 }

@@ -1,0 +1,246 @@
+//! Counting: what HAProxy's statistics count, at the moments when it counts.
+//!
+//! Monotone counters are the worker's own (one plain store each); load, peaks and rates are shared and exact.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use telamon_balance::Counter;
+
+use crate::model::{Backend, Proxy, Server};
+use crate::snapshot::SnapshotRef;
+use crate::state::ProxyState;
+use crate::stream::{Cause, Stream};
+use crate::worker::Worker;
+
+/// A request has been read.
+pub(crate) fn request(stream: &Stream, frontend: &Proxy) {
+    let worker = &stream.session.worker;
+    count_frontend(stream, frontend, Counter::Requests, 1);
+    frontend.state.frontend.request_rate.add(1, worker.now_ms() as u32);
+    worker.requests.set(worker.requests.get() + 1);
+}
+
+pub(crate) fn count_frontend(stream: &Stream, frontend: &Proxy, counter: Counter, amount: u64) {
+    let worker = stream.session.worker.index();
+    frontend.state.frontend.counters.add(worker, counter, amount);
+    if frontend.options.socket_stats {
+        stream.session.listener.state.counters.add(worker, counter, amount);
+    }
+}
+
+/// Counts for the stream's own frontend.
+pub(crate) fn count_frontend_of(stream: &Stream, counter: Counter, amount: u64) {
+    let snapshot = stream.snapshot.clone();
+    count_frontend(stream, snapshot.proxy(stream.frontend), counter, amount);
+}
+
+fn count_backend(stream: &Stream, backend: &Proxy, counter: Counter, amount: u64) {
+    backend.state.backend.counters.add(stream.session.worker.index(), counter, amount);
+}
+
+fn count_server(stream: &Stream, server: &Server, counter: Counter, amount: u64) {
+    server.state.member.counters.add(stream.session.worker.index(), counter, amount);
+}
+
+/// A stream inside a backend; leaves it when dropped.
+#[derive(Debug)]
+pub(crate) struct InBackend {
+    snapshot: SnapshotRef,
+    backend: crate::model::ProxyId,
+}
+
+impl Drop for InBackend {
+    fn drop(&mut self) {
+        let proxy = self.snapshot.proxy(self.backend);
+        proxy.state.backend.load.leave();
+        if let Some(backend) = &proxy.backend {
+            backend.pool.load().leave();
+        }
+    }
+}
+
+/// The stream has reached its backend.
+pub(crate) fn enter_backend(stream: &Stream, backend: &Backend) -> InBackend {
+    let proxy = stream.snapshot.proxy(stream.backend);
+    proxy.state.backend.load.enter();
+    backend.pool.load().enter();
+    count_backend(stream, proxy, Counter::Sessions, 1);
+    count_backend(stream, proxy, Counter::Requests, 1);
+    proxy.state.backend.session_rate.add(1, stream.session.worker.now_ms() as u32);
+    InBackend { snapshot: stream.snapshot.clone(), backend: stream.backend }
+}
+
+/// The stream has a connection to a server and goes over it.
+pub(crate) fn assigned(stream: &Stream, proxy: &Proxy, server: &Server) {
+    count_server(stream, server, Counter::Sessions, 1);
+    count_server(stream, server, Counter::Requests, 1);
+    count_server(stream, server, Counter::Balanced, 1);
+    count_backend(stream, proxy, Counter::Balanced, 1);
+    server.state.member.rate.add(1, stream.session.worker.now_ms() as u32);
+    let now = unix_seconds();
+    server.state.last_session.store(now, Relaxed);
+    proxy.state.backend.last_session.store(now, Relaxed);
+}
+
+/// An idle connection is used again.
+pub(crate) fn reused(stream: &Stream, backend: &Proxy, server: &Server) {
+    count_server(stream, server, Counter::Reuses, 1);
+    count_backend(stream, backend, Counter::Reuses, 1);
+}
+
+/// No more tries.
+pub(crate) fn connect_given_up(stream: &Stream, proxy: &Proxy, server: &Server) {
+    count_server(stream, server, Counter::FailedConnections, 1);
+    count_backend(stream, proxy, Counter::FailedConnections, 1);
+}
+
+/// The same server is tried again.
+pub(crate) fn retried(stream: &Stream, proxy: &Proxy, server: &Server) {
+    count_server(stream, server, Counter::Retries, 1);
+    count_backend(stream, proxy, Counter::Retries, 1);
+}
+
+/// Another server is tried.
+pub(crate) fn redispatched(stream: &mut Stream, proxy: &Proxy, server: &Server) {
+    stream.log.redispatched = true;
+    count_server(stream, server, Counter::Redispatches, 1);
+    count_backend(stream, proxy, Counter::Redispatches, 1);
+}
+
+/// The queue would not have it, or kept it too long.
+pub(crate) fn queue_refused(stream: &Stream, proxy: &Proxy) {
+    count_backend(stream, proxy, Counter::FailedConnections, 1);
+}
+
+/// The server's answer came, whatever rules make of it.
+pub(crate) fn server_answered(stream: &Stream, server: &Server) {
+    count_server(stream, server, Counter::of_status(stream.response.status()), 1);
+}
+
+/// The client is sent an answer, a server's or our own.
+pub(crate) fn response(stream: &Stream) {
+    let counter = Counter::of_status(stream.log.status);
+    let snapshot = stream.snapshot.clone();
+    count_frontend(stream, snapshot.proxy(stream.frontend), counter, 1);
+    let backend = snapshot.proxy(stream.backend);
+    if backend.backend.is_some() {
+        count_backend(stream, backend, counter, 1);
+    }
+}
+
+/// The server did not answer as it should.
+pub(crate) fn response_failed(stream: &Stream, proxy: &Proxy, server: &Server, counter: Counter) {
+    count_server(stream, server, Counter::FailedResponses, 1);
+    count_backend(stream, proxy, Counter::FailedResponses, 1);
+    if counter != Counter::FailedResponses {
+        count_server(stream, server, counter, 1);
+        count_backend(stream, proxy, counter, 1);
+    }
+}
+
+/// A transfer broke off; by whom is in the log state.
+pub(crate) fn stream_broken(stream: &Stream, proxy: &Proxy, server: &Server) {
+    let counter = match stream.log.cause {
+        Cause::Client | Cause::ClientTimeout => Counter::ClientAborts,
+        Cause::Server | Cause::ServerTimeout => Counter::ServerAborts,
+        _ => return,
+    };
+    count_frontend_of(stream, counter, 1);
+    count_backend(stream, proxy, counter, 1);
+    count_server(stream, server, counter, 1);
+}
+
+/// A rule refused the request.
+pub(crate) fn denied_request(stream: &Stream) {
+    count_frontend_of(stream, Counter::DeniedRequests, 1);
+    if stream.backend != stream.frontend {
+        count_backend(stream, stream.snapshot.proxy(stream.backend), Counter::DeniedRequests, 1);
+    }
+}
+
+/// A rule refused the answer.
+pub(crate) fn denied_response(stream: &Stream, proxy: &Proxy, server: &Server) {
+    count_frontend_of(stream, Counter::DeniedResponses, 1);
+    count_backend(stream, proxy, Counter::DeniedResponses, 1);
+    count_server(stream, server, Counter::DeniedResponses, 1);
+}
+
+/// The stream is over: its bytes and times.
+pub(crate) fn end(stream: &Stream) {
+    let log = &stream.log;
+    let snapshot = stream.snapshot.clone();
+    let frontend = snapshot.proxy(stream.frontend);
+    count_frontend(stream, frontend, Counter::BytesIn, log.bytes_in);
+    count_frontend(stream, frontend, Counter::BytesOut, log.bytes_out);
+    stream.session.worker.shared.bytes_out_rate.add(
+        u32::try_from(log.bytes_out).unwrap_or(u32::MAX),
+        stream.session.worker.now_ms() as u32,
+    );
+    let proxy = snapshot.proxy(stream.backend);
+    let Some(backend) = &proxy.backend else { return };
+    count_backend(stream, proxy, Counter::BytesIn, log.bytes_in);
+    count_backend(stream, proxy, Counter::BytesOut, log.bytes_out);
+    let Some(server) = stream.server.and_then(|id| backend.servers.get(id.0 as usize)) else {
+        return;
+    };
+    count_server(stream, server, Counter::BytesIn, log.bytes_in);
+    count_server(stream, server, Counter::BytesOut, log.bytes_out);
+    let spans = [
+        (log.request_ms.or(Some(0)), log.queue_ms),
+        (log.queue_ms, log.connect_ms),
+        (log.connect_ms, log.response_ms),
+        (Some(0), log.total_ms),
+    ];
+    for times in [&server.state.member.times, &proxy.state.backend.times] {
+        let kinds = [&times.queue, &times.connect, &times.response, &times.total];
+        for (timing, (from, to)) in kinds.into_iter().zip(spans) {
+            if let (Some(from), Some(to)) = (from, to) {
+                timing.add(to.saturating_sub(from));
+            }
+        }
+    }
+}
+
+/// The session's place among the frontend's, and its counts, for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct InFrontend(Arc<ProxyState>);
+
+impl InFrontend {
+    /// A connection was accepted.
+    pub(crate) fn enter(
+        worker: &Worker,
+        snapshot: &SnapshotRef,
+        listener: &crate::model::Listener,
+    ) -> Self {
+        let proxy = snapshot.proxy(listener.frontend);
+        let state = &proxy.state.frontend;
+        let now = worker.now_ms() as u32;
+        state.load.enter();
+        state.counters.add(worker.index(), Counter::Connections, 1);
+        state.counters.add(worker.index(), Counter::Sessions, 1);
+        state.connection_rate.add(1, now);
+        state.session_rate.add(1, now);
+        if proxy.options.socket_stats {
+            listener.state.load.enter();
+            listener.state.counters.add(worker.index(), Counter::Sessions, 1);
+        }
+        worker.shared.connections_total.fetch_add(1, Relaxed);
+        worker.shared.connection_rate.add(1, now);
+        worker.shared.session_rate.add(1, now);
+        Self(Arc::clone(&proxy.state))
+    }
+}
+
+impl Drop for InFrontend {
+    fn drop(&mut self) {
+        self.0.frontend.load.leave();
+    }
+}
+
+fn unix_seconds() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,202 @@
+//! Getting a stream to a server: slot, connection, and what happens when there is none.
+//!
+//! [`Dial::next`] is called again when a connection turned out dead; retries and redispatches are counted over all
+//! calls. Source: HAProxy configuration manual, `retries`, `option redispatch`.
+
+use std::rc::Rc;
+
+use telamon_balance::{MemberId, Pinned};
+use telamon_runtime::socket::Socket;
+use telamon_runtime::wheel::Deadline;
+
+use crate::account;
+use crate::model::{Backend, Proxy, ProxyId, Server, ServerId};
+use crate::rules;
+use crate::stream::{Cause, Phase, Stream};
+use crate::upstream::{self, NoSlot, ServerConnection, Slot};
+
+/// The attempts of one stream to reach a server.
+#[derive(Debug)]
+pub(crate) struct Dial<'p> {
+    proxy: &'p Proxy,
+    backend: &'p Backend,
+    /// Servers that failed it.
+    tried: Vec<MemberId>,
+    /// The slot to use again: the same server is tried once more.
+    pub(crate) same: Option<Slot>,
+    /// Connections may be reused (`mode http`).
+    pub(crate) reuse: Option<Reuse>,
+}
+
+/// Which connections a request may reuse.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reuse {
+    /// It is its client's first request.
+    pub(crate) first: bool,
+    /// It must not be lost: the connection is probed before use.
+    pub(crate) sure: bool,
+}
+
+/// A server is reached.
+#[derive(Debug)]
+pub(crate) struct Dialed {
+    pub(crate) slot: Slot,
+    /// `None` when the server's line says `redir`: the client is to go there itself.
+    pub(crate) connection: Option<ServerConnection>,
+}
+
+/// No server is reached, as the log says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Undialed {
+    pub(crate) cause: Cause,
+    pub(crate) phase: Phase,
+}
+
+/// The server connection that belongs to one client alone (`http-reuse never`).
+#[derive(Debug)]
+pub(crate) struct Attached {
+    pub(crate) backend: ProxyId,
+    pub(crate) server: ServerId,
+    pub(crate) connection: ServerConnection,
+}
+
+impl<'p> Dial<'p> {
+    pub(crate) fn new(proxy: &'p Proxy, backend: &'p Backend) -> Self {
+        Self { proxy, backend, tried: Vec::new(), same: None, reuse: None }
+    }
+
+    /// Reaches a server, by way of the queue and of other servers if need be.
+    ///
+    /// `client` is watched for a close under `option abortonclose`; `deadline` is used for the waits.
+    pub(crate) async fn next(
+        &mut self,
+        client: &Socket,
+        deadline: &Deadline,
+        attached: &mut Option<Attached>,
+        stream: &mut Stream,
+    ) -> Result<Dialed, Undialed> {
+        loop {
+            let slot = match self.same.take() {
+                Some(slot) => slot,
+                None => self.slot(client, stream).await?,
+            };
+            let server = &self.backend.servers[slot.server().0 as usize];
+            stream.server = Some(slot.server());
+            stream.log.queued();
+            if server.redir.is_some() && self.reuse.is_some() {
+                account::assigned(stream, self.proxy, server);
+                return Ok(Dialed { slot, connection: None });
+            }
+            let failure = match self.connection(deadline, attached, stream, server).await {
+                Ok(connection) => {
+                    stream.log.connected();
+                    account::assigned(stream, self.proxy, server);
+                    return Ok(Dialed { slot, connection: Some(connection) });
+                }
+                Err(failure) => failure,
+            };
+            if stream.log.retries >= self.backend.retries {
+                account::connect_given_up(stream, self.proxy, server);
+                return Err(failure);
+            }
+            stream.log.retries += 1;
+            if self.redispatches(stream, server) {
+                account::redispatched(stream, self.proxy, server);
+                self.tried.push(MemberId(slot.server().0));
+            } else {
+                account::retried(stream, self.proxy, server);
+                if failure.cause == Cause::Server {
+                    turn_around(self.proxy).await;
+                }
+                self.same = Some(slot);
+            }
+        }
+    }
+
+    /// A slot from the pool or the queue.
+    async fn slot(&self, client: &Socket, stream: &mut Stream) -> Result<Slot, Undialed> {
+        let pinned = rules::choose_server(&self.backend.use_server, stream)
+            .map(|server| Pinned { member: MemberId(server.0), force: false })
+            .filter(|pinned| !self.tried.contains(&pinned.member));
+        let watched = self.proxy.options.abortonclose;
+        let gone = async {
+            if watched {
+                crate::relay::client_gone(client).await;
+            } else {
+                std::future::pending().await
+            }
+        };
+        let failure = match upstream::take_slot(stream, &self.tried, pinned, gone).await {
+            Ok(slot) => return Ok(slot),
+            Err(failure) => failure,
+        };
+        stream.server = None;
+        Err(match failure {
+            NoSlot::NoServer => Undialed { cause: Cause::Server, phase: Phase::Connect },
+            NoSlot::QueueFull => {
+                account::queue_refused(stream, self.proxy);
+                Undialed { cause: Cause::Server, phase: Phase::Queue }
+            }
+            NoSlot::QueueTimeout => {
+                account::queue_refused(stream, self.proxy);
+                Undialed { cause: Cause::ServerTimeout, phase: Phase::Queue }
+            }
+            NoSlot::ClientGone => Undialed { cause: Cause::Client, phase: Phase::Queue },
+        })
+    }
+
+    /// The client's own, an idle or a new connection to the server.
+    async fn connection(
+        &self,
+        deadline: &Deadline,
+        attached: &mut Option<Attached>,
+        stream: &Stream,
+        server: &Server,
+    ) -> Result<ServerConnection, Undialed> {
+        let worker = Rc::clone(&stream.session.worker);
+        if let Some(Attached { backend, server: at, connection }) = attached.take()
+            && backend == stream.backend
+            && Some(at) == stream.server
+            && !connection.socket.peek_closed()
+        {
+            account::reused(stream, self.proxy, server);
+            return Ok(connection);
+        }
+        if let Some(reuse) = self.reuse
+            && let Some(idle) = upstream::take_idle(&worker, server, self.backend.reuse, reuse)
+        {
+            account::reused(stream, self.proxy, server);
+            return Ok(idle);
+        }
+        deadline.arm_optional(self.proxy.timeouts.connect);
+        let phase = Phase::Connect;
+        match deadline.guard(upstream::open(&worker, &stream.session, server)).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(_)) => Err(Undialed { cause: Cause::Server, phase }),
+            Err(_) => Err(Undialed { cause: Cause::ServerTimeout, phase }),
+        }
+    }
+
+    /// Whether the next attempt may go to another server.
+    fn redispatches(&self, stream: &Stream, server: &Server) -> bool {
+        let interval = self.backend.redispatch;
+        if interval == 0 {
+            return false;
+        }
+        let retries = stream.log.retries;
+        let due = if interval > 0 {
+            retries.is_multiple_of(interval.unsigned_abs())
+        } else {
+            let period = (self.backend.retries + 1).saturating_sub(interval.unsigned_abs());
+            period == 0 || retries.is_multiple_of(period)
+        };
+        due || !server.state.member.is_reachable()
+            || (self.backend.pool.usable().0 > 1 && !self.backend.balance.is_keyed())
+    }
+}
+
+/// The pause before the same server is tried again: a second, or `timeout connect` if that is less.
+async fn turn_around(proxy: &Proxy) {
+    let second = std::time::Duration::from_secs(1);
+    tokio::time::sleep(proxy.timeouts.connect.map_or(second, |timeout| timeout.min(second))).await;
+}
