@@ -22,7 +22,7 @@ pub struct ParseError {
 pub enum ParseErrorKind {
     /// The head does not end within [`Limits::head_max`](crate::Limits::head_max) bytes.
     HeadTooLarge,
-    /// More header fields than [`Limits::headers_max`](crate::Limits::headers_max).
+    /// More lines than [`Limits::headers_max`](crate::Limits::headers_max).
     TooManyHeaders,
     /// LF without CR before it (RFC 9112, section 2.2).
     BareLf,

@@ -31,7 +31,8 @@ pub struct Limits {
     /// Bytes of a head after edits, `tune.bufsize`; default 16384. The side buffer of edits
     /// holds at most four times as much.
     pub rewritten_max: usize,
-    /// Header fields as received, `tune.http.maxhdr`; default 101.
+    /// Lines of a head as received, `tune.http.maxhdr`; default 101. As in HAProxy the start line
+    /// counts as one, so the default takes 100 fields.
     pub headers_max: usize,
     /// Tolerate what has one reading although it is malformed, `option
     /// accept-invalid-http-request|response`; default false. Faults of framing stay errors.

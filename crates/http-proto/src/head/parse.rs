@@ -195,7 +195,7 @@ impl Head {
         if is_ows(self.input[from]) {
             return self.folded_line(from, end, limits);
         }
-        if self.fields.len() >= limits.headers_max {
+        if self.fields.len() + 1 >= limits.headers_max {
             return Err(ParseError::new(from, E::TooManyHeaders));
         }
         let line = &mut self.input[from..end];
