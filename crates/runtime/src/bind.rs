@@ -3,15 +3,14 @@
 //! [`BindSpec`] is what the line asks for, [`bind()`] carries it out. Only [`crate::files`] calls it,
 //! since binding may need privileges that the serving process has given up.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, sockopt};
 use socket2::{Domain, SockRef, Type};
 
@@ -290,28 +289,27 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 }
 
 /// Takes the descriptor `number`, once in the life of the process.
+///
+/// Everything this program opens is marked close-on-exec, and what it inherited is not: so the
+/// mark tells a socket that was handed to us from one of our own, or one that was taken before.
 pub(crate) fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
-    static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
-
     let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why);
     if number <= 2 {
         return Err(invalid("not a listening socket"));
     }
     // SAFETY: only borrowed, for calls that fail on a number that is not open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    if rustix::io::fcntl_getfd(borrowed)?.contains(FdFlags::CLOEXEC) {
+        return Err(invalid("descriptor was not inherited, or is used already"));
+    }
     kind_of(borrowed)?;
     if SockRef::from(&borrowed).r#type()? != Type::STREAM {
         return Err(invalid("not a stream socket"));
     }
-    if !TAKEN.lock().unwrap_or_else(PoisonError::into_inner).insert(number) {
-        return Err(invalid("descriptor is already used or was closed"));
-    }
-    // SAFETY: it is open, a stream socket, named in the configuration as inherited, and no one
-    // took this number before. Whoever names a descriptor of our own there is refused unless it
-    // is a socket, and no socket of ours is open before the first bind.
-    let socket = unsafe { sys::take_descriptor(number) };
-    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
-    Ok(socket)
+    rustix::io::fcntl_setfd(borrowed, FdFlags::CLOEXEC)?;
+    // SAFETY: it is open, was inherited and was not taken before, as the mark shows, so nothing
+    // else owns it. Only the control thread binds.
+    Ok(unsafe { sys::take_descriptor(number) })
 }
 
 fn set_mss(fd: BorrowedFd<'_>, mss: i32) -> io::Result<()> {
@@ -327,6 +325,7 @@ fn set_mss(fd: BorrowedFd<'_>, mss: i32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
     use std::net::TcpListener;
     use std::os::unix::net::UnixStream;
 
@@ -375,8 +374,11 @@ mod tests {
     #[test]
     fn an_inherited_socket_is_taken_once() {
         use std::os::fd::IntoRawFd;
-        let number = TcpListener::bind("127.0.0.1:0").unwrap().into_raw_fd();
-        let spec = BindSpec::new(BindAddress::Fd(number));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = BindSpec::new(BindAddress::Fd(std::os::fd::AsRawFd::as_raw_fd(&listener)));
+        bind(&ours, 4, Neighbor::Refused).unwrap_err();
+        rustix::io::fcntl_setfd(&listener, FdFlags::empty()).unwrap();
+        let spec = BindSpec::new(BindAddress::Fd(listener.into_raw_fd()));
         let sockets = bind(&spec, 4, Neighbor::Refused).unwrap();
         assert_eq!(sockets.len(), 1);
         bind(&spec, 4, Neighbor::Refused).unwrap_err();

@@ -10,11 +10,12 @@
 //! serving process with TERM, and its channel ends.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::PidfdFlags;
 use tokio::io::unix::AsyncFd;
 
 use self::channel::{Channel, Frame};
@@ -61,6 +62,11 @@ pub enum FromChild {
 pub struct ParentLink {
     channel: Channel,
     child: Pid,
+    /// Readable once the serving process has ended.
+    end: OwnedFd,
+    /// The serving process has closed its end of the channel, which it does at the latest when it
+    /// ends.
+    closed: bool,
 }
 
 /// The serving process's end.
@@ -72,7 +78,7 @@ pub struct ChildLink {
 /// The serving process's end on its control thread's reactor.
 #[derive(Debug)]
 pub struct ChildStream {
-    watch: AsyncFd<Arc<std::os::fd::OwnedFd>>,
+    watch: AsyncFd<Arc<OwnedFd>>,
     channel: Channel,
 }
 
@@ -95,7 +101,10 @@ pub fn split() -> io::Result<Role> {
     let (parent, child) = Channel::pair()?;
     let parent_pid = rustix::process::getpid();
     match process::fork()? {
-        Fork::Parent(pid) => Ok(Role::Parent(ParentLink { channel: parent, child: pid })),
+        Fork::Parent(child) => {
+            let end = rustix::process::pidfd_open(child, PidfdFlags::empty())?;
+            Ok(Role::Parent(ParentLink { channel: parent, child, end, closed: false }))
+        }
         Fork::Child => {
             drop(parent);
             follow_parent()?;
@@ -139,31 +148,41 @@ impl ParentLink {
         signals: &Signals,
         timeout: Option<Duration>,
     ) -> io::Result<ParentEvent> {
+        use ParentEvent::Message;
         let end = timeout.map(|timeout| Instant::now() + timeout);
         loop {
             if let Some(signal) = signals.try_next()? {
                 return Ok(ParentEvent::Signal(signal));
             }
-            match self.channel.try_receive() {
-                Ok(Some(frame)) => {
-                    return FromChild::from_frame(frame).map(ParentEvent::Message);
+            if !self.closed {
+                match self.channel.try_receive() {
+                    Ok(Some(frame)) => return FromChild::from_frame(frame).map(Message),
+                    Ok(None) => {}
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                        self.closed = true;
+                    }
+                    Err(error) => return Err(error),
                 }
-                Ok(None) => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    return process::wait(self.child).map(ParentEvent::Ended);
-                }
-                Err(error) => return Err(error),
             }
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
-                return Ok(ParentEvent::TimedOut);
-            }
-            let mut fds =
-                [PollFd::new(signals, PollFlags::IN), PollFd::new(&self.channel, PollFlags::IN)];
+            let expired = left.is_some_and(|left| left.is_zero());
             let left = left.and_then(|left| Timespec::try_from(left).ok());
-            match poll(&mut fds, left.as_ref()) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            // The channel ends with the process, so that all it said is read before its end.
+            let channel = if self.closed { self.end.as_fd() } else { self.channel.as_fd() };
+            let mut fds = [
+                PollFd::new(signals, PollFlags::IN),
+                PollFd::from_borrowed_fd(channel, PollFlags::IN),
+            ];
+            let count = match poll(&mut fds, left.as_ref()) {
+                Ok(count) => count,
+                Err(rustix::io::Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
+            };
+            if self.closed && !fds[1].revents().is_empty() {
+                return process::wait(self.child).map(ParentEvent::Ended);
+            }
+            if expired && count == 0 {
+                return Ok(ParentEvent::TimedOut);
             }
         }
     }

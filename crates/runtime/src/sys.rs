@@ -53,8 +53,7 @@ pub(crate) fn watch(fd: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
 /// Takes over a descriptor that the process inherited.
 ///
 /// # Safety
-/// Nothing else in the process may own `fd`; [`crate::bind`] makes sure of it by taking each
-/// number once, and by taking only numbers that the person who started the process named.
+/// It is open, and nothing else in the process owns it.
 pub(crate) unsafe fn take_descriptor(fd: RawFd) -> OwnedFd {
     // SAFETY: passed on to the caller.
     unsafe { OwnedFd::from_raw_fd(fd) }
