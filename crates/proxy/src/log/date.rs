@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use telamon_runtime::local_time::utc_offset_seconds;
 
-use super::escape::{padded, unsigned};
+use super::escape::{padded, pair, unsigned};
 
 /// A moment of the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,9 +70,9 @@ impl Stamp {
         let civil = Civil::local(self.seconds);
         padded(civil.year.unsigned_abs(), 4, out);
         out.push(b'-');
-        padded(u64::from(civil.month), 2, out);
+        pair(civil.month, out);
         out.push(b'-');
-        padded(u64::from(civil.day), 2, out);
+        pair(civil.day, out);
         out.push(b'T');
         civil.write_time(out);
         out.push(b'.');
@@ -134,7 +134,7 @@ impl Civil {
     }
 
     fn write_clf(&self, out: &mut Vec<u8>) {
-        padded(u64::from(self.day), 2, out);
+        pair(self.day, out);
         out.push(b'/');
         out.extend_from_slice(self.month_name());
         out.push(b'/');
@@ -144,19 +144,19 @@ impl Civil {
     }
 
     fn write_time(&self, out: &mut Vec<u8>) {
-        padded(u64::from(self.second_of_day / 3600), 2, out);
+        pair(self.second_of_day / 3600, out);
         out.push(b':');
-        padded(u64::from(self.second_of_day / 60 % 60), 2, out);
+        pair(self.second_of_day / 60 % 60, out);
         out.push(b':');
-        padded(u64::from(self.second_of_day % 60), 2, out);
+        pair(self.second_of_day % 60, out);
     }
 
     fn write_offset(&self, between: &str, out: &mut Vec<u8>) {
         out.push(if self.offset < 0 { b'-' } else { b'+' });
-        let minutes = u64::from(self.offset.unsigned_abs() / 60);
-        padded(minutes / 60, 2, out);
+        let minutes = self.offset.unsigned_abs() / 60;
+        pair(minutes / 60, out);
         out.extend_from_slice(between.as_bytes());
-        padded(minutes % 60, 2, out);
+        pair(minutes % 60, out);
     }
 }
 

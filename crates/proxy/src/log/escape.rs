@@ -89,7 +89,17 @@ pub(crate) fn escaped(text: &[u8], out: &mut Vec<u8>) {
 
 /// Writes a number in decimal.
 pub(crate) fn unsigned(number: u64, out: &mut Vec<u8>) {
-    padded(number, 1, out);
+    // Most numbers of a line have one digit.
+    if number < 10 {
+        out.push(b'0' + number as u8);
+    } else {
+        padded(number, 1, out);
+    }
+}
+
+/// Writes the last two digits of a number.
+pub(crate) fn pair(number: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]);
 }
 
 /// Writes a number in decimal.

@@ -27,7 +27,9 @@ impl<'a> Facts<'a> {
     pub(super) fn of_stream(session: &'a Session, stream: &'a Stream) -> Self {
         let model: &'a Model = &stream.snapshot;
         let backend = model.proxy(stream.backend);
-        let server = stream.server.and_then(|server| backend.backend.as_ref()?.servers.get(server.0 as usize));
+        let server = stream
+            .server
+            .and_then(|server| backend.backend.as_ref()?.servers.get(server.0 as usize));
         let facts = Self::of_session(model, session, &stream.log);
         Self {
             server_source: peer(stream.log.server_source.as_ref()),

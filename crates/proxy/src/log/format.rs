@@ -81,12 +81,13 @@ impl LogFormat {
         let style = usage.style(scope.mode == Mode::Http);
         let mut wrong = None;
         let template = Template::parse(text, style, &mut |begin| {
-            let parsed = Expr::parse_prefix(&text[begin..], scope).and_then(|(expr, len)| {
-                match expr.misplaced(scope) {
-                    None => Ok((expr, begin + len)),
-                    Some(kind) => Err(crate::expr::ExprError { at: 0..len, kind }),
-                }
-            });
+            let parsed =
+                Expr::parse_prefix(&text[begin..], scope).and_then(|(expr, len)| {
+                    match expr.misplaced(scope) {
+                        None => Ok((expr, begin + len)),
+                        Some(kind) => Err(crate::expr::ExprError { at: 0..len, kind }),
+                    }
+                });
             parsed
                 .map_err(|error| {
                     let at = begin + error.at.start..begin + error.at.end;

@@ -28,6 +28,18 @@ pub fn dropped_lines() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
+/// Says on standard error how many lines were dropped since the last call, if any. For the control thread, now and then:
+/// a worker must not wait for standard error.
+pub fn report_dropped_lines() {
+    static TOLD: AtomicU64 = AtomicU64::new(0);
+
+    let dropped = dropped_lines();
+    let told = TOLD.swap(dropped, Ordering::Relaxed);
+    if dropped > told {
+        notice::warning(format_args!("dropped {} log lines", dropped - told));
+    }
+}
+
 /// Sends a message to each target that takes its level.
 pub(crate) fn to_all<'t>(
     targets: impl IntoIterator<Item = &'t LogTarget>,

@@ -20,7 +20,7 @@ fn inet(text: &str) -> Option<Peer> {
 }
 
 /// A request that went well, taking 1 ms.
-fn answered<'a>(requests: &'a Captures, responses: &'a Captures) -> Facts<'a> {
+pub(super) fn answered<'a>(requests: &'a Captures, responses: &'a Captures) -> Facts<'a> {
     Facts {
         client: inet("127.0.0.1:41830"),
         local: inet("127.0.0.1:15101"),

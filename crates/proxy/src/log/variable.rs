@@ -435,8 +435,18 @@ fn address(peer: Option<Peer>, flags: Flags, out: &mut Vec<u8>) {
 }
 
 pub(crate) fn write_ip(ip: IpAddr, out: &mut Vec<u8>) {
-    // Writing to a vector cannot fail.
-    let _ = write!(out, "{ip}");
+    match ip {
+        IpAddr::V4(ip) => {
+            for (index, octet) in ip.octets().into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b'.');
+                }
+                escape::unsigned(u64::from(octet), out);
+            }
+        }
+        // Writing to a vector cannot fail.
+        IpAddr::V6(ip) => _ = write!(out, "{ip}"),
+    }
 }
 
 fn port(peer: Option<Peer>, listener: u32, flags: Flags, out: &mut Vec<u8>) {

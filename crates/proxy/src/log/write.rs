@@ -3,12 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::io::Write as _;
 
-use super::date::Stamp;
 use super::facts::pid;
+use super::send::to_all;
 use super::target::Origin;
 use super::termination::Cause;
 use super::variable::{Facts, Peer, write_ip};
-use super::{LogTarget, Level, send};
+use super::{Level, LogTarget};
 use crate::model::{Global, LogSettings, Mode, Options, Proxy};
 use crate::stream::{Context, Direction, LogState, Session, Stream};
 
@@ -19,7 +19,11 @@ pub fn log_accept(session: &Session) {
     if frontend.log.targets.is_empty() || frontend.log.format.is_some() {
         return;
     }
-    let facts = Facts::of_session(&session.snapshot, session, &LogState::new(session.accepted, session.accepted_at));
+    let facts = Facts::of_session(
+        &session.snapshot,
+        session,
+        &LogState::new(session.accepted, session.accepted_at),
+    );
     with_buffers(|text, _| {
         write_accept(&facts, frontend.mode, text);
         emit(&frontend.log, Level::Info, text, b"");
@@ -109,7 +113,7 @@ pub fn send_global(level: Level, global: &Global, text: &str) {
     let hostname = global.log_send_hostname.as_deref();
     let tag = global.log_tag.as_deref().unwrap_or(TAG_DEFAULT);
     let origin = Origin { tag, hostname, pid: pid(), structured_data: b"" };
-    send::to_all(global.log.iter().map(|target| &**target), level, &origin, text.as_bytes());
+    to_all(global.log.iter().map(|target| &**target), level, &origin, text.as_bytes());
 }
 
 /// The id of a request by `unique-id-format`, made when it is first asked for; `None` without a format.
@@ -192,7 +196,7 @@ fn emit(settings: &LogSettings, level: Level, text: &[u8], structured_data: &[u8
         structured_data,
     };
     settings.lines.count();
-    send::to_all(settings.targets.iter().map(|target| -> &LogTarget { target }), level, &origin, text);
+    to_all(settings.targets.iter().map(|target| -> &LogTarget { target }), level, &origin, text);
 }
 
 /// Lends this thread's two buffers, empty.
@@ -209,3 +213,87 @@ fn with_buffers(write: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>)) {
 
 /// `log-tag` unless set. HAProxy's own name, since the filters of syslog daemons look for it (Debian's does).
 const TAG_DEFAULT: &str = "haproxy";
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Instant, SystemTime};
+
+    use super::super::tests::answered;
+    use super::*;
+
+    /// Lines from HAProxy 2.6.12, as those of `log/tests.rs`.
+    #[test]
+    fn short_lines() {
+        #[track_caller]
+        fn check(write: impl FnOnce(&mut Vec<u8>), expected: &str) {
+            let mut out = Vec::new();
+            write(&mut out);
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+        }
+        let tcp = Facts { frontend: "short", ..answered(&[], &[]) };
+        check(
+            |out| write_accept(&tcp, Mode::Http, out),
+            "Connect from 127.0.0.1:41830 to 127.0.0.1:15101 (short/HTTP)",
+        );
+        check(
+            |out| write_accept(&tcp, Mode::Tcp, out),
+            "Connect from 127.0.0.1:41830 to 127.0.0.1:15101 (short/TCP)",
+        );
+        let message = "Received something which does not look like a PROXY protocol header";
+        check(
+            |out| write_connection_error(&tcp, "sock-1", message, out),
+            "127.0.0.1:41830 [20/Nov/2026:14:59:45.821] short/1: Received something which does \
+             not look like a PROXY protocol header",
+        );
+        let unix = Facts { client: Some(Peer::Unix), local: Some(Peer::Unix), ..tcp };
+        check(|out| write_accept(&unix, Mode::Http, out), "Connect to unix:1 (short/HTTP)");
+        check(
+            |out| write_connection_error(&unix, "web", "x", out),
+            "unix:1 [20/Nov/2026:14:59:45.821] short/web: x",
+        );
+    }
+
+    #[test]
+    fn options_choose_lines_and_levels() {
+        #[track_caller]
+        fn check(
+            mode: Mode,
+            change: impl FnOnce(&mut LogState, &mut Options),
+            expected: Option<Level>,
+        ) {
+            let mut log = LogState::new(Instant::now(), SystemTime::now());
+            log.bytes_in = 100;
+            let mut options = Options::default();
+            change(&mut log, &mut options);
+            assert_eq!(level_of(&log, &options, mode), expected);
+        }
+        let (info, error) = (Some(Level::Info), Some(Level::Error));
+        check(Mode::Http, |_, _| {}, info);
+        check(Mode::Http, |_, options| options.log_separate_errors = true, info);
+        check(Mode::Http, |_, options| options.dontlog_normal = true, None);
+        check(Mode::Tcp, |log, _| log.bytes_in = 0, info);
+        let null = |log: &mut LogState, options: &mut Options| {
+            log.bytes_in = 0;
+            options.dontlognull = true;
+        };
+        check(Mode::Tcp, null, None);
+        check(Mode::Http, null, info);
+
+        fn both(log: &mut LogState, options: &mut Options, change: impl FnOnce(&mut LogState)) {
+            options.dontlog_normal = true;
+            options.log_separate_errors = true;
+            change(log);
+        }
+        check(Mode::Http, |l, o| both(l, o, |log| log.status = 503), error);
+        check(Mode::Tcp, |l, o| both(l, o, |log| log.status = 503), None);
+        check(Mode::Http, |l, o| both(l, o, |log| log.status = 404), None);
+        check(Mode::Http, |l, o| both(l, o, |log| log.retries = 1), error);
+        check(Mode::Http, |l, o| both(l, o, |log| log.redispatched = true), error);
+        check(Mode::Http, |l, o| both(l, o, |log| log.cause = Cause::Local), None);
+        check(Mode::Http, |l, o| both(l, o, |log| log.cause = Cause::Proxy), error);
+        check(Mode::Http, |l, o| both(l, o, |log| log.cause = Cause::ClientTimeout), error);
+
+        check(Mode::Http, |log, _| log.level = Some(Some(Level::Debug)), Some(Level::Debug));
+        check(Mode::Http, |log, _| log.level = Some(None), None);
+    }
+}
