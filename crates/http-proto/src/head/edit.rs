@@ -8,7 +8,7 @@ use super::{Facts, Field, Head, Header, Kind, Method, SIDE, Span, Version, to_u3
 use crate::answer::reason_phrase;
 use crate::bytes::{TOKEN, push_u64};
 use crate::error::EditError;
-use crate::uri::Target;
+use crate::uri::{Form, Target};
 
 impl Head {
     /// Begins a request from parts; fields follow with [`Head::add_header`]. What the head held
@@ -69,7 +69,8 @@ impl Head {
     /// # Errors
     /// [`EditError::Malformed`] if it is empty; [`EditError::NoRoom`].
     pub fn set_target(&mut self, target: &[u8]) -> Result<(), EditError> {
-        self.set_target_parts([target, b"", b""])
+        let end = self.target().len();
+        self.rewrite_target(0, [target, b""], end)
     }
 
     /// Replaces the path and keeps the query: `set-path`.
@@ -77,11 +78,9 @@ impl Head {
     /// # Errors
     /// As [`Head::set_target`].
     pub fn set_path(&mut self, path: &[u8]) -> Result<(), EditError> {
-        let target = self.target().to_vec();
-        let (before, after) =
-            (&target[..self.parts.path_start()], &target[self.parts.path_end()..]);
-        let after = if self.parts.is_asterisk() { b"" } else { after };
-        self.set_target_parts([before, path, after])
+        let after =
+            if self.parts.is_asterisk() { self.target().len() } else { self.parts.path_end() };
+        self.rewrite_target(self.parts.path_start(), [path, b""], after)
     }
 
     /// Replaces path and query: `set-pathq`.
@@ -89,8 +88,7 @@ impl Head {
     /// # Errors
     /// As [`Head::set_target`].
     pub fn set_path_and_query(&mut self, path_and_query: &[u8]) -> Result<(), EditError> {
-        let target = self.target().to_vec();
-        self.set_target_parts([&target[..self.parts.path_start()], path_and_query, b""])
+        self.rewrite_target(self.parts.path_start(), [path_and_query, b""], self.target().len())
     }
 
     /// Replaces what follows `?`: `set-query`. The `?` is added if `query` is not empty, and an
@@ -99,10 +97,11 @@ impl Head {
     /// # Errors
     /// As [`Head::set_target`].
     pub fn set_query(&mut self, query: &[u8]) -> Result<(), EditError> {
-        let target = self.target().to_vec();
-        let before = &target[..self.parts.path_end()];
+        if self.parts.is_asterisk() {
+            return Err(EditError::Malformed);
+        }
         let mark: &[u8] = if self.query().is_some() || !query.is_empty() { b"?" } else { b"" };
-        self.set_target_parts([before, mark, query])
+        self.rewrite_target(self.parts.path_end(), [mark, query], self.target().len())
     }
 
     /// Replaces status and reason phrase; without one the usual phrase is taken.
@@ -258,15 +257,29 @@ impl Head {
         &mut self.facts
     }
 
-    fn set_target_parts(&mut self, pieces: [&[u8]; 3]) -> Result<(), EditError> {
+    /// Makes a new target of the first `before` bytes of the old one, `pieces`, and its bytes from
+    /// `after` on.
+    fn rewrite_target(
+        &mut self,
+        before: usize,
+        pieces: [&[u8]; 2],
+        after: usize,
+    ) -> Result<(), EditError> {
+        if self.parts.form() == Form::Authority && (before > 0 || pieces[0].is_empty()) {
+            // CONNECT has no path to replace.
+            return Err(EditError::Malformed);
+        }
         let must_encode = |b: u8| b <= b' ' || b == 0x7f;
         let bytes = || pieces.iter().flat_map(|piece| piece.iter().copied());
-        let len = bytes().map(|b| if must_encode(b) { 3 } else { 1 }).sum::<usize>();
+        let old_len = self.target.len as usize;
+        let kept_len = before + old_len.saturating_sub(after);
+        let len = kept_len + bytes().map(|b| if must_encode(b) { 3 } else { 1 }).sum::<usize>();
         if self.kind != Kind::Request || len == 0 {
             return Err(EditError::Malformed);
         }
         self.take_room(self.target.len, to_u32(len), len)?;
         let at = self.side.len();
+        self.copy_of_target(0, before);
         for b in bytes() {
             if must_encode(b) {
                 const HEX: &[u8; 16] = b"0123456789ABCDEF";
@@ -279,11 +292,23 @@ impl Head {
                 self.side.push(b);
             }
         }
+        self.copy_of_target(after, old_len);
         self.parts = Target::parse_lenient(self.method_kind, &self.side[at..])
             .map_err(|_| EditError::Malformed)?;
         self.target = Span { at: to_u32(at) | SIDE, len: to_u32(len) };
         self.start_line = Span::default();
         Ok(())
+    }
+
+    /// Appends bytes `from..to` of the target to the side buffer.
+    fn copy_of_target(&mut self, from: usize, to: usize) {
+        let at = (self.target.at & !SIDE) as usize;
+        let range = at + from..at + to.max(from);
+        if self.target.at & SIDE != 0 {
+            self.side.extend_from_within(range);
+        } else {
+            self.side.extend_from_slice(self.input.get(range).unwrap_or_default());
+        }
     }
 
     /// Puts `text` in the side buffer in the place of a text of `old_len` bytes.

@@ -520,6 +520,18 @@ fn edits_of_the_start_line() {
     check("/a", |h| h.set_query(b""), "GET /a");
     check("/a", |h| h.set_query(b"x=1"), "GET /a?x=1");
     check("/a", |h| h.set_target(b"http://x/y"), "GET http://x/y");
+    check(
+        "/a?b",
+        |h| h.set_path(b"/1").and_then(|()| h.set_query(b"2")).and_then(|()| h.set_path(b"/3")),
+        "GET /3?2",
+    );
+    let mut head = parsed(Kind::Request, b"CONNECT h:1 HTTP/1.0\r\n\r\n");
+    assert_eq!(head.set_path(b"/x"), Err(EditError::Malformed));
+    assert_eq!(head.set_query(b"x"), Err(EditError::Malformed));
+    let mut head = parsed(Kind::Request, b"OPTIONS * HTTP/1.0\r\n\r\n");
+    assert_eq!(head.set_query(b"x"), Err(EditError::Malformed));
+    head.set_path(b"/x").unwrap();
+    assert_eq!(head.target(), b"/x");
     let mut head = request("");
     assert_eq!(head.set_method(b"A B"), Err(EditError::Malformed));
     assert_eq!(head.set_target(b""), Err(EditError::Malformed));
