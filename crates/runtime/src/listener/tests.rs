@@ -57,10 +57,50 @@ fn a_full_limit_stops_accepting_until_a_place_is_free() {
 }
 
 #[test]
-fn running_out_of_descriptors_rests_and_reports_once() {
+fn only_a_shortage_makes_accepting_rest() {
     assert_eq!(AcceptFailure::of(Errno::MFILE), Some(AcceptFailure::ProcessDescriptors));
     assert_eq!(AcceptFailure::of(Errno::NOBUFS), Some(AcceptFailure::Memory));
     assert_eq!(AcceptFailure::of(Errno::INVAL), None);
+}
+
+#[test]
+fn clients_that_connect_while_a_socket_closes_are_all_served() {
+    block_on(async {
+        let sockets = group(3);
+        let mut listeners: Vec<_> =
+            sockets.iter().map(|fd| Listener::new(fd.clone()).unwrap()).collect();
+        drop(sockets);
+        let address = listeners[0].local().inet().unwrap();
+        let clients = std::thread::spawn(move || {
+            let mut served = 0;
+            for _ in 0..300 {
+                let mut client = TcpStream::connect(address).unwrap();
+                let mut answer = Vec::new();
+                served += u32::from(std::io::Read::read_to_end(&mut client, &mut answer).is_ok());
+            }
+            served
+        });
+        let served = Cell::new(0);
+        let serve = |_: Accepted| served.set(served.get() + 1);
+        let patience = std::time::Instant::now() + Duration::from_secs(60);
+        while served.get() < 100 {
+            assert!(std::time::Instant::now() < patience, "{} served", served.get());
+            for open in &listeners {
+                open.drain(serve).unwrap();
+            }
+            std::thread::yield_now();
+        }
+        Steering::towards(&listeners[0].fd, 0..1).unwrap();
+        for closing in listeners.drain(1..) {
+            closing.drain(serve).unwrap();
+        }
+        while served.get() < 300 {
+            assert!(std::time::Instant::now() < patience, "{} served", served.get());
+            listeners[0].drain(serve).unwrap();
+            std::thread::yield_now();
+        }
+        assert_eq!(clients.join().unwrap(), 300);
+    });
 }
 
 #[test]
