@@ -7,12 +7,14 @@
 
 mod columns;
 mod fields;
+mod source;
 
 use std::borrow::Cow;
 use std::fmt;
 
 pub use columns::Column;
 pub use fields::Field;
+pub use source::{ActError, Action, Kinds, Proxy, Source};
 
 /// What a row is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -212,6 +214,11 @@ impl Row {
     pub fn set(&mut self, column: Column, value: impl Into<Value>) -> &mut Self {
         self.values[column as usize] = Some(fit(value.into(), column.value_type()));
         self
+    }
+
+    /// Unsets a value, for those who may not see it.
+    pub fn clear(&mut self, column: Column) {
+        self.values[column as usize] = None;
     }
 
     /// A value, if it was set.

@@ -47,9 +47,14 @@ pub enum Answer {
     Text(String),
     /// It did not work; the text says why. Sent like any other text.
     Failure(String),
+    /// A dump too large to be held at once.
+    Parts(Parts),
     /// It takes time; other connections are served meanwhile.
     Later(Pin<Box<dyn Future<Output = String>>>),
 }
+
+/// Appends the next part of a dump; `false` when it was the last.
+pub type Parts = Box<dyn FnMut(&mut Vec<u8>) -> bool>;
 
 /// Finds the command that a line names: the one with the most words that match.
 ///
@@ -92,6 +97,7 @@ impl fmt::Debug for Answer {
         match self {
             Self::Text(text) => f.debug_tuple("Text").field(text).finish(),
             Self::Failure(text) => f.debug_tuple("Failure").field(text).finish(),
+            Self::Parts(_) => f.write_str("Parts"),
             Self::Later(_) => f.write_str("Later"),
         }
     }

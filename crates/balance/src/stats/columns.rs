@@ -165,17 +165,17 @@ columns! {
     H2DetectedConnProtocolErrors = "h2_detected_conn_protocol_errors", U64, "MCP";
     H2DetectedStrmProtocolErrors = "h2_detected_strm_protocol_errors", U64, "MCP";
     H2RstStreamResp = "h2_rst_stream_resp", U64, "MCP";
-    H2GoawayResp = "h2_goaway_resp", U64, "MGP";
+    H2GoawayResp = "h2_goaway_resp", U64, "MCP";
     H2OpenConnections = "h2_open_connections", U64, "MGP";
-    H2BackendOpenStreams = "h2_backend_open_streams", U64, "MCP";
+    H2BackendOpenStreams = "h2_backend_open_streams", U64, "MGP";
     H2TotalConnections = "h2_total_connections", U64, "MCP";
-    H2BackendTotalStreams = "h2_backend_total_streams", U64, "MGP";
+    H2BackendTotalStreams = "h2_backend_total_streams", U64, "MCP";
     H1OpenConnections = "h1_open_connections", U64, "MGP";
-    H1OpenStreams = "h1_open_streams", U64, "MCP";
+    H1OpenStreams = "h1_open_streams", U64, "MGP";
     H1TotalConnections = "h1_total_connections", U64, "MCP";
     H1TotalStreams = "h1_total_streams", U64, "MCP";
     H1BytesIn = "h1_bytes_in", U64, "MCP";
     H1BytesOut = "h1_bytes_out", U64, "MCP";
     H1SplicedBytesIn = "h1_spliced_bytes_in", U64, "MCP";
-    H1SplicedBytesOut = "h1_spliced_bytes_out", U32, "MGP";
+    H1SplicedBytesOut = "h1_spliced_bytes_out", U64, "MCP";
 }

@@ -1,0 +1,170 @@
+//! The commands that every plane shares: `show info`, `show stat`, `show schema json`, `show env`, `show version`,
+//! `show cli sockets`.
+
+use std::sync::Arc;
+
+use telamon_balance::stats::{Column, Field, Kinds, Source};
+use telamon_runtime::api::{Answer, Command, Invocation, Level};
+
+use crate::format::{self, Format};
+use crate::select::{self, Selection};
+use crate::{Console, info_of};
+
+/// A socket that the runtime API is served on, as `show cli sockets` lists it.
+#[derive(Debug, Clone)]
+pub struct CliSocket {
+    /// Such as `unix@/run/haproxy.sock` or `ipv4@127.0.0.1:9999`.
+    pub address: String,
+    pub level: Level,
+}
+
+/// The shared commands over the planes of a console.
+pub fn generic(console: &Arc<Console>, sockets: Vec<CliSocket>) -> Vec<Command> {
+    let (for_info, for_stat, for_version) =
+        (Arc::clone(console), Arc::clone(console), Arc::clone(console));
+    vec![
+        Command {
+            words: &["show", "info"],
+            level: Level::User,
+            usage: "[desc|json|typed|float]*",
+            help: "report information about the running process",
+            run: Box::new(move |call| show_info(&for_info, call)),
+        },
+        Command {
+            words: &["show", "stat"],
+            level: Level::User,
+            usage: "[desc|json|no-maint|typed|up]*",
+            help: "report counters for each proxy and server",
+            run: Box::new(move |call| show_stat(&for_stat, call)),
+        },
+        Command {
+            words: &["show", "schema", "json"],
+            level: Level::User,
+            usage: "",
+            help: "report schema used for stats",
+            run: Box::new(|_| Answer::Text(format::JSON_SCHEMA.to_owned())),
+        },
+        Command {
+            words: &["show", "env"],
+            level: Level::Operator,
+            usage: "[var]",
+            help: "dump environment variables known to the process",
+            run: Box::new(show_env),
+        },
+        Command {
+            words: &["show", "version"],
+            level: Level::User,
+            usage: "",
+            help: "show version of the current process",
+            run: Box::new(move |_| {
+                let info = info_of(for_version.sources());
+                let version = info.get(Field::Version).map(ToString::to_string).unwrap_or_default();
+                Answer::Text(version + "\n")
+            }),
+        },
+        Command {
+            words: &["show", "cli", "sockets"],
+            level: Level::User,
+            usage: "",
+            help: "dump list of cli sockets",
+            run: Box::new(move |_| {
+                let mut text = String::from("# socket lvl processes\n");
+                for socket in &sockets {
+                    text.push_str(&format!("{} {} all\n", socket.address, socket.level.name()));
+                }
+                Answer::Text(text)
+            }),
+        },
+    ]
+}
+
+fn show_info(console: &Console, call: &Invocation<'_>) -> Answer {
+    let info = info_of(console.sources());
+    let mut out = Vec::new();
+    let mut write: fn(&_, &mut _) = format::info_plain;
+    for arg in call.args {
+        match *arg {
+            "typed" => write = format::info_typed,
+            "json" => write = format::info_json,
+            // `desc` explains every line to people; `float` adds decimals where whole numbers are kept here.
+            _ => {}
+        }
+    }
+    write(&info, &mut out);
+    Answer::Text(String::from_utf8_lossy(&out).into_owned())
+}
+
+fn show_stat(console: &Console, call: &Invocation<'_>) -> Answer {
+    let mut args = call.args;
+    if let [domain, rest @ ..] = args
+        && *domain == "domain"
+    {
+        match rest {
+            ["proxy", rest @ ..] => args = rest,
+            _ => return failure("Invalid statistics domain.\n"),
+        }
+    }
+    let mut selection =
+        Selection { hide_addresses: call.level < Level::Operator, ..Selection::default() };
+    if let [proxy, kinds, object, rest @ ..] = args {
+        let id = console.sources().iter().find_map(|source| id_of(&**source, proxy));
+        let Some(id) = id.or_else(|| integer(proxy).filter(|id| *id != 0)) else {
+            return failure("No such proxy.\n");
+        };
+        selection.proxy = u64::try_from(id).ok();
+        selection.kinds = Kinds(integer(kinds).map_or(0, |kinds| (kinds & 15) as u8));
+        selection.object = integer(object).and_then(|id| u64::try_from(id).ok());
+        args = rest;
+    }
+    let mut format = Format::Csv;
+    for arg in args {
+        match *arg {
+            "typed" => format = Format::Typed,
+            "json" => format = Format::Json,
+            "up" => selection.hide_down = true,
+            "no-maint" => selection.hide_maint = true,
+            _ => {}
+        }
+    }
+    let mut dump = crate::Dump::new(console.sources().to_vec(), selection, format);
+    Answer::Parts(Box::new(move |out| dump.part(out)))
+}
+
+fn failure(text: &str) -> Answer {
+    Answer::Failure(text.to_owned())
+}
+
+/// The numeric id of the proxy of a name.
+fn id_of(source: &dyn Source, name: &str) -> Option<i64> {
+    (0..source.proxies()).find_map(|at| {
+        let proxy = source.proxy(at, Kinds(Kinds::FRONTEND.0 | Kinds::BACKEND.0))?;
+        let row = proxy.rows.first().filter(|row| select::text(row, Column::Pxname) == name)?;
+        i64::try_from(select::number(row, Column::Iid)).ok()
+    })
+}
+
+/// The number a text begins with, as C's `atoi` reads it.
+fn integer(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    let number: i64 = digits[..end].parse().ok()?;
+    Some(if text.starts_with('-') { -number } else { number })
+}
+
+fn show_env(call: &Invocation<'_>) -> Answer {
+    match call.args.first() {
+        None => {
+            let mut text = String::new();
+            for (name, value) in std::env::vars_os() {
+                text.push_str(&format!("{}={}\n", name.to_string_lossy(), value.to_string_lossy()));
+            }
+            Answer::Text(text)
+        }
+        Some(name) => {
+            match std::env::var_os(name).filter(|_| !name.is_empty() && !name.contains('=')) {
+                Some(value) => Answer::Text(format!("{name}={}\n", value.to_string_lossy())),
+                None => failure("Variable not found\n"),
+            }
+        }
+    }
+}
