@@ -1,5 +1,9 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::expr::{Expr, LogFormat};
+use crate::rules::VariableName;
 
 /// How the servers of a backend are checked: the method is the backend's, the rhythm each server's.
 #[derive(Debug, Clone, Default)]
@@ -8,7 +12,7 @@ pub enum CheckMethod {
     #[default]
     Connect,
     /// `option httpchk` with its `http-check` rules, or `option tcp-check` with its `tcp-check` rules.
-    Script(std::sync::Arc<crate::check::Script>),
+    Script(Arc<Script>),
 }
 
 /// `check` and its settings on a server line.
@@ -25,16 +29,151 @@ pub struct ServerCheck {
     /// Failures that take a server down; default 3.
     pub fall: u32,
     /// `addr` and `port` where they differ from the server's own.
-    pub address: Option<std::net::IpAddr>,
+    pub address: Option<IpAddr>,
     pub port: Option<u16>,
+}
+
+/// What a check does, in order. Source: HAProxy configuration manual, `http-check`, `tcp-check`.
+///
+/// The loader completes it: the first of the connections stands in [`steps`](Self::steps) also where the lines leave
+/// it out, and a script of HTTP ends in an expectation (`status 200-399` unless one is written).
+#[derive(Debug)]
+pub struct Script {
+    pub protocol: CheckProtocol,
+    pub steps: Vec<CheckStep>,
+    /// `http-check disable-on-404`: 404 takes no new units instead of taking the server down.
+    pub disable_on_404: bool,
+    /// `http-check send-state`: requests carry `X-Haproxy-Server-State`.
+    pub send_state: bool,
+}
+
+/// What kind of script it is: decides the codes of its reports (`L6…`, `L7…`) and what a response is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckProtocol {
+    Http,
+    Tcp,
+}
+
+/// One `http-check` or `tcp-check` line.
+#[derive(Debug)]
+pub enum CheckStep {
+    /// A new connection; one that stands is closed.
+    Connect(CheckConnect),
+    /// `tcp-check send…`: bytes as they are.
+    Send {
+        data: CheckText,
+        comment: Option<Box<str>>,
+    },
+    /// `http-check send`: a request.
+    Request(Box<CheckRequest>),
+    Expect(Box<CheckExpect>),
+    /// `tcp-check comment`: what a failure in a later step without a comment of its own is reported with.
+    Comment(Box<str>),
+    SetVar {
+        variable: VariableName,
+        value: Expr,
+    },
+    SetVarFormat {
+        variable: VariableName,
+        value: Arc<LogFormat>,
+    },
+    UnsetVar(VariableName),
+}
+
+/// `connect [default] [port P] [addr A] [linger] [comment TEXT]`.
+#[derive(Debug, Default)]
+pub struct CheckConnect {
+    /// Where it differs from what the server's line says; [`CheckPort::Sample`] is asked at each check.
+    pub port: Option<CheckPort>,
+    pub address: Option<SocketAddr>,
+    /// Close with FIN; else with RST, which leaves nothing in TIME_WAIT.
+    pub linger: bool,
+    pub comment: Option<Box<str>>,
+}
+
+#[derive(Debug)]
+pub enum CheckPort {
+    Fixed(u16),
+    Sample(Expr),
+}
+
+/// Bytes to send, or to look for.
+#[derive(Debug)]
+pub enum CheckText {
+    Fixed(Box<[u8]>),
+    /// `…-lf`
+    Format(Arc<LogFormat>),
+    /// `…-binary-lf`: hexadecimal digits once it is filled in.
+    HexFormat(Arc<LogFormat>),
+}
+
+/// `http-check send`, with what `option httpchk` says where it says nothing.
+#[derive(Debug)]
+pub struct CheckRequest {
+    /// Default `OPTIONS`.
+    pub method: Box<[u8]>,
+    /// Default `/`.
+    pub uri: CheckText,
+    /// `HTTP/1.0` unless written.
+    pub version: Box<[u8]>,
+    /// In order. `Connection: close` and `Content-Length` are the sender's to add.
+    pub headers: Vec<(Box<[u8]>, Arc<LogFormat>)>,
+    pub body: Option<CheckText>,
+    pub comment: Option<Box<str>>,
+}
+
+/// `expect [min-recv N] [comment TEXT] … [!] MATCH PATTERN`.
+#[derive(Debug)]
+pub struct CheckExpect {
+    pub what: Expected,
+    /// `!`: the check fails where it matches.
+    pub negated: bool,
+    /// Bytes that have to be there before looking; `None` looks at whatever has come.
+    pub min_recv: Option<usize>,
+    pub comment: Option<Box<str>>,
+    /// What is reported (`L7OK`, `L7OKC`, `L6OK`, `L4OK`) when it holds, does not hold, and comes too late.
+    pub ok_status: Option<&'static str>,
+    pub error_status: Option<&'static str>,
+    pub tout_status: Option<&'static str>,
+    /// The text of the report.
+    pub on_success: Option<Arc<LogFormat>>,
+    pub on_error: Option<Arc<LogFormat>>,
+    /// Gives the code of the report in place of the response's status.
+    pub status_code: Option<Expr>,
+}
+
+/// What is looked for in what the server sends.
+#[derive(Debug)]
+pub enum Expected {
+    /// `status 200-299,301`: ranges, both ends included.
+    Status(Box<[(u16, u16)]>),
+    StatusRegex(regex::bytes::Regex),
+    /// In a response of HTTP: in its body.
+    Contains(CheckText),
+    Regex(regex::bytes::Regex),
+    /// `rbinary`: of the hexadecimal digits (upper case) of what came.
+    HexRegex(regex::bytes::Regex),
+    /// `hdr` and `fhdr`: a header, or one value of its list, whose name and value match.
+    Header {
+        name: HeaderPart,
+        value: Option<HeaderPart>,
+        full: bool,
+    },
+}
+
+/// A name or a value of a header: `[-m str|beg|end|sub|reg] TEXT` or `name-lf`.
+#[derive(Debug)]
+pub enum HeaderPart {
+    Exact(CheckText),
+    Begin(CheckText),
+    End(CheckText),
+    Contains(CheckText),
+    Regex(regex::bytes::Regex),
 }
 
 impl ServerCheck {
     /// The address that is checked, given where the server is now.
     pub fn target(&self, server: SocketAddr) -> SocketAddr {
-        SocketAddr::new(
-            self.address.unwrap_or(server.ip()),
-            self.port.unwrap_or(server.port()),
-        )
+        SocketAddr::new(self.address.unwrap_or(server.ip()), self.port.unwrap_or(server.port()))
     }
 }
