@@ -90,6 +90,7 @@ impl<'p> Dial<'p> {
             let failure = match self.connection(deadline, attached, stream, server).await {
                 Ok(connection) => {
                     stream.log.connected();
+                    crate::log::note_server(stream, &connection.socket);
                     account::assigned(stream, self.proxy, server);
                     return Ok(Dialed { slot, connection: Some(connection) });
                 }

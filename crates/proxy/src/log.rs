@@ -1,4 +1,15 @@
 //! Logs: what is written of a session or request, in which form, and where to.
+//!
+//! ```text
+//! log_stream ─> Facts (what is known) ─> LogFormat (template of variables and samples) ─> text
+//!            ─> LogTarget (header, level, sample) ─> one non-blocking send
+//! ```
+//!
+//! `write.rs` decides whether a line is written and with which level. A `LogFormat` is also what headers, redirects and
+//! names with `%[…]` are made from; it is a `Template`, which knows neither expressions nor streams and is tested
+//! without them, joined to both. Lines, headers and escapes are HAProxy's to the byte. Targets never make a worker wait:
+//! what they do not take at once is dropped and counted. [`notice`] is what the process says of itself on standard
+//! error. Rings, TCP targets and log forwarding are not here.
 
 mod builtin;
 mod count;

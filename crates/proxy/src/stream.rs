@@ -128,7 +128,7 @@ pub struct LogState {
     pub cookie_state: [u8; 2],
     /// `http-request set-log-level`: `None` leaves it; `Some(None)` is `silent`.
     pub level: Option<Option<crate::log::Level>>,
-    /// Counts requests and TCP sessions of the process from 0 (`%rt`).
+    /// Unique among the requests of the process (`%rt`); with one worker it counts them from 0.
     pub number: u32,
     /// Where the connection to the server left from (`%bi`, `%bp`), and where it went (`%si`, `%sp`).
     pub server_source: Option<Endpoint>,
@@ -137,44 +137,6 @@ pub struct LogState {
     pub service: Option<&'static str>,
     /// The line has been written.
     pub logged: Cell<bool>,
-}
-
-impl LogState {
-    /// Nothing has happened since the first byte.
-    pub fn new(started: Instant, started_at: SystemTime) -> Self {
-        Self {
-            started,
-            started_at,
-            request_ms: None,
-            queue_ms: None,
-            connect_ms: None,
-            response_ms: None,
-            total_ms: None,
-            idle_ms: 0,
-            handshake_ms: 0,
-            bytes_in: 0,
-            bytes_out: 0,
-            retries: 0,
-            redispatched: false,
-            server_queue: 0,
-            backend_queue: 0,
-            status: 0,
-            cause: Cause::None,
-            phase: Phase::None,
-            cookie_state: *b"--",
-            level: None,
-            number: 0,
-            server_source: None,
-            server_address: None,
-            service: None,
-            logged: Cell::new(false),
-        }
-    }
-
-    /// Milliseconds since the first byte: what the `…_ms` fields are set to when they happen.
-    pub fn elapsed_ms(&self) -> u32 {
-        u32::try_from(self.started.elapsed().as_millis()).unwrap_or(u32::MAX)
-    }
 }
 
 impl Stream {
@@ -245,6 +207,7 @@ impl Stream {
     /// Notes what the log wants of the request as it came, before any rule edits it.
     pub(crate) fn head_received(&mut self) {
         self.log.request_ms = Some(self.log.since_start());
+        self.log.number = self.session.worker.request_number();
         let limit = self.snapshot.global.tune.http_logurilen;
         let request = &self.request;
         let line = &mut self.request_line;
@@ -255,6 +218,7 @@ impl Stream {
         line.push(b' ');
         line.extend_from_slice(request.version().as_str().as_bytes());
         line.truncate(limit);
+        crate::log::log_accept(&self.session);
     }
 
     /// Whether a condition holds for the request as it is now.
@@ -296,6 +260,11 @@ impl LogState {
             phase: Phase::None,
             cookie_state: *b"--",
             level: None,
+            number: 0,
+            server_source: None,
+            server_address: None,
+            service: None,
+            logged: Cell::new(false),
         }
     }
 

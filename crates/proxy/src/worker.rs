@@ -111,6 +111,11 @@ impl Worker {
         next * self.shared.workers as u64 + self.index() as u64
     }
 
+    /// A number for the request that has come now, unique over all workers modulo 2^32.
+    pub(crate) fn request_number(&self) -> u32 {
+        (self.requests.get() * self.shared.workers as u64 + self.index() as u64) as u32
+    }
+
     pub(crate) fn deadline(&self) -> Deadline {
         self.thread.wheel().deadline()
     }

@@ -142,6 +142,11 @@ impl LogFormat {
         self.template.names(Variable::BackendSource) || self.template.names(Variable::BackendPort)
     }
 
+    /// Whether it shows the address of the connection to the server (`%si`, `%sp`).
+    pub fn shows_server_address(&self) -> bool {
+        self.template.names(Variable::ServerAddress) || self.template.names(Variable::ServerPort)
+    }
+
     /// The samples in it, in order.
     pub fn samples(&self) -> impl Iterator<Item = &Expr> {
         self.template.samples()

@@ -8,7 +8,7 @@ use super::send::to_all;
 use super::target::Origin;
 use super::termination::Cause;
 use super::variable::{Facts, Peer, write_ip};
-use super::{Level, LogTarget};
+use super::{Level, LogFormat, LogTarget};
 use crate::model::{Global, LogSettings, Mode, Options, Proxy};
 use crate::stream::{Context, Direction, LogState, Session, Stream};
 
@@ -30,52 +30,48 @@ pub fn log_accept(session: &Session) {
     });
 }
 
-/// Writes the line of a request or TCP session to the targets of its frontend, if it deserves one, and only once: to be
-/// called when it has ended, and with `option logasap` also once its head (`mode tcp`: its connection to the server) is
-/// there.
+/// Writes the line of a request or TCP session to the targets of its frontend, if it deserves one and has none yet
+/// ([`log_early`]): to be called when it has ended.
+///
+/// A request that was not understood or never came whole has no `request_line`; its line says `<BADREQ>`, in
+/// `error-log-format` if there is one.
 pub fn log_stream(stream: &Stream) {
     let frontend = stream.snapshot.proxy(stream.frontend);
     let settings = &frontend.log;
-    let Some(format) = settings.format.as_deref() else { return };
     if settings.targets.is_empty() || stream.log.logged.get() {
         return;
     }
-    let Some(level) = level_of(&stream.log, &frontend.options, frontend.mode) else { return };
-    unique_id(stream);
+    let bad = frontend.mode == Mode::Http && stream.request_line.is_empty();
+    let (format, level) = if bad {
+        // Nothing came at all: a probe.
+        let wanted = !frontend.options.dontlognull || !stream.request.remaining().is_empty();
+        (settings.for_errors(), wanted.then(|| error_level(&frontend.options)))
+    } else {
+        let level = level_of(&stream.log, &frontend.options, frontend.mode);
+        (settings.format.as_deref(), level)
+    };
+    let (Some(format), Some(level)) = (format, level) else { return };
+    if !bad {
+        unique_id(stream);
+    }
     stream.log.logged.set(true);
-    let facts = Facts::of_stream(&stream.session, stream);
     let wants_more = Cell::new(false);
     let cx = Context::for_stream(stream, Direction::Request, &wants_more);
-    with_buffers(|text, structured| {
-        if let Some(format) = settings.format_sd.as_deref() {
-            format.render_with(Some(&facts), &cx, structured);
-        }
-        format.render_with(Some(&facts), &cx, text);
-        emit(settings, level, text, structured);
-    });
+    write_formatted(settings, format, level, &Facts::of_stream(&stream.session, stream), &cx);
 }
 
-/// Writes the line of a request that was not understood or never came (`<BADREQ>`): in `error-log-format` if there is
-/// one, else in that of requests. `log` says what the answer was and why; `received` whether any byte came, without
-/// which `option dontlognull` wants no line.
-pub fn log_session_error(session: &Session, log: &LogState, received: bool) {
-    let frontend = session.snapshot.proxy(session.frontend);
-    let settings = &frontend.log;
-    let format = settings.error_format.as_deref().or(settings.format.as_deref());
-    let Some(format) = format else { return };
-    if settings.targets.is_empty() || frontend.options.dontlognull && !received {
+/// Writes the line of a frontend with `option logasap` while the stream goes on: to be called once its response head of
+/// `head_len` bytes is there, in `mode tcp` once its server is connected (`head_len` 0). Does nothing without the option.
+pub fn log_early(stream: &mut Stream, head_len: u64) {
+    let snapshot = stream.snapshot.clone();
+    if !snapshot.proxy(stream.frontend).options.logasap {
         return;
     }
-    let facts = Facts::of_session(&session.snapshot, session, log);
-    let wants_more = Cell::new(false);
-    let cx = Context::for_session(session, &wants_more);
-    with_buffers(|text, structured| {
-        if let Some(format) = settings.format_sd.as_deref() {
-            format.render_with(Some(&facts), &cx, structured);
-        }
-        format.render_with(Some(&facts), &cx, text);
-        emit(settings, error_level(&frontend.options), text, structured);
-    });
+    let log = &mut stream.log;
+    let final_values = (log.total_ms, log.bytes_out);
+    (log.total_ms, log.bytes_out) = (log.response_ms.or(log.connect_ms), head_len);
+    log_stream(stream);
+    (stream.log.total_ms, stream.log.bytes_out) = final_values;
 }
 
 /// Writes the line of a connection that failed before its first request could be read, such as one without the PROXY
@@ -83,23 +79,27 @@ pub fn log_session_error(session: &Session, log: &LogState, received: bool) {
 pub fn log_connection_error(session: &Session, message: &str, received: bool) {
     let frontend = session.snapshot.proxy(session.frontend);
     let mut log = LogState::new(session.accepted, session.accepted_at);
-    log.total_ms = Some(log.elapsed_ms());
+    log.total_ms = Some(log.since_start());
     log.cause = Cause::Proxy;
     log.phase = super::Phase::Request;
-    if frontend.log.error_format.is_some() {
-        return log_session_error(session, &log, received);
-    }
-    // HAProxy writes this one where lines of traffic have a format, though not in it.
-    if frontend.log.targets.is_empty()
-        || frontend.log.format.is_none()
+    let settings = &frontend.log;
+    // HAProxy writes nothing where lines of traffic have no format, although it does not use it here.
+    if settings.targets.is_empty()
+        || settings.for_errors().is_none()
         || frontend.options.dontlognull && !received
     {
         return;
     }
+    let level = error_level(&frontend.options);
     let facts = Facts::of_session(&session.snapshot, session, &log);
+    if let Some(format) = settings.error_format.as_deref() {
+        let wants_more = Cell::new(false);
+        let cx = Context::for_session(session, &wants_more);
+        return write_formatted(settings, format, level, &facts, &cx);
+    }
     with_buffers(|text, _| {
         write_connection_error(&facts, &session.listener.name, message, text);
-        emit(&frontend.log, error_level(&frontend.options), text, b"");
+        emit(settings, level, text, b"");
     });
 }
 
@@ -116,17 +116,25 @@ pub fn send_global(level: Level, global: &Global, text: &str) {
     to_all(global.log.iter().map(|target| &**target), level, &origin, text.as_bytes());
 }
 
-/// The id of a request by `unique-id-format`, made when it is first asked for; `None` without a format.
-pub fn unique_id(stream: &Stream) -> Option<&[u8]> {
-    let format = stream.snapshot.proxy(stream.frontend).unique_id_format.as_ref()?;
+/// The id of a request by `unique-id-format`, made when it is first asked for; empty without a format.
+pub fn unique_id(stream: &Stream) -> &[u8] {
     if let Some(id) = stream.unique_id.get() {
-        return Some(id);
+        return id;
     }
+    let proxy = stream.snapshot.proxy(stream.frontend);
+    let Some(format) = &proxy.unique_id_format else { return b"" };
     let wants_more = Cell::new(false);
     let mut id = Vec::new();
     // Not within `get_or_init`: the format may name `%ID`, which is then empty.
     format.render(&Context::for_stream(stream, Direction::Request, &wants_more), &mut id);
-    Some(stream.unique_id.get_or_init(|| id.into()))
+    stream.unique_id.get_or_init(|| id.into())
+}
+
+impl LogSettings {
+    /// The format of lines about what was no request.
+    fn for_errors(&self) -> Option<&LogFormat> {
+        self.error_format.as_deref().or(self.format.as_deref())
+    }
 }
 
 /// The level of a line, or `None` where no line is wanted.
@@ -188,6 +196,23 @@ fn write_connection_error(facts: &Facts<'_>, listener: &str, message: &str, out:
     _ = write!(out, "] {}/{listener}: {message}", facts.frontend);
 }
 
+fn write_formatted(
+    settings: &LogSettings,
+    format: &LogFormat,
+    level: Level,
+    facts: &Facts<'_>,
+    cx: &Context<'_>,
+) {
+    with_buffers(|text, structured| {
+        if let Some(format) = settings.format_sd.as_deref() {
+            format.render_with(Some(facts), cx, structured);
+        }
+        format.render_with(Some(facts), cx, text);
+        settings.lines.count();
+        emit(settings, level, text, structured);
+    });
+}
+
 fn emit(settings: &LogSettings, level: Level, text: &[u8], structured_data: &[u8]) {
     let origin = Origin {
         tag: settings.tag.as_deref().unwrap_or(TAG_DEFAULT),
@@ -195,7 +220,6 @@ fn emit(settings: &LogSettings, level: Level, text: &[u8], structured_data: &[u8
         pid: pid(),
         structured_data,
     };
-    settings.lines.count();
     to_all(settings.targets.iter().map(|target| -> &LogTarget { target }), level, &origin, text);
 }
 
