@@ -10,6 +10,8 @@ use crate::state::ListenerState;
 #[derive(Debug)]
 pub struct Listener {
     pub frontend: ProxyId,
+    /// The frontend's name, by which it is found again after a reload.
+    pub proxy_name: Arc<str>,
     /// `name`, else the address as the statistics show it (`sock-N`).
     pub name: Box<str>,
     /// HAProxy's numeric id (`id`, else counted from 1).

@@ -1,0 +1,271 @@
+//! From a listening socket to a session: what a worker does with its listeners, and with clients that are idle.
+
+use std::cell::RefCell;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use telamon_balance::Counter;
+use telamon_runtime::limit::Limit;
+use telamon_runtime::listener::{AcceptFailure, Accepted};
+use telamon_runtime::{Endpoint, Parking, Socket, Unparked};
+use tokio::task::AbortHandle;
+
+use crate::account::InFrontend;
+use crate::model::{Listener, Mode};
+use crate::rules::{self, Verdict};
+use crate::snapshot::{Snapshot, SnapshotRef};
+use crate::stream::{Places, Session};
+use crate::worker::Worker;
+use crate::{http, tcp, upstream};
+
+/// One listening socket that a worker accepts from.
+#[derive(Debug)]
+pub(crate) struct Accepting {
+    /// What the configuration says of it now; a reload replaces it under the running socket.
+    listener: Rc<RefCell<Arc<Listener>>>,
+    socket: Rc<telamon_runtime::Listener>,
+    task: AbortHandle,
+}
+
+/// A listening socket that a worker is to accept from, under the configuration it comes with.
+#[derive(Debug, Clone)]
+pub(crate) struct Assigned {
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) fd: Arc<OwnedFd>,
+}
+
+/// A client connection that waits for its next request without a task of its own.
+#[derive(Debug)]
+pub struct ParkedClient {
+    session: Rc<Session>,
+    requests: u32,
+}
+
+impl Worker {
+    /// Begins the worker's own chores: idle server connections are cleaned, parked clients watched.
+    pub(crate) fn begin(self: &Rc<Self>) -> std::io::Result<()> {
+        let weak = Rc::downgrade(self);
+        let parking = Parking::start(self.thread.wheel(), move |unparked| {
+            if let Some(worker) = weak.upgrade() {
+                worker.unpark(unparked);
+            }
+        })?;
+        let _ = self.parking.set(parking);
+        let weak = Rc::downgrade(self);
+        tokio::task::spawn_local(async move {
+            loop {
+                tokio::time::sleep(upstream::CLEAN_EVERY).await;
+                let Some(worker) = weak.upgrade() else { return };
+                worker.idle.clean(worker.index(), Instant::now());
+            }
+        });
+        Ok(())
+    }
+
+    /// Puts a configuration and its listening sockets in force: what is there stays open, what is new is opened, what
+    /// is gone is closed once its queue is empty.
+    pub(crate) fn adopt(self: &Rc<Self>, snapshot: Arc<Snapshot>, sockets: &[Assigned]) {
+        self.set_snapshot(snapshot);
+        let mut before = std::mem::take(&mut *self.accepting.borrow_mut());
+        for assigned in sockets {
+            let key = assigned.listener.bind.key();
+            let accepting = match before.remove(&key) {
+                Some(accepting) => {
+                    accepting.listener.replace(Arc::clone(&assigned.listener));
+                    accepting
+                }
+                None => match self.accept_from(assigned) {
+                    Ok(accepting) => accepting,
+                    Err(error) => {
+                        let name = &assigned.listener.name;
+                        crate::log::alert(format_args!("cannot accept on {name}: {error}"));
+                        continue;
+                    }
+                },
+            };
+            self.accepting.borrow_mut().insert(key, accepting);
+        }
+        for accepting in before.into_values() {
+            self.close(accepting);
+        }
+    }
+
+    /// Stops accepting: those already queued are let in, then the sockets are closed.
+    pub(crate) fn stop_accepting(self: &Rc<Self>) {
+        self.finishing.set(true);
+        for accepting in std::mem::take(&mut *self.accepting.borrow_mut()).into_values() {
+            self.close(accepting);
+        }
+        if let Some(parking) = self.parking.get() {
+            // They are between two requests: closing now loses nothing.
+            drop(parking.take_all());
+        }
+    }
+
+    fn close(self: &Rc<Self>, accepting: Accepting) {
+        accepting.task.abort();
+        let listener = accepting.listener.borrow().clone();
+        // An error means the socket is broken, and with it whatever was queued.
+        let _ = accepting.socket.drain(|accepted| self.accepted(&listener, accepted));
+    }
+
+    fn accept_from(self: &Rc<Self>, assigned: &Assigned) -> std::io::Result<Accepting> {
+        let socket = Rc::new(telamon_runtime::Listener::new(Arc::clone(&assigned.fd))?);
+        let listener = Rc::new(RefCell::new(Arc::clone(&assigned.listener)));
+        let alone = !assigned.listener.bind.is_per_worker() && self.shared.workers > 1;
+        let task = tokio::task::spawn_local({
+            let (worker, socket, listener) =
+                (Rc::clone(self), Rc::clone(&socket), Rc::clone(&listener));
+            async move { worker.accept_for_ever(&socket, &listener, alone).await }
+        });
+        Ok(Accepting { listener, socket, task: task.abort_handle() })
+    }
+
+    async fn accept_for_ever(
+        self: &Rc<Self>,
+        socket: &telamon_runtime::Listener,
+        listener: &RefCell<Arc<Listener>>,
+        alone: bool,
+    ) {
+        let current = listener.borrow().clone();
+        let snapshot = self.snapshot();
+        let proxy = snapshot.proxy(current.frontend);
+        let limits: [Limit; 3] = [
+            self.shared.connections.clone(),
+            proxy.state.frontend.limit.clone(),
+            current.state.limit.clone(),
+        ];
+        drop((current, snapshot));
+        let sink = |accepted: Accepted| {
+            let listener = listener.borrow().clone();
+            let peers = self.thread.peers();
+            let target = if alone { peers.least_loaded() } else { self.index() };
+            if target == self.index() {
+                self.accepted(&listener, accepted);
+                return;
+            }
+            // A worker whose mailbox is full loses the connection with the mail: it is closed like one that overflowed
+            // the kernel's own queue.
+            let _ = peers.send(target, move |worker: &Rc<Self>| worker.accepted(&listener, accepted));
+        };
+        let starved = |failure: AcceptFailure| {
+            crate::log::alert(format_args!("accepting rests: {failure}"));
+        };
+        if let Err(error) = socket.run(&limits, ACCEPT_BATCH, sink, starved).await {
+            let name = listener.borrow().name.clone();
+            crate::log::alert(format_args!("listener {name} stops: {error}"));
+        }
+    }
+
+    fn accepted(self: &Rc<Self>, listener: &Arc<Listener>, accepted: Accepted) {
+        let worker = Rc::clone(self);
+        let listener = Arc::clone(listener);
+        self.thread.spawn(async move {
+            if let Ok((socket, peer, permits)) = accepted.into_socket() {
+                worker.session(listener, socket, peer, permits).await;
+            }
+        });
+    }
+
+    async fn session(
+        self: &Rc<Self>,
+        listener: Arc<Listener>,
+        socket: Socket,
+        peer: Endpoint,
+        permits: telamon_runtime::listener::Permits,
+    ) {
+        let snapshot = self.snapshot();
+        let Some(frontend) = Self::frontend_of(&snapshot, &listener) else { return };
+        let proxy = snapshot.proxy(frontend);
+        let local = socket.local().unwrap_or(Endpoint::Unnamed);
+        let session = Rc::new(Session {
+            worker: Rc::clone(self),
+            snapshot: snapshot.clone(),
+            frontend,
+            src: RefCell::new(unmapped(peer)),
+            dst: RefCell::new(unmapped(local)),
+            accepted: Instant::now(),
+            accepted_at: std::time::SystemTime::now(),
+            vars: RefCell::default(),
+            id: self.session_id(),
+            places: Places {
+                permits,
+                frontend: Some(InFrontend::enter(self, &snapshot, &listener)),
+            },
+            listener,
+        });
+        if !admitted(&session, &socket) {
+            return;
+        }
+        match proxy.mode {
+            Mode::Http => http::serve(session, socket, 0).await,
+            Mode::Tcp => tcp::serve(session, socket).await,
+        }
+    }
+
+    /// The listener's frontend in the configuration that is current: it may have been reloaded since the accept.
+    fn frontend_of(snapshot: &SnapshotRef, listener: &Listener) -> Option<crate::model::ProxyId> {
+        let id = listener.frontend;
+        let still = snapshot.proxies.get(id.0 as usize)?.frontend.as_ref()?;
+        if still.listeners.iter().any(|other| std::ptr::eq(&**other, listener)) {
+            return Some(id);
+        }
+        snapshot.frontend(&listener.proxy_name)
+    }
+
+    fn unpark(self: &Rc<Self>, unparked: Unparked<ParkedClient>) {
+        if unparked.expired {
+            return;
+        }
+        if let Ok((socket, ParkedClient { session, requests })) = unparked.into_socket() {
+            self.thread.spawn(http::serve(session, socket, requests));
+        }
+    }
+}
+
+/// Lets go of the task of an idle client until bytes come.
+pub(crate) fn park(session: Rc<Session>, socket: Socket, requests: u32, until: Option<Instant>) {
+    let worker = Rc::clone(&session.worker);
+    if let Some(parking) = worker.parking.get() {
+        let after = until.map(|until| until.saturating_duration_since(Instant::now()));
+        // One that cannot be parked is closed, as an idle connection may be at any time.
+        let _ = parking.park(socket, ParkedClient { session, requests }, after);
+    }
+}
+
+/// `tcp-request connection` and `session` rules.
+fn admitted(session: &Session, socket: &Socket) -> bool {
+    let proxy = session.snapshot.proxy(session.frontend);
+    let sets = [
+        (&proxy.rules.tcp_request_connection, Counter::DeniedConnections),
+        (&proxy.rules.tcp_request_session, Counter::DeniedSessions),
+    ];
+    for (rules, denied) in sets {
+        if rules.is_empty() {
+            continue;
+        }
+        if let Verdict::Close { silent } = rules::run_tcp_request_session(rules, session) {
+            proxy.state.frontend.counters.add(session.worker.index(), denied, 1);
+            if silent {
+                let _ = socket.set_nolinger();
+            }
+            return false;
+        }
+    }
+    true
+}
+
+/// An IPv4 client on a dual-stack socket is an IPv4 client.
+fn unmapped(endpoint: Endpoint) -> Endpoint {
+    match endpoint {
+        Endpoint::Inet(address) => {
+            Endpoint::Inet(std::net::SocketAddr::new(address.ip().to_canonical(), address.port()))
+        }
+        other => other,
+    }
+}
+
+/// Connections accepted before other tasks get their turn.
+const ACCEPT_BATCH: usize = 16;

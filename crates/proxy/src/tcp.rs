@@ -1,0 +1,124 @@
+//! Layer 4: the life of a client connection in `mode tcp`.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use telamon_runtime::Socket;
+use telamon_runtime::wheel::Deadline;
+
+use crate::account;
+use crate::dial::{Dial, Undialed};
+use crate::model::Proxy;
+use crate::relay::{End, Pump, Remaining};
+use crate::rules::{self, Verdict};
+use crate::stream::{Cause, Phase, Session, Stream};
+use crate::tunnel;
+
+/// Serves one client connection to its end.
+pub(crate) async fn serve(session: Rc<Session>, socket: Socket) {
+    let mut stream = Stream::begin(Rc::clone(&session), session.snapshot.clone());
+    let deadline = session.worker.deadline();
+    relay(&mut stream, &socket, &deadline).await;
+    stream.log.end(Instant::now());
+    account::end(&stream);
+    crate::log::log_stream(&mut stream);
+    stream.give_back();
+}
+
+/// From the rules to the last byte.
+async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
+    let snapshot = stream.snapshot.clone();
+    let frontend = snapshot.proxy(stream.frontend);
+    if !admitted(stream, frontend, socket, deadline).await {
+        return;
+    }
+    let Some(backend) = rules::choose_backend_of(stream, frontend) else {
+        (stream.log.cause, stream.log.phase) = (Cause::Server, Phase::Connect);
+        return;
+    };
+    if backend != stream.frontend {
+        stream.backend = backend;
+        if !admitted(stream, snapshot.proxy(backend), socket, deadline).await {
+            return;
+        }
+    }
+    let proxy = snapshot.proxy(stream.backend);
+    let Some(backend) = &proxy.backend else { return };
+    let _in_backend = account::enter_backend(stream, backend);
+    stream.log.request_ms = Some(stream.log.since_start());
+    let mut dial = Dial::new(proxy, backend);
+    let dialed = match dial.next(socket, deadline, &mut None, stream).await {
+        Ok(dialed) => dialed,
+        Err(Undialed { cause, phase }) => {
+            (stream.log.cause, stream.log.phase) = (cause, phase);
+            return;
+        }
+    };
+    let Some(connection) = dialed.connection else { return };
+    let server = &backend.servers[dialed.slot.server().0 as usize];
+
+    let worker = Rc::clone(&stream.session.worker);
+    let server_deadline = worker.deadline();
+    let client_end = End { socket, deadline, timeout: frontend.timeouts.client };
+    let server_end = End {
+        socket: &connection.socket,
+        deadline: &server_deadline,
+        timeout: proxy.timeouts.server,
+    };
+    let mut ahead = worker.lend_buffer();
+    ahead.extend_from_slice(stream.request.remaining());
+    stream.request.clear();
+    let mut up = Pump::new(client_end, server_end, ahead, Remaining::UntilClose);
+    let mut down = Pump::new(server_end, client_end, worker.lend_buffer(), Remaining::UntilClose);
+    let timeouts = tunnel::Timeouts::of(frontend, proxy, stream.tunnel_timeout);
+    let ended = tunnel::run(&mut up, &mut down, &timeouts).await;
+    stream.log.bytes_in = up.written;
+    stream.log.bytes_out = down.written;
+    ended.note(stream);
+    account::stream_broken(stream, proxy, server);
+    worker.return_buffer(up.into_rest());
+    worker.return_buffer(down.into_rest());
+}
+
+/// Runs a proxy's `tcp-request content` rules, reading what they ask for until `inspect-delay` is over.
+async fn admitted(stream: &mut Stream, proxy: &Proxy, socket: &Socket, deadline: &Deadline) -> bool {
+    let rules = &proxy.rules.tcp_request_content;
+    let mut from = 0;
+    let mut until = None;
+    while !rules.is_empty() {
+        match rules::run_tcp_request_content(rules, stream, from) {
+            Verdict::Wait { resume, timeout } => {
+                from = resume;
+                let limit = timeout.or(proxy.rules.tcp_request_inspect_delay);
+                let until = *until.get_or_insert_with(|| Instant::now() + limit.unwrap_or_default());
+                read_more(stream, socket, deadline, until).await;
+            }
+            Verdict::Close { silent } => {
+                (stream.log.cause, stream.log.phase) = (Cause::Proxy, Phase::Request);
+                account::denied_request(stream);
+                if silent {
+                    let _ = socket.set_nolinger();
+                }
+                return false;
+            }
+            Verdict::Pass | Verdict::Answer(_) | Verdict::Tarpit(_) => break,
+        }
+    }
+    true
+}
+
+/// Reads once; notes when nothing more will come for the rules to look at.
+async fn read_more(stream: &mut Stream, socket: &Socket, deadline: &Deadline, until: Instant) {
+    let left = until.saturating_duration_since(Instant::now());
+    let capacity = stream.snapshot.global.tune.bufsize;
+    let full = stream.request.input_mut().len() >= capacity;
+    if left == Duration::ZERO || full {
+        stream.request_input_complete = true;
+        return;
+    }
+    deadline.arm(left);
+    let read = std::future::poll_fn(|cx| socket.poll_read_append(cx, stream.request.input_mut()));
+    if !matches!(deadline.guard(read).await, Ok(Ok(count)) if count > 0) {
+        stream.request_input_complete = true;
+    }
+}
