@@ -1,0 +1,147 @@
+//! The proxy as a whole, seen from the control thread: start, reload, finish, stop.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use telamon_balance::RateCounter;
+use telamon_runtime::limit::Limit;
+use telamon_runtime::registry::Registry;
+use telamon_runtime::service::ServiceHandle;
+use telamon_runtime::workers::{Peers, WorkerOptions, Workers};
+
+use crate::capture::Errors;
+use crate::check::Checks;
+use crate::listen::Assigned;
+use crate::model::{Model, ProxyId};
+use crate::snapshot::Snapshot;
+use crate::worker::{Shared, Worker};
+
+/// The running proxy. Owned by the control thread, which must be inside a `LocalSet`.
+#[derive(Debug)]
+pub struct Plane {
+    workers: Workers<Worker>,
+    shared: Arc<Shared>,
+    snapshot: Arc<Snapshot>,
+    checks: Checks,
+}
+
+impl Plane {
+    /// Starts the workers on a configuration whose sockets are bound, and the health checks.
+    ///
+    /// `connections_max` is the process's `maxconn`; pages of `stats` are asked of `page`.
+    pub async fn start(
+        model: Model,
+        registry: &Registry,
+        workers: usize,
+        connections_max: u32,
+        page: ServiceHandle,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            pid: std::process::id(),
+            workers,
+            connections: Limit::new(connections_max),
+            connections_total: 0.into(),
+            connection_rate: RateCounter::default(),
+            session_rate: RateCounter::default(),
+            bytes_out_rate: RateCounter::default(),
+            page,
+            errors: Errors::default(),
+        });
+        let snapshot = Arc::new(Snapshot { model, generation: 0 });
+        let options =
+            WorkerOptions { count: workers, cpus: snapshot.model.global.cpu_map.clone() };
+        let seed = shared.started_at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| {
+            since.as_nanos() as u64 // the low bits are what varies
+        });
+        let workers = Workers::start(&options, {
+            let (shared, snapshot) = (Arc::clone(&shared), Arc::clone(&snapshot));
+            move |thread| {
+                let worker = Worker::new(thread, Arc::clone(&shared), Arc::clone(&snapshot), seed);
+                if let Err(error) = worker.begin() {
+                    crate::log::alert(format_args!("worker {}: {error}", worker.index() + 1));
+                }
+                worker
+            }
+        })?;
+        let checks = Checks::start(Arc::clone(&snapshot), Arc::clone(&shared));
+        let plane = Self { workers, shared, snapshot, checks };
+        plane.adopt(registry).await;
+        Ok(plane)
+    }
+
+    /// Puts a new configuration in force. Servers, counters and health are carried over by name; what is in flight
+    /// keeps the configuration it began with.
+    pub async fn reload(&mut self, mut model: Model, registry: &Registry) {
+        crate::state::adopt(&mut model, &self.snapshot.model);
+        let generation = self.snapshot.generation + 1;
+        self.snapshot = Arc::new(Snapshot { model, generation });
+        self.checks.reload(Arc::clone(&self.snapshot));
+        self.adopt(registry).await;
+    }
+
+    /// Stops accepting and lets what is in flight end; [`Plane::ended`] tells when it has.
+    pub async fn finish(&self) {
+        self.checks.stop();
+        self.workers.peers().broadcast(|worker| worker.stop_accepting()).await;
+        self.workers.finish();
+    }
+
+    /// Ends everything now.
+    pub fn stop(&self) {
+        self.checks.stop();
+        self.workers.stop();
+    }
+
+    /// Waits until all workers have ended.
+    pub async fn ended(&mut self) {
+        self.workers.ended().await;
+    }
+
+    /// Workers that have not turned their loop for two seconds; called about every second.
+    pub fn stuck(&mut self) -> Vec<telamon_runtime::workers::Stuck> {
+        self.workers.stuck(Instant::now(), Duration::from_secs(2))
+    }
+
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub fn peers(&self) -> &Peers<Worker> {
+        self.workers.peers()
+    }
+
+    /// Hands every worker the configuration and its listening sockets.
+    async fn adopt(&self, registry: &Registry) {
+        let count = self.workers.len();
+        let mut shares: Vec<Vec<Assigned>> = (0..count).map(|_| Vec::new()).collect();
+        for proxy in self.snapshot.model.proxies.iter().filter(|proxy| !proxy.disabled) {
+            for listener in proxy.frontend.iter().flat_map(|frontend| &frontend.listeners) {
+                let Some(bound) = registry.get(&listener.bind) else { continue };
+                for (index, fd) in bound.sockets.iter().take(count).enumerate() {
+                    shares[index].push(Assigned { listener: listener.clone(), fd: fd.clone() });
+                }
+            }
+        }
+        for (index, share) in shares.into_iter().enumerate() {
+            let snapshot = Arc::clone(&self.snapshot);
+            // A worker that has ended needs no configuration.
+            let _ = self
+                .workers
+                .peers()
+                .send_wait(index, move |worker| worker.adopt(snapshot, &share))
+                .await;
+        }
+    }
+}
+
+/// The proxies of a model with their ids.
+pub fn proxies(model: &Model) -> impl Iterator<Item = (ProxyId, &crate::model::Proxy)> {
+    (0u32..).map(ProxyId).zip(&model.proxies)
+}
