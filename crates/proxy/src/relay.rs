@@ -40,6 +40,8 @@ pub(crate) enum Broken {
 pub(crate) enum Remaining {
     Bytes(u64),
     Chunked(Box<ChunkedDecoder>),
+    /// A chunked body whose content alone is passed on, to a client of HTTP/1.0 (RFC 9112, section 6.1).
+    Dechunked(Box<ChunkedDecoder>),
     UntilClose,
 }
 
@@ -105,23 +107,47 @@ impl Remaining {
     pub(crate) fn is_done(&self) -> bool {
         match self {
             Self::Bytes(left) => *left == 0,
-            Self::Chunked(decoder) => decoder.is_done(),
+            Self::Chunked(decoder) | Self::Dechunked(decoder) => decoder.is_done(),
             Self::UntilClose => false,
         }
     }
 
-    /// Follows `bytes` and returns how many of them belong to the body.
-    pub(crate) fn advance(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
+    /// Follows the bytes of `buffer` from `start` on and returns where those that may be passed on end. What lies
+    /// behind belongs to the next message.
+    pub(crate) fn advance(&mut self, buffer: &mut Vec<u8>, start: usize) -> Result<usize, Broken> {
+        let bytes = buffer.get(start..).unwrap_or_default();
         match self {
             Self::Bytes(left) => {
                 let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left -= taken as u64;
-                Ok(taken)
+                Ok(start + taken)
             }
-            Self::Chunked(decoder) => decoder.relay(bytes).map_err(|_| Broken::Malformed),
-            Self::UntilClose => Ok(bytes.len()),
+            Self::Chunked(decoder) => {
+                decoder.relay(bytes).map(|taken| start + taken).map_err(|_| Broken::Malformed)
+            }
+            Self::Dechunked(decoder) => dechunk(decoder, buffer, start),
+            Self::UntilClose => Ok(buffer.len()),
         }
     }
+}
+
+/// Moves the content of chunks together in place; returns where it ends.
+fn dechunk(
+    decoder: &mut ChunkedDecoder,
+    buffer: &mut Vec<u8>,
+    start: usize,
+) -> Result<usize, Broken> {
+    let (mut read, mut kept) = (start, start);
+    while read < buffer.len() && !decoder.is_done() {
+        let piece = decoder.piece(&buffer[read..]).map_err(|_| Broken::Malformed)?;
+        if piece.is_content {
+            buffer.copy_within(read..read + piece.len, kept);
+            kept += piece.len;
+        }
+        read += piece.len;
+    }
+    buffer.drain(kept..read);
+    Ok(kept)
 }
 
 impl<'a> Pump<'a> {
@@ -161,7 +187,7 @@ impl<'a> Pump<'a> {
                 Poll::Ready(Ok(count)) => {
                     self.read += count as u64;
                     self.progressed();
-                    self.checked = self.remaining.advance(&self.buffer)?;
+                    self.checked = self.remaining.advance(&mut self.buffer, 0)?;
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Source(error.kind()))),
                 Poll::Pending => return self.wait(Side::Source, cx),

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use telamon_http_proto::BodyLength;
+use telamon_http_proto::{BodyLength, ChunkedDecoder};
 
 use crate::http::Client;
-use crate::relay::Remaining;
 use crate::stream::Stream;
 
 /// Reads until the whole body is in the buffer, the buffer is full, the client stops sending, or the time is over.
@@ -29,24 +28,35 @@ pub(super) async fn wait(client: &mut Client, stream: &mut Stream, timeout: Opti
 
 /// Whether the buffer holds the whole body.
 pub(super) fn is_buffered(stream: &Stream) -> bool {
-    match stream.request.request_body() {
-        BodyLength::None => true,
-        length => {
-            let mut remaining = Remaining::new(length);
-            // Malformed: nothing better will come; the relay refuses it.
-            remaining.advance(stream.request.remaining()).is_err() || remaining.is_done()
-        }
-    }
+    // Malformed: nothing better will come; the relay refuses it.
+    buffered(stream).is_none_or(|(_, whole)| whole)
 }
 
 /// Drops the body from the buffer; false when there is more of it than has come.
 pub(super) fn skip(stream: &mut Stream) -> bool {
-    let mut remaining = Remaining::new(stream.request.request_body());
-    match remaining.advance(stream.request.remaining()) {
-        Ok(taken) if remaining.is_done() => {
-            stream.request.consume(taken);
+    match buffered(stream) {
+        Some((len, true)) => {
+            stream.request.consume(len);
             true
         }
         _ => false,
+    }
+}
+
+/// How many bytes of the body the buffer holds, and whether that is all of it; `None` when it is malformed.
+fn buffered(stream: &Stream) -> Option<(usize, bool)> {
+    let held = stream.request.remaining();
+    match stream.request.request_body() {
+        BodyLength::None => Some((0, true)),
+        BodyLength::Length(len) => {
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            Some((len.min(held.len()), held.len() >= len))
+        }
+        BodyLength::Chunked => {
+            let mut decoder = ChunkedDecoder::new();
+            let len = decoder.relay(held).ok()?;
+            Some((len, decoder.is_done()))
+        }
+        BodyLength::UntilClose | BodyLength::Tunnel => Some((held.len(), false)),
     }
 }

@@ -103,12 +103,14 @@ async fn attempt(
     }
     let mut out = worker.lend_buffer();
     stream.request.write_to(&mut out);
-    let head_len = out.len() as u64;
+    let head_len = out.len();
     let mut remaining = Remaining::new(stream.request.request_body());
-    let Ok(held) = remaining.advance(stream.request.remaining()) else {
+    out.extend_from_slice(stream.request.remaining());
+    let Ok(end) = remaining.advance(&mut out, head_len) else {
         return Attempt::Failed { status: 400, cause: Cause::Proxy, phase: Phase::Data };
     };
-    out.extend_from_slice(&stream.request.remaining()[..held]);
+    out.truncate(end);
+    let held = end - head_len;
 
     let server_deadline = worker.deadline();
     let ends = Ends {
@@ -130,7 +132,7 @@ async fn attempt(
         Err(Lost::Server) => {
             let unseen = stream.response.input().is_empty();
             let replayable = upload.pump.read == 0
-                && (stream.request.method_kind().is_idempotent() || upload.pump.written < head_len);
+                && (stream.request.method_kind().is_idempotent() || upload.pump.written < head_len as u64);
             if reused && unseen && replayable {
                 return Attempt::Again;
             }
@@ -179,14 +181,26 @@ async fn attempt(
         Verdict::Pass | Verdict::Tarpit(_) | Verdict::Wait { .. } => {}
     }
 
+    let version = stream.request.version();
+    let ends_by_itself = match length {
+        BodyLength::UntilClose => false,
+        BodyLength::Chunked => version != Version::Http10,
+        _ => true,
+    };
     let keep_client = stream.request.keeps_alive()
-        && length != BodyLength::UntilClose
+        && ends_by_itself
         && prepare::keeps_client(stream)
         && !worker.finishing.get();
-    let version = stream.request.version();
     let stripped = stream.response.strip_hop_by_hop();
     rules::run_after_response_sets(stream);
-    if stripped.and_then(|()| stream.response.set_connection(keep_client, version)).is_err() {
+    let dechunk = length == BodyLength::Chunked && version == Version::Http10;
+    if dechunk {
+        stream.response.remove_chunked();
+    }
+    let ready = stripped
+        .and_then(|()| stream.response.set_connection(keep_client, version))
+        .and_then(|()| stream.response.restore_framing());
+    if ready.is_err() {
         account::response_failed(stream, proxy, server, Counter::FailedResponses);
         return Attempt::Failed { status: 502, cause: Cause::Proxy, phase: Phase::Headers };
     }
@@ -196,13 +210,18 @@ async fn attempt(
     // What goes wrong from here on cannot be told to the client but by closing.
     let mut out = worker.lend_buffer();
     stream.response.write_to(&mut out);
-    let mut remaining = Remaining::new(length);
-    let Ok(held) = remaining.advance(stream.response.remaining()) else {
+    let mut remaining = match Remaining::new(length) {
+        Remaining::Chunked(decoder) if dechunk => Remaining::Dechunked(decoder),
+        remaining => remaining,
+    };
+    let head_len = out.len();
+    out.extend_from_slice(stream.response.remaining());
+    let Ok(end) = remaining.advance(&mut out, head_len) else {
         account::response_failed(stream, proxy, server, Counter::FailedResponses);
         return Attempt::Failed { status: 502, cause: Cause::Proxy, phase: Phase::Data };
     };
-    out.extend_from_slice(&stream.response.remaining()[..held]);
-    let surplus = stream.response.remaining().len() > held;
+    let surplus = out.len() > end;
+    out.truncate(end);
     let mut download = Pump::new(ends.server, ends.client, out, remaining);
     let tunnels = length == BodyLength::Tunnel;
     if tunnels {

@@ -26,7 +26,8 @@ pub(super) fn request(stream: &mut Stream, keep_server: bool) -> Result<(), Edit
     }
     stream.request.strip_hop_by_hop()?;
     let version = stream.request.version();
-    stream.request.set_connection(keep_server, version)
+    stream.request.set_connection(keep_server, version)?;
+    stream.request.restore_framing()
 }
 
 /// Whether server connections are kept after an answer, as far as the proxies say.

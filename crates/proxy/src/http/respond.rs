@@ -20,7 +20,7 @@ pub(super) async fn send(client: &mut Client, stream: &mut Stream, answer: Answe
         && stream.request.keeps_alive()
         && prepare::keeps_client(stream)
         && !worker.finishing.get()
-        && !stream.response.has_header_value(b"connection", b"close");
+        && !stream.response.header_values(b"connection").any(|v| v.eq_ignore_ascii_case(b"close"));
     let version = stream.request.version();
     rules::run_after_response_sets(stream);
     if stream.response.set_connection(keep, version).is_err() {
