@@ -119,6 +119,19 @@ impl Socket {
         })
     }
 
+    /// Reads once into the free capacity of `buf`, of which there must be some, and returns how many bytes it grew by;
+    /// 0 is the end.
+    ///
+    /// # Errors
+    /// As [`Socket::try_read`].
+    pub fn try_read_append(&self, buf: &mut Vec<u8>) -> io::Result<usize> {
+        debug_assert!(buf.len() < buf.capacity());
+        let wanted = buf.capacity() - buf.len();
+        self.transfer(Interest::READABLE, wanted, |fd| {
+            Ok(net::recv(fd, rustix::buffer::spare_capacity(&mut *buf), RecvFlags::empty())?.0)
+        })
+    }
+
     /// As [`Socket::try_read`], into several buffers.
     pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let wanted = bufs.iter().map(|buf| buf.len()).sum();
@@ -171,6 +184,22 @@ impl Socket {
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
             match self.try_read(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.poll_read_ready(cx))?;
+                }
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    /// As [`Socket::try_read_append`], waiting for bytes.
+    pub fn poll_read_append(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match self.try_read_append(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(self.poll_read_ready(cx))?;
                 }
