@@ -117,6 +117,8 @@ impl Sockets {
         opened(slot, || {
             let socket = UdpSocket::bind(any)?;
             socket.set_nonblocking(true)?;
+            // Nobody reads what strangers send here; the kernel makes of it the least it allows.
+            rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 0)?;
             Ok(socket)
         })
     }

@@ -325,8 +325,11 @@ fn mistakes_have_a_place() {
 
     #[track_caller]
     fn check(format: &str, place: &str, kind: Kind, title: &str) {
-        let mut sample =
-            |at: usize| (!format[at..].starts_with('?')).then_some(((), format.find(']')?));
+        // An expression of these tests ends at a bracket or a dot, and begins with anything but a question mark.
+        let mut sample = |at: usize| {
+            let len = format[at..].find([']', '.']).unwrap_or(format.len() - at);
+            (!format[at..].starts_with('?')).then_some(((), at + len))
+        };
         let style = Style { http_mode: false, ..LOG };
         let error = Template::parse(format.as_bytes(), style, &mut sample).map(drop).unwrap_err();
         let found = &format[error.offset..error.offset + error.len];
@@ -354,5 +357,7 @@ fn mistakes_have_a_place() {
     );
     check("%{+Q,+Y}ci", "+Y", Kind::UnknownFlag, "bad log-format flag `+Y`");
     check("%{Q}ci", "Q", Kind::UnknownFlag, "bad log-format flag `Q`");
+    check("a %[x.y]", "%[x", Kind::UnclosedSample, "`%[x` lacks `]`");
+    check("a %[x", "%[x", Kind::UnclosedSample, "`%[x` lacks `]`");
     check("%[?x]", "?x]", Kind::Sample, "bad sample expression `?x]`");
 }
