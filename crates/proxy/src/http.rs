@@ -205,6 +205,7 @@ async fn reject(client: &mut Client, stream: &mut Stream, proxy: &Proxy, error: 
 /// Ends a connection on which no whole request came, with the parser's answer.
 async fn give_up(client: &mut Client, stream: &mut Stream, proxy: &Proxy, status: u16, tell: bool) {
     stream.log.status = status;
+    stream.log.number = stream.session.worker.request_number();
     account::count_frontend(stream, proxy, Counter::FailedRequests, 1);
     account::count_frontend(stream, proxy, Counter::of_status(status), 1);
     if tell {

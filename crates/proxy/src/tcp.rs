@@ -17,6 +17,9 @@ use crate::tunnel;
 /// Serves one client connection to its end.
 pub(crate) async fn serve(session: Rc<Session>, socket: Socket) {
     let mut stream = Stream::begin(Rc::clone(&session), session.snapshot.clone());
+    stream.log.number = session.worker.request_number();
+    crate::log::log_accept(&session);
+    crate::log::capture_request(&mut stream);
     let deadline = session.worker.deadline();
     relay(&mut stream, &socket, &deadline).await;
     stream.log.end(Instant::now());
@@ -45,7 +48,6 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
     let proxy = snapshot.proxy(stream.backend);
     let Some(backend) = &proxy.backend else { return };
     let _in_backend = account::enter_backend(stream, backend);
-    stream.log.request_ms = Some(stream.log.since_start());
     let mut dial = Dial::new(proxy, backend);
     let dialed = match dial.next(socket, deadline, &mut None, stream).await {
         Ok(dialed) => dialed,
@@ -55,6 +57,7 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
         }
     };
     let Some(connection) = dialed.connection else { return };
+    crate::log::log_early(stream, 0);
     let server = &backend.servers[dialed.slot.server().0 as usize];
 
     let worker = Rc::clone(&stream.session.worker);

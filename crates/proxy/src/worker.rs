@@ -41,6 +41,7 @@ pub struct Worker {
     /// No new connection is kept alive: the process is finishing.
     pub finishing: Cell<bool>,
     next_session: Cell<u64>,
+    next_request: Cell<u64>,
 }
 
 /// What the workers of a process share.
@@ -84,6 +85,7 @@ impl Worker {
             requests: Cell::new(0),
             finishing: Cell::new(false),
             next_session: Cell::new(0),
+            next_request: Cell::new(0),
         })
     }
 
@@ -111,9 +113,11 @@ impl Worker {
         next * self.shared.workers as u64 + self.index() as u64
     }
 
-    /// A number for the request that has come now, unique over all workers modulo 2^32.
+    /// A number for a request or TCP session that begins, unique over all workers modulo 2^32.
     pub(crate) fn request_number(&self) -> u32 {
-        (self.requests.get() * self.shared.workers as u64 + self.index() as u64) as u32
+        let next = self.next_request.get();
+        self.next_request.set(next + 1);
+        (next * self.shared.workers as u64 + self.index() as u64) as u32
     }
 
     pub(crate) fn deadline(&self) -> Deadline {
