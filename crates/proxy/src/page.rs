@@ -10,6 +10,7 @@ use crate::stream::Stream;
 pub(crate) async fn answer(stream: &mut Stream) -> Answer {
     let snapshot = stream.snapshot.clone();
     let proxy = snapshot.proxy(stream.backend);
+    stream.log.service = Some("<STATS>");
     let Some(settings) = &proxy.stats else { return rules::error_reply(stream, 503) };
     if !authorized(stream, &settings.auth) {
         let realm = settings.realm.as_deref().unwrap_or("HAProxy Statistics");

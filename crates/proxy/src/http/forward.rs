@@ -215,6 +215,7 @@ async fn attempt(
         remaining => remaining,
     };
     let head_len = out.len();
+    crate::log::log_early(stream, head_len as u64);
     out.extend_from_slice(stream.response.remaining());
     let Ok(end) = remaining.advance(&mut out, head_len) else {
         account::response_failed(stream, proxy, server, Counter::FailedResponses);
