@@ -32,6 +32,7 @@ pub use builtin::Builtin;
 pub use count::LineCount;
 pub use level::{Facility, Level};
 pub use line::{LogLine, Resolve};
+pub use notice::{alert, warning};
 pub use send::{dropped_lines, report_dropped_lines};
 pub use target::{Destination, HeaderFormat, LEN_DEFAULT, LogTarget, Sample};
 pub use termination::{Cause, Phase};

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use telamon_http_proto::Head;
-use telamon_runtime::socket::Endpoint;
+use telamon_runtime::Endpoint;
 
 use crate::expr::Variables;
 pub use crate::log::{Cause, Phase};
