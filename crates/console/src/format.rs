@@ -7,12 +7,27 @@ use std::io::Write as _;
 
 use telamon_balance::stats::{Column, Field, Info, Row, Tags, Type, Value};
 
+use crate::describe;
+
 /// The outputs that scripts read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Format {
     #[default]
     Csv,
     Typed,
+    /// Typed, with what each value means.
+    TypedExplained,
+    Json,
+}
+
+/// The outputs of `show info`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InfoFormat {
+    /// A name and a value a line.
+    Plain,
+    PlainExplained,
+    Typed,
+    TypedExplained,
     Json,
 }
 
@@ -26,7 +41,7 @@ pub(crate) fn begin(format: Format, out: &mut Vec<u8>) {
             }
             out.push(b'\n');
         }
-        Format::Typed => {}
+        Format::Typed | Format::TypedExplained => {}
         Format::Json => out.push(b'['),
     }
 }
@@ -35,7 +50,8 @@ pub(crate) fn begin(format: Format, out: &mut Vec<u8>) {
 pub(crate) fn row(format: Format, row: &Row, is_first: bool, out: &mut Vec<u8>) {
     match format {
         Format::Csv => csv(row, out),
-        Format::Typed => typed(row, out),
+        Format::Typed => typed(row, |_| None, out),
+        Format::TypedExplained => typed(row, |column| Some(describe::column(column)), out),
         Format::Json => {
             if !is_first {
                 out.push(b',');
@@ -52,47 +68,15 @@ pub(crate) fn end(format: Format, out: &mut Vec<u8>) {
     }
 }
 
-/// `show info`: a name and a value a line.
-pub(crate) fn info_plain(info: &Info, out: &mut Vec<u8>) {
-    for (field, value) in fields(info) {
-        put(out, format_args!("{}: {value}\n", field.name()));
+/// `show info`.
+pub(crate) fn info(format: InfoFormat, info: &Info, out: &mut Vec<u8>) {
+    match format {
+        InfoFormat::Plain => info_plain(info, |_| None, out),
+        InfoFormat::PlainExplained => info_plain(info, |field| Some(describe::field(field)), out),
+        InfoFormat::Typed => info_typed(info, |_| None, out),
+        InfoFormat::TypedExplained => info_typed(info, |field| Some(describe::field(field)), out),
+        InfoFormat::Json => info_json(info, out),
     }
-}
-
-/// `show info typed`.
-pub(crate) fn info_typed(info: &Info, out: &mut Vec<u8>) {
-    let process = process_of(info);
-    for (field, value) in fields(info) {
-        let tags = field.tags().letters();
-        let value_type = field.value_type().word();
-        put(
-            out,
-            format_args!(
-                "{}.{}.{process}:{tags}:{value_type}:{value}\n",
-                field as usize,
-                field.name()
-            ),
-        );
-    }
-}
-
-/// `show info json`.
-pub(crate) fn info_json(info: &Info, out: &mut Vec<u8>) {
-    let process = process_of(info);
-    out.push(b'[');
-    for (at, (field, value)) in fields(info).enumerate() {
-        out.extend_from_slice(if at == 0 { b"{" } else { b",{" });
-        json_value(
-            field as usize,
-            field.name(),
-            process,
-            field.tags(),
-            field.value_type(),
-            value,
-            out,
-        );
-    }
-    out.extend_from_slice(b"]\n");
 }
 
 /// Appends a JSON string with its quotes.
@@ -118,6 +102,54 @@ pub(crate) fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
+fn info_plain(info: &Info, explain: fn(Field) -> Option<&'static str>, out: &mut Vec<u8>) {
+    for (field, value) in fields(info) {
+        put(out, format_args!("{}: {value}", field.name()));
+        end_line(explain(field), out);
+    }
+}
+
+fn info_typed(info: &Info, explain: fn(Field) -> Option<&'static str>, out: &mut Vec<u8>) {
+    let process = process_of(info);
+    for (field, value) in fields(info) {
+        let (tags, value_type) = (field.tags().letters(), field.value_type().word());
+        put(
+            out,
+            format_args!(
+                "{}.{}.{process}:{tags}:{value_type}:{value}",
+                field as usize,
+                field.name()
+            ),
+        );
+        end_line(explain(field), out);
+    }
+}
+
+fn info_json(info: &Info, out: &mut Vec<u8>) {
+    let process = process_of(info);
+    out.push(b'[');
+    for (at, (field, value)) in fields(info).enumerate() {
+        out.extend_from_slice(if at == 0 { b"{" } else { b",{" });
+        json_value(
+            field as usize,
+            field.name(),
+            process,
+            field.tags(),
+            field.value_type(),
+            value,
+            out,
+        );
+    }
+    out.extend_from_slice(b"]\n");
+}
+
+fn end_line(explanation: Option<&str>, out: &mut Vec<u8>) {
+    if let Some(explanation) = explanation {
+        put(out, format_args!(":\"{explanation}\""));
+    }
+    out.push(b'\n');
+}
+
 fn csv(row: &Row, out: &mut Vec<u8>) {
     for &column in Column::ALL {
         match row.get(column) {
@@ -133,13 +165,13 @@ fn csv(row: &Row, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-fn typed(row: &Row, out: &mut Vec<u8>) {
+fn typed(row: &Row, explain: fn(Column) -> Option<&'static str>, out: &mut Vec<u8>) {
     let id = Id::of(row);
     for (column, value) in values(row) {
         put(
             out,
             format_args!(
-                "{}.{}.{}.{}.{}.{}:{}:{}:{value}\n",
+                "{}.{}.{}.{}.{}.{}:{}:{}:{value}",
                 row.kind.letter(),
                 id.proxy,
                 id.object,
@@ -150,6 +182,7 @@ fn typed(row: &Row, out: &mut Vec<u8>) {
                 column.value_type().word(),
             ),
         );
+        end_line(explain(column), out);
     }
 }
 

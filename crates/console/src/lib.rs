@@ -6,6 +6,7 @@
 //! of it runs on the control thread. Metrics in Prometheus' format will be one more [`format`]ter of the same rows.
 
 pub mod api;
+mod describe;
 mod dump;
 mod format;
 mod history;

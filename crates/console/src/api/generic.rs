@@ -6,7 +6,7 @@ use std::sync::Arc;
 use telamon_balance::stats::{Column, Field, Kinds, Source};
 use telamon_runtime::api::{Answer, Command, Invocation, Level};
 
-use crate::format::{self, Format};
+use crate::format::{self, Format, InfoFormat};
 use crate::select::{self, Selection};
 use crate::{Console, info_of};
 
@@ -79,18 +79,17 @@ pub fn generic(console: &Arc<Console>, sockets: Vec<CliSocket>) -> Vec<Command> 
 }
 
 fn show_info(console: &Console, call: &Invocation<'_>) -> Answer {
-    let info = info_of(console.sources());
+    // `float` asks for decimals, which no value here has.
+    let has = |word| call.args.contains(&word);
+    let format = match (has("json"), has("typed"), has("desc")) {
+        (true, _, _) => InfoFormat::Json,
+        (_, true, false) => InfoFormat::Typed,
+        (_, true, true) => InfoFormat::TypedExplained,
+        (_, _, false) => InfoFormat::Plain,
+        (_, _, true) => InfoFormat::PlainExplained,
+    };
     let mut out = Vec::new();
-    let mut write: fn(&_, &mut _) = format::info_plain;
-    for arg in call.args {
-        match *arg {
-            "typed" => write = format::info_typed,
-            "json" => write = format::info_json,
-            // `desc` explains every line to people; `float` adds decimals where whole numbers are kept here.
-            _ => {}
-        }
-    }
-    write(&info, &mut out);
+    format::info(format, &info_of(console.sources()), &mut out);
     Answer::Text(String::from_utf8_lossy(&out).into_owned())
 }
 
@@ -116,16 +115,15 @@ fn show_stat(console: &Console, call: &Invocation<'_>) -> Answer {
         selection.object = integer(object).and_then(|id| u64::try_from(id).ok());
         args = rest;
     }
-    let mut format = Format::Csv;
-    for arg in args {
-        match *arg {
-            "typed" => format = Format::Typed,
-            "json" => format = Format::Json,
-            "up" => selection.hide_down = true,
-            "no-maint" => selection.hide_maint = true,
-            _ => {}
-        }
-    }
+    let has = |word| args.contains(&word);
+    selection.hide_down = has("up");
+    selection.hide_maint = has("no-maint");
+    let format = match (has("json"), has("typed"), has("desc")) {
+        (true, _, _) => Format::Json,
+        (_, true, true) => Format::TypedExplained,
+        (_, true, false) => Format::Typed,
+        _ => Format::Csv,
+    };
     let mut dump = crate::Dump::new(console.sources().to_vec(), selection, format);
     Answer::Parts(Box::new(move |out| dump.part(out)))
 }

@@ -92,14 +92,27 @@ fn info_is_written_as_haproxy_writes_it() {
         let &field = Field::ALL.iter().find(|field| field.name() == name).unwrap();
         info.set(field, value(field.value_type(), text));
     }
-    let written = |write: fn(&Info, &mut Vec<u8>)| {
+    let written = |format| {
         let mut out = Vec::new();
-        write(&info, &mut out);
+        super::info(format, &info, &mut out);
         String::from_utf8(out).unwrap()
     };
-    assert_eq!(written(info_plain), plain);
-    same_lines(&written(info_typed), include_str!("data/info.typed"), "\n");
-    same_lines(&written(info_json), include_str!("data/info.json"), "},{");
+    assert_eq!(written(InfoFormat::Plain), plain);
+    same_lines(&written(InfoFormat::Typed), include_str!("data/info.typed"), "\n");
+    same_lines(&written(InfoFormat::Json), include_str!("data/info.json"), "},{");
+}
+
+#[test]
+fn every_value_can_be_explained() {
+    let rows = rows(include_str!("data/server.csv"));
+    let typed = render(Format::TypedExplained, &rows);
+    assert!(typed.starts_with("S.5.2.0.pxname.1:KNS:str:be1:\"Name of the proxy\"\n"), "{typed}");
+    let mut info = Info::default();
+    info.set(Field::Nbthread, 4_u32);
+    let mut out = Vec::new();
+    super::info(InfoFormat::PlainExplained, &info, &mut out);
+    super::info(InfoFormat::TypedExplained, &info, &mut out);
+    assert_eq!(out, b"Nbthread: 4:\"Worker threads\"\n3.Nbthread.1:CGS:u32:4:\"Worker threads\"\n");
 }
 
 #[test]
