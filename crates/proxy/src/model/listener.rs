@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use telamon_config::Location;
-use telamon_runtime::listener::BindSpec;
+use telamon_runtime::BindSpec;
 
 use super::ProxyId;
 use crate::state::ListenerState;

@@ -1,0 +1,126 @@
+//! Fetches of the client's connection, and of the frontend, backend and server that serve it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use telamon_runtime::Endpoint;
+
+use super::{Fetch, one};
+use crate::expr::{Arg, Source, Value, ValueType};
+use crate::model::{Proxy, Server};
+use crate::stream::Context;
+
+pub(super) const TABLE: &[Fetch] = &[
+    one("be_id", ValueType::Int, Source::Backend, |cx, _| {
+        Some(Value::Int(backend(cx)?.number.into()))
+    }),
+    one("be_name", ValueType::Str, Source::Backend, |cx, _| {
+        Some(Value::str(backend(cx)?.name.as_bytes()))
+    }),
+    one("be_server_timeout", ValueType::Int, Source::Backend, |cx, _| {
+        millis(backend(cx)?.timeouts.server)
+    }),
+    one("be_tunnel_timeout", ValueType::Int, Source::Backend, |cx, _| {
+        millis(backend(cx)?.timeouts.tunnel)
+    }),
+    one("dst", ValueType::Addr, Source::ClientAddress, |cx, _| address(dst(cx)?)),
+    one("dst_port", ValueType::Int, Source::ClientAddress, |cx, _| port(dst(cx)?)),
+    one("fc_dst", ValueType::Addr, Source::ClientAddress, |cx, _| address(dst(cx)?)),
+    one("fc_dst_port", ValueType::Int, Source::ClientAddress, |cx, _| port(dst(cx)?)),
+    one("fc_http_major", ValueType::Int, Source::ClientAddress, http_major),
+    one("fc_src", ValueType::Addr, Source::ClientAddress, |cx, _| address(src(cx)?)),
+    one("fc_src_port", ValueType::Int, Source::ClientAddress, |cx, _| port(src(cx)?)),
+    one("fe_client_timeout", ValueType::Int, Source::Frontend, |cx, _| {
+        millis(frontend(cx)?.timeouts.client)
+    }),
+    one("fe_defbe", ValueType::Str, Source::Frontend, |cx, _| {
+        let default = frontend(cx)?.frontend.as_ref()?.default_backend?;
+        Some(Value::str(cx.model.proxies.get(default.0 as usize)?.name.as_bytes()))
+    }),
+    one("fe_id", ValueType::Int, Source::Frontend, |cx, _| {
+        Some(Value::Int(frontend(cx)?.number.into()))
+    }),
+    one("fe_name", ValueType::Str, Source::Frontend, |cx, _| {
+        Some(Value::str(frontend(cx)?.name.as_bytes()))
+    }),
+    one("so_id", ValueType::Int, Source::Listener, |cx, _| {
+        Some(Value::Int(cx.session?.listener.number.into()))
+    }),
+    one("so_name", ValueType::Str, Source::Listener, |cx, _| {
+        Some(Value::str(cx.session?.listener.name.as_bytes()))
+    }),
+    one("src", ValueType::Addr, Source::ClientAddress, |cx, _| address(src(cx)?)),
+    one("src_port", ValueType::Int, Source::ClientAddress, |cx, _| port(src(cx)?)),
+    one("srv_id", ValueType::Int, Source::Server, |cx, _| {
+        Some(Value::Int(server(cx)?.number.into()))
+    }),
+    one("srv_name", ValueType::Str, Source::Server, |cx, _| {
+        Some(Value::str(server(cx)?.name.as_bytes()))
+    }),
+    // There is no TLS yet, so no connection has it.
+    one("ssl_fc", ValueType::Bool, Source::ClientConnection, |_, _| Some(Value::Bool(false))),
+    one("unique-id", ValueType::Str, Source::Frontend, unique_id),
+];
+
+/// The client's address.
+pub(crate) fn src(cx: &Context<'_>) -> Option<SocketAddr> {
+    inet(&cx.session?.src.borrow())
+}
+
+fn dst(cx: &Context<'_>) -> Option<SocketAddr> {
+    inet(&cx.session?.dst.borrow())
+}
+
+/// The address, IPv4 where IPv6 only wraps it.
+fn inet(endpoint: &Endpoint) -> Option<SocketAddr> {
+    endpoint.inet().map(|inet| SocketAddr::new(inet.ip().to_canonical(), inet.port()))
+}
+
+fn address<'a>(inet: SocketAddr) -> Option<Value<'a>> {
+    Some(Value::Addr(inet.ip()))
+}
+
+fn port<'a>(inet: SocketAddr) -> Option<Value<'a>> {
+    Some(Value::Int(inet.port().into()))
+}
+
+fn millis<'a>(timeout: Option<Duration>) -> Option<Value<'a>> {
+    Some(Value::Int(timeout?.as_millis() as i64))
+}
+
+fn frontend<'a>(cx: &Context<'a>) -> Option<&'a Proxy> {
+    let id = cx.stream.map(|stream| stream.frontend).or(cx.session.map(|session| session.frontend))?;
+    cx.model.proxies.get(id.0 as usize)
+}
+
+fn backend<'a>(cx: &Context<'a>) -> Option<&'a Proxy> {
+    cx.model.proxies.get(cx.stream?.backend.0 as usize)
+}
+
+fn server<'a>(cx: &Context<'a>) -> Option<&'a Server> {
+    let id = cx.stream?.server?;
+    backend(cx)?.backend.as_ref()?.servers.get(id.0 as usize)
+}
+
+fn http_major<'a>(cx: &Context<'a>, _: &'a [Arg]) -> Option<Value<'a>> {
+    use telamon_http_proto::Version;
+    let version = cx.stream.map_or(Version::Http11, |stream| stream.request.version());
+    Some(Value::Int(match version {
+        Version::Http10 | Version::Http11 => 1,
+        Version::Http2 => 2,
+        Version::Http3 => 3,
+    }))
+}
+
+/// Made when it is first asked for, and the same from then on.
+fn unique_id<'a>(cx: &Context<'a>, _: &'a [Arg]) -> Option<Value<'a>> {
+    let stream = cx.stream?;
+    let format = frontend(cx)?.unique_id_format.as_ref()?;
+    if stream.unique_id.get().is_none() {
+        let mut id = Vec::new();
+        format.render(cx, &mut id);
+        // A format that names the id itself has already set it.
+        _ = stream.unique_id.set(id.into());
+    }
+    Some(Value::str(stream.unique_id.get()?))
+}
