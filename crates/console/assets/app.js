@@ -65,13 +65,13 @@ document.addEventListener("DOMContentLoaded", () => {
       const rows = [...all("tr:not(.sv, .be)", body), ...keyed.map(([, row]) => row), ...all("tr.be", body)];
       if (rows.some((row, at) => body.children[at] !== row)) body.append(...rows);
     }
-    for (const head of all("thead tr:last-child th")) {
+    for (const head of all("thead th")) {
       if (order && head.cellIndex === order.column) head.setAttribute("aria-sort", order.down ? "descending" : "ascending");
       else head.removeAttribute("aria-sort");
     }
   };
   document.addEventListener("click", (event) => {
-    const head = event.target.closest("thead tr:last-child th");
+    const head = event.target.closest("thead th");
     if (!head || !head.textContent.trim()) return;
     const column = head.cellIndex;
     if (!order || order.column !== column) order = { column, down: !head.classList.contains("l") };
@@ -93,6 +93,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const kind = holder.dataset.kind, curve = curves.get(holder.dataset.proxy);
     const svg = $("svg", holder), values = curve ? curve[kind] : [];
     const known = values.filter((value) => value !== null);
+    if (holder.matches(".spark")) holder.classList.toggle("empty", known.length === 0);
     const peak = Math.max(...known, kind === "errors" ? 1 : 0, 1e-9), shift = limit - values.length;
     let line = "", area = "", start = null, last = null;
     values.forEach((value, at) => {

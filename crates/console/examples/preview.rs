@@ -123,14 +123,14 @@ impl Plane {
         (rate
             * (second
                 + 30.0 * (second / 60.0 + phase).sin()
-                + 3.0 * (second / 3.7 + phase).sin()
+                + 1.2 * (second / 3.7 + phase).sin()
                 + 40.0)) as u64
     }
 
     fn rate(&self, rate: f64, phase: f64) -> u64 {
         let second = self.second.load(Ordering::Relaxed) as f64;
         (rate
-            * (1.0 + 0.5 * (second / 60.0 + phase).cos() + 0.8 * (second / 3.7 + phase).cos())
+            * (1.0 + 0.5 * (second / 60.0 + phase).cos() + 0.3 * (second / 3.7 + phase).cos())
                 .max(0.0)) as u64
     }
 

@@ -24,7 +24,7 @@ pub(crate) struct Reading {
 /// One second of a curve.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Sample {
-    /// Requests per second; `None` in the first second of a proxy.
+    /// Requests per second; `None` in the first second of a proxy or after its counters were cleared.
     pub(crate) rate: Option<f32>,
     /// `None` while nothing happened.
     pub(crate) latency_ms: Option<f32>,
@@ -105,13 +105,13 @@ impl History {
 
 impl Curve {
     fn push(&mut self, reading: Reading, passed: Option<f32>, turn: u64) {
-        let per_second = |now: u64, before: fn(&Reading) -> u64| {
-            // Counters that went back (`clear counters all`) count from zero.
-            let (before, passed) = (before(&self.last?), passed?);
-            Some(now.checked_sub(before).unwrap_or(now) as f32 / passed)
+        let per_second = |count: fn(&Reading) -> u64| {
+            // Counters that went back were cleared: how much happened in this second is not known.
+            let counted = count(&reading).checked_sub(count(&self.last?))?;
+            Some(counted as f32 / passed?)
         };
-        let rate = per_second(reading.units, |reading| reading.units);
-        let errors = per_second(reading.errors, |reading| reading.errors);
+        let rate = per_second(|reading| reading.units);
+        let errors = per_second(|reading| reading.errors);
         let latency_ms = reading.latency_ms.filter(|_| rate.is_some_and(|rate| rate > 0.0));
         if self.samples.len() == SECONDS {
             self.samples.pop_front();
@@ -153,7 +153,7 @@ mod tests {
         check(&[(0, 50)], "-");
         check(&[(0, 50), (1000, 60), (2000, 60)], "- 10(4) 0");
         check(&[(0, 0), (2000, 10)], "- 5(4)"); // the sampler was late
-        check(&[(0, 50), (1000, 7)], "- 7(4)"); // counters cleared
+        check(&[(0, 50), (1000, 7), (2000, 9)], "- - 2(4)"); // counters cleared
     }
 
     #[test]

@@ -25,7 +25,7 @@ use telamon_runtime::service::{PageRequest, PageResponse, Service};
 
 use self::query::{Form, Format, Outcome, Query};
 use self::summary::{Problem, Summary, Verdict};
-use self::view::{GROUPS, Group, HEADINGS, Heading, RowView};
+use self::view::{HEADINGS, Heading, RowView};
 use crate::format;
 use crate::history::{SECONDS, Sample};
 use crate::select::{self, Selection};
@@ -213,7 +213,6 @@ impl Page<'_> {
             verdict: shown.verdict,
             problems: shown.problems,
             columns: HEADINGS,
-            groups: GROUPS,
             actions: ACTIONS,
             proxies: shown
                 .proxies
@@ -486,7 +485,6 @@ struct PageTemplate<'a> {
     verdict: Verdict,
     problems: Vec<Problem>,
     columns: &'static [Heading],
-    groups: &'static [Group],
     actions: &'static [(&'static str, &'static str)],
     proxies: Vec<ProxyView>,
     left_out: usize,

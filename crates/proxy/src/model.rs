@@ -356,6 +356,27 @@ impl Model {
         &self.proxies[id.0 as usize]
     }
 
+    /// A server of a proxy; `None` where there is no such server.
+    pub fn server(&self, proxy: ProxyId, server: ServerId) -> Option<&Server> {
+        self.proxies.get(proxy.0 as usize)?.backend.as_ref()?.servers.get(server.0 as usize)
+    }
+
+    /// Tells every server which others track it. Called once all `tracks` are resolved.
+    pub fn link_trackers(&mut self) {
+        let mut links = Vec::new();
+        for (proxy, id) in self.proxies.iter().zip((0..).map(ProxyId)) {
+            for server in proxy.backend.iter().flat_map(|backend| &backend.servers) {
+                links.extend(server.tracks.map(|tracked| (tracked, (id, ServerId(server.index)))));
+            }
+        }
+        for ((proxy, server), tracker) in links {
+            let backend = self.proxies.get_mut(proxy.0 as usize).and_then(|p| p.backend.as_mut());
+            if let Some(server) = backend.and_then(|b| b.servers.get_mut(server.0 as usize)) {
+                server.trackers.push(tracker);
+            }
+        }
+    }
+
     /// Finds the frontend of that name; a frontend and a backend may share one.
     pub fn frontend(&self, name: &str) -> Option<ProxyId> {
         self.position(|proxy| proxy.frontend.is_some() && &*proxy.name == name)

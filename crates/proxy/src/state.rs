@@ -4,13 +4,15 @@
 //! them ([`adopt`]). The model points to them; they never point back.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use telamon_balance::{Load, Member, PerWorker, RateCounter};
+use telamon_balance::health::Health;
+use telamon_balance::{Admin, Load, Member, PerWorker, RateCounter};
 use telamon_balance::member::Times;
 use telamon_runtime::Endpoint;
 use telamon_runtime::limit::Limit;
 
+use crate::check::CheckStatus;
 use crate::model::Model;
 use crate::upstream::IdlePool;
 
@@ -74,11 +76,11 @@ pub struct ServerState {
     /// Idle connections over all workers.
     pub idle: AtomicU32,
     pub last_session: AtomicI64,
+    /// Its health, as checks and orders made it; [`state_change`](crate::state_change) alone changes it. It also knows
+    /// the failed checks, how often it went down and for how long.
+    health: Mutex<Health>,
     /// What the last check found, for pages and sockets.
-    pub check: Mutex<CheckReport>,
-    pub checks_failed: AtomicU64,
-    pub down_transitions: AtomicU32,
-    pub downtime_ms: AtomicU64,
+    check: Mutex<CheckReport>,
     /// The socket disabled its checks.
     pub checks_disabled: AtomicBool,
     /// Connections kept for later use.
@@ -93,18 +95,20 @@ pub struct Address {
     pub mapped_port: Option<i32>,
 }
 
-/// What a check found, in the words of HAProxy's `check_status`, `check_code`, `check_duration` and `last_chk`.
+/// What a check found: HAProxy's `check_status`, `check_desc`, `check_code`, `check_duration` and `last_chk`.
 #[derive(Debug, Clone, Default)]
 pub struct CheckReport {
-    /// `L4OK`, `L7STS` …; empty before the first check.
-    pub status: &'static str,
-    /// The application's status, where the check has one.
-    pub code: Option<u16>,
+    pub status: CheckStatus,
+    /// What the application answered; shown where [`CheckStatus::has_code`] says so.
+    pub code: u16,
+    /// `None` before the first check.
     pub duration_ms: Option<u64>,
-    /// What it said, or what went wrong.
+    /// What it said, or what went wrong; at most 127 bytes.
     pub text: String,
-    /// When, in Unix milliseconds.
+    /// When it ended, in Unix milliseconds.
     pub at_ms: u64,
+    /// Another one is under way (`* L4OK` in statistics).
+    pub in_progress: bool,
 }
 
 impl ProxyState {
@@ -152,13 +156,20 @@ impl ServerState {
             generation: AtomicU32::new(0),
             idle: AtomicU32::new(0),
             last_session: AtomicI64::new(0),
+            health: Mutex::new(Health::new(None, Admin::READY, 0)),
             check: Mutex::default(),
-            checks_failed: AtomicU64::new(0),
-            down_transitions: AtomicU32::new(0),
-            downtime_ms: AtomicU64::new(0),
             checks_disabled: AtomicBool::new(false),
             idle_pool: IdlePool::new(workers),
         })
+    }
+
+    pub fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the last check found.
+    pub fn check_report(&self) -> MutexGuard<'_, CheckReport> {
+        self.check.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where the server is now.

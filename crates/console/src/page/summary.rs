@@ -201,17 +201,13 @@ impl Summary {
 
 /// Why a check has failed, as far as it is known.
 fn reason(row: &telamon_balance::stats::Row) -> String {
-    let (about, detail) = (text(row, Column::CheckDesc), text(row, Column::LastChk));
-    let mut reason = check_of(row);
-    for part in [about, detail] {
-        if !part.is_empty() {
-            if !reason.is_empty() {
-                reason += ", ";
-            }
-            reason += part;
-        }
-    }
-    reason
+    let detail = [Column::LastChk, Column::CheckDesc].map(|column| text(row, column));
+    let detail = detail.into_iter().find(|text| !text.is_empty());
+    [Some(check_of(row)).filter(|text| !text.is_empty()), detail.map(str::to_owned)]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn plural(count: usize, one: &str, many: &str) -> String {

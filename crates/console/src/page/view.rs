@@ -4,184 +4,58 @@ use telamon_balance::stats::{Column, Kind, Row, Value};
 
 use crate::select::{number, text};
 
-/// A column of the page's tables, after the name and the state.
+/// A column of the page's tables, after the name.
 pub(super) struct Heading {
     pub(super) name: &'static str,
+    /// Over the first of a group of columns.
+    pub(super) group: &'static str,
     pub(super) about: &'static str,
-    /// CSS: `l` left, `first` of its group, `lo` not on phones, `e` marked when it grows.
+    /// CSS: `l` left, `g` first of a group, `lo` not on phones, `xl` on wide screens only, `e` marked when it grows.
     pub(super) class: &'static str,
+    /// In pixels, the same in every table so that columns stand under one another.
+    pub(super) width: u16,
     cell: fn(&Row) -> Cell,
 }
 
-/// Neighbouring columns under one word.
-pub(super) struct Group {
-    pub(super) name: &'static str,
-    pub(super) columns: usize,
-    pub(super) class: &'static str,
+const fn heading(
+    group: &'static str,
+    name: &'static str,
+    class: &'static str,
+    width: u16,
+    about: &'static str,
+    cell: fn(&Row) -> Cell,
+) -> Heading {
+    Heading { name, group, about, class, width, cell }
 }
 
-pub(super) const GROUPS: &[Group] = &[
-    Group { name: "", columns: 1, class: "" },
-    Group { name: "", columns: 1, class: "lo" },
-    Group { name: "Sessions", columns: 4, class: "first" },
-    Group { name: "Rate", columns: 2, class: "first" },
-    Group { name: "Queue", columns: 2, class: "first lo" },
-    Group { name: "Time, ms", columns: 2, class: "first" },
-    Group { name: "Bytes", columns: 2, class: "first lo" },
-    Group { name: "Answers", columns: 2, class: "first" },
-    Group { name: "Errors", columns: 3, class: "first" },
-    Group { name: "Again", columns: 2, class: "first lo" },
-    Group { name: "Denied", columns: 1, class: "first lo" },
-    Group { name: "Server", columns: 4, class: "first lo" },
-];
-
+#[rustfmt::skip]
 pub(super) const HEADINGS: &[Heading] = &[
-    Heading {
-        name: "State",
-        about: "State, and since when",
-        class: "l",
-        cell: |_| Cell::default(),
-    },
-    Heading {
-        name: "Last check",
-        about: "What the last check found and how long it took",
-        class: "l lo check",
-        cell: check,
-    },
-    Heading {
-        name: "Now",
-        about: "Sessions at this moment",
-        class: "first",
-        cell: |row| count(row, Column::Scur),
-    },
-    Heading {
-        name: "Max",
-        about: "Most sessions at a time",
-        class: "lo",
-        cell: |row| count(row, Column::Smax),
-    },
-    Heading {
-        name: "Limit",
-        about: "Sessions allowed at a time",
-        class: "lo",
-        cell: |row| count(row, Column::Slim),
-    },
-    Heading {
-        name: "Total",
-        about: "Sessions since the start",
-        class: "lo",
-        cell: |row| amount(row, Column::Stot),
-    },
-    Heading {
-        name: "/s",
-        about: "Requests (mode tcp: sessions) in the last second",
-        class: "first",
-        cell: rate,
-    },
-    Heading { name: "Max", about: "Most in one second", class: "lo", cell: rate_max },
-    Heading {
-        name: "Now",
-        about: "Requests that wait for a server",
-        class: "first lo",
-        cell: |row| count(row, Column::Qcur),
-    },
-    Heading {
-        name: "Max",
-        about: "Most that waited at a time",
-        class: "lo",
-        cell: |row| count(row, Column::Qmax),
-    },
-    Heading {
-        name: "Resp.",
-        about: "From the request's end to the response's head, average of the last 1024",
-        class: "first lo",
-        cell: |row| time(row, Column::Rtime),
-    },
-    Heading {
-        name: "Total",
-        about: "From the request to the end of its response, average of the last 1024",
-        class: "",
-        cell: |row| time(row, Column::Ttime),
-    },
-    Heading {
-        name: "In",
-        about: "Bytes from clients",
-        class: "first lo",
-        cell: |row| bytes(row, Column::Bin),
-    },
-    Heading {
-        name: "Out",
-        about: "Bytes to clients",
-        class: "lo",
-        cell: |row| bytes(row, Column::Bout),
-    },
-    Heading {
-        name: "4xx",
-        about: "Responses with a status from 400 to 499",
-        class: "first lo",
-        cell: |row| answers(row, Column::Hrsp4xx),
-    },
-    Heading {
-        name: "5xx",
-        about: "Responses with a status from 500 to 599",
-        class: "e",
-        cell: |row| answers(row, Column::Hrsp5xx),
-    },
-    Heading {
-        name: "Req",
-        about: "Requests that were faulty or broken off",
-        class: "first lo e",
-        cell: |row| amount(row, Column::Ereq),
-    },
-    Heading {
-        name: "Conn",
-        about: "Connections to servers that failed",
-        class: "e",
-        cell: |row| amount(row, Column::Econ),
-    },
-    Heading {
-        name: "Resp",
-        about: "Responses that were faulty or broken off",
-        class: "e",
-        cell: responses,
-    },
-    Heading {
-        name: "Retry",
-        about: "Connections tried again",
-        class: "first lo",
-        cell: |row| amount(row, Column::Wretr),
-    },
-    Heading {
-        name: "Redisp",
-        about: "Requests given to another server",
-        class: "lo",
-        cell: |row| amount(row, Column::Wredis),
-    },
-    Heading {
-        name: "All",
-        about: "Requests and responses that a rule denied",
-        class: "first lo",
-        cell: denied,
-    },
-    Heading { name: "Weight", about: "Effective weight", class: "first lo", cell: weight },
-    Heading {
-        name: "Act/Bck",
-        about: "Active and backup servers that are used",
-        class: "lo",
-        cell: used,
-    },
-    Heading {
-        name: "Failed/Down",
-        about: "Checks that failed, and times it went down",
-        class: "lo",
-        cell: failures,
-    },
-    Heading {
-        name: "Down for",
-        about: "Time spent down since the start",
-        class: "lo",
-        cell: downtime,
-    },
+    heading("", "State", "l", 146, "State, and since when", |_| Cell::default()),
+    heading("", "Last check", "l lo check", 136, "What the last check found and how long it took", check),
+    heading("Sessions", "now", "g", 62, "Sessions at this moment", |row| count(row, Column::Scur)),
+    heading("", "max", "lo", 44, "Most sessions at a time", |row| count(row, Column::Smax)),
+    heading("", "limit", "xl", 48, "Sessions allowed at a time", |row| count(row, Column::Slim)),
+    heading("", "total", "lo", 70, "Sessions since the start", |row| amount(row, Column::Stot)),
+    heading("Rate", "/s", "g", 48, "Requests (mode tcp: sessions) in the last second", rate),
+    heading("", "max", "xl", 48, "Most in one second", rate_max),
+    heading("Queue", "now", "g lo", 50, "Requests that wait for a server", |row| count(row, Column::Qcur)),
+    heading("", "max", "xl", 42, "Most that waited at a time", |row| count(row, Column::Qmax)),
+    heading("Time", "ms", "g lo", 50, "From the request to the end of its response, average of the last 1024", |row| time(row, Column::Ttime)),
+    heading("", "resp.", "xl", 48, "From the request's end to the response's head, average of the last 1024", |row| time(row, Column::Rtime)),
+    heading("Bytes", "in", "g lo", 66, "Bytes from clients", |row| bytes(row, Column::Bin)),
+    heading("", "out", "lo", 66, "Bytes to clients", |row| bytes(row, Column::Bout)),
+    heading("Responses", "4xx", "g lo", 58, "Responses with a status from 400 to 499", |row| answers(row, Column::Hrsp4xx)),
+    heading("", "5xx", "e", 52, "Responses with a status from 500 to 599", |row| answers(row, Column::Hrsp5xx)),
+    heading("Errors", "req", "g lo e", 46, "Requests that were faulty or broken off", |row| amount(row, Column::Ereq)),
+    heading("", "conn", "lo e", 46, "Connections to servers that failed", |row| amount(row, Column::Econ)),
+    heading("", "resp", "lo e", 46, "Responses that were faulty or broken off", responses),
+    heading("Retries", "retry", "g lo", 48, "Connections tried again", |row| amount(row, Column::Wretr)),
+    heading("", "redisp", "lo", 50, "Requests given to another server", |row| amount(row, Column::Wredis)),
+    heading("Denied", "all", "g xl", 52, "Requests and responses that a rule denied", denied),
+    heading("Server", "weight", "g lo", 54, "Effective weight", weight),
+    heading("", "act/bck", "xl", 58, "Active and backup servers that are used", used),
+    heading("", "fails", "lo", 50, "Checks that failed, and times it went down", failures),
+    heading("", "down for", "lo", 80, "Time spent down since the start", downtime),
 ];
 
 /// What one row shows.
@@ -529,11 +403,6 @@ mod tests {
         assert_eq!(numbers.join(" "), "0 999999 1.0M 23.4G 18446744.1T");
         let sizes = [0, 1023, 1536, 5 << 20, 7 << 40].map(size);
         assert_eq!(sizes.join(" "), "0 1023 1.5K 5.0M 7.0T");
-    }
-
-    #[test]
-    fn groups_span_all_columns() {
-        assert_eq!(GROUPS.iter().map(|group| group.columns).sum::<usize>(), HEADINGS.len());
     }
 
     #[test]

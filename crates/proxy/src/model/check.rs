@@ -2,6 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::check::CheckStatus;
 use crate::expr::{Expr, LogFormat};
 use crate::rules::VariableName;
 
@@ -88,6 +89,8 @@ pub struct CheckConnect {
     pub address: Option<SocketAddr>,
     /// Close with FIN; else with RST, which leaves nothing in TIME_WAIT.
     pub linger: bool,
+    /// The loader put it there: it is step 0, and says nothing of itself in reports.
+    pub implicit: bool,
     pub comment: Option<Box<str>>,
 }
 
@@ -132,9 +135,9 @@ pub struct CheckExpect {
     pub min_recv: Option<usize>,
     pub comment: Option<Box<str>>,
     /// What is reported (`L7OK`, `L7OKC`, `L6OK`, `L4OK`) when it holds, does not hold, and comes too late.
-    pub ok_status: Option<&'static str>,
-    pub error_status: Option<&'static str>,
-    pub tout_status: Option<&'static str>,
+    pub ok_status: Option<CheckStatus>,
+    pub error_status: Option<CheckStatus>,
+    pub tout_status: Option<CheckStatus>,
     /// The text of the report.
     pub on_success: Option<Arc<LogFormat>>,
     pub on_error: Option<Arc<LogFormat>>,

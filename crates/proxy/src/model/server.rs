@@ -35,6 +35,8 @@ pub struct Server {
     pub redir: Option<Box<[u8]>>,
     /// `track BACKEND/SERVER` is resolved at load; checks of that server decide this one's health.
     pub tracks: Option<(super::ProxyId, super::ServerId)>,
+    /// Those that track this one; [`Model::link_trackers`](super::Model::link_trackers) fills it.
+    pub trackers: Vec<(super::ProxyId, super::ServerId)>,
     pub cookie: Option<Box<[u8]>>,
     /// Weight, limits, health, load, counters and current address, shared with every worker.
     pub state: Arc<ServerState>,

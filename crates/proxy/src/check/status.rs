@@ -1,0 +1,88 @@
+//! The words of check results, as HAProxy's logs and statistics have them.
+
+use telamon_balance::health::CheckResult;
+
+/// What a check found, by layer. Source: HAProxy management guide, `check_status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CheckStatus {
+    /// Never checked.
+    #[default]
+    Unknown,
+    /// Will be checked.
+    Initializing,
+    SocketError,
+    L4Ok,
+    L4Timeout,
+    L4Connection,
+    L6Ok,
+    L6Timeout,
+    L6Response,
+    L7Timeout,
+    L7Response,
+    L7Ok,
+    L7OkConditional,
+    L7Status,
+}
+
+impl CheckStatus {
+    /// All of them, with their short names (`L7STS`) and descriptions (`Layer7 wrong status`).
+    pub const ALL: [(Self, &'static str, &'static str); 14] = [
+        (Self::Unknown, "UNK", "Unknown"),
+        (Self::Initializing, "INI", "Initializing"),
+        (Self::SocketError, "SOCKERR", "Socket error"),
+        (Self::L4Ok, "L4OK", "Layer4 check passed"),
+        (Self::L4Timeout, "L4TOUT", "Layer4 timeout"),
+        (Self::L4Connection, "L4CON", "Layer4 connection problem"),
+        (Self::L6Ok, "L6OK", "Layer6 check passed"),
+        (Self::L6Timeout, "L6TOUT", "Layer6 timeout"),
+        (Self::L6Response, "L6RSP", "Layer6 invalid response"),
+        (Self::L7Timeout, "L7TOUT", "Layer7 timeout"),
+        (Self::L7Response, "L7RSP", "Layer7 invalid response"),
+        (Self::L7Ok, "L7OK", "Layer7 check passed"),
+        (Self::L7OkConditional, "L7OKC", "Layer7 check conditionally passed"),
+        (Self::L7Status, "L7STS", "Layer7 wrong status"),
+    ];
+
+    /// Finds a status by its short name, as `ok-status` and the like have it.
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known, _)| known.as_bytes() == name).map(|(status, ..)| *status)
+    }
+
+    /// `L7STS`
+    pub fn name(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+
+    /// `Layer7 wrong status`
+    pub fn description(self) -> &'static str {
+        Self::ALL[self as usize].2
+    }
+
+    /// Whether the application itself was heard, so that its code is shown.
+    pub fn has_code(self) -> bool {
+        matches!(self, Self::L7Ok | Self::L7OkConditional | Self::L7Status)
+    }
+
+    /// What it means for the server; `None` before the first check.
+    pub fn result(self) -> Option<CheckResult> {
+        match self {
+            Self::Unknown | Self::Initializing => None,
+            Self::L4Ok | Self::L6Ok | Self::L7Ok => Some(CheckResult::Passed),
+            Self::L7OkConditional => Some(CheckResult::PassedConditionally),
+            _ => Some(CheckResult::Failed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_finds_its_own_words() {
+        for (status, name, description) in CheckStatus::ALL {
+            assert_eq!((status.name(), status.description()), (name, description));
+            assert_eq!(CheckStatus::from_name(name.as_bytes()), Some(status));
+        }
+    }
+}
