@@ -41,10 +41,10 @@ impl Console {
         let (mut latency, mut weight) = (0.0, 0.0);
         for source in &self.sources {
             for at in 0..source.proxies() {
-                let Some(proxy) = source.proxy(at, Kinds(Kinds::FRONTEND.0 | Kinds::BACKEND.0))
-                else {
-                    break;
-                };
+                // Past the last curve only the frontends' sum is needed: most of many proxies are backends.
+                let has_curve = readings.len() < CURVES_MAX;
+                let kinds = if has_curve { BOTH_SIDES } else { Kinds::FRONTEND };
+                let Some(proxy) = source.proxy(at, kinds) else { break };
                 for row in proxy.rows.iter().filter(|row| row.kind == Kind::Frontend) {
                     let reading = reading_of(row);
                     total.units += reading.units;
@@ -58,7 +58,7 @@ impl Console {
                     latency += milliseconds * rate;
                     weight += rate;
                 }
-                if readings.len() < CURVES_MAX {
+                if has_curve {
                     readings.push((curve_of(row), reading));
                 }
             }
@@ -104,3 +104,6 @@ fn reading_of(row: &Row) -> Reading {
 fn curve_of(row: &Row) -> String {
     format!("{}{}", row.kind.letter(), select::text(row, Column::Pxname))
 }
+
+/// The rows of a proxy itself.
+const BOTH_SIDES: Kinds = Kinds(Kinds::FRONTEND.0 | Kinds::BACKEND.0);

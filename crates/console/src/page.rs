@@ -201,7 +201,7 @@ impl Page<'_> {
             query: query.kept(),
             assets: assets_version(),
             refresh: seconds,
-            every: seconds.unwrap_or(1),
+            every: seconds.unwrap_or(1).max(shown.rows as u64 / ROWS_A_SECOND),
             shape: shown.shape(),
             pid: field(Field::Pid),
             threads: field(Field::Nbthread),
@@ -270,6 +270,7 @@ impl Page<'_> {
             verdict: summary.verdict(),
             problems: summary.into_problems(),
             proxies,
+            rows: rows + left_out,
             left_out,
         }
     }
@@ -411,6 +412,8 @@ struct Shown {
     verdict: Verdict,
     problems: Vec<Problem>,
     proxies: Vec<ProxyView>,
+    /// Rows in all, shown or not.
+    rows: usize,
     left_out: usize,
 }
 
@@ -662,6 +665,8 @@ const ACTIONS: &[(&str, &str)] = &[
 const PRODUCT: &str = "Telamon";
 /// Rows that one page shows; with more, filter by `scope=`.
 const ROWS_MAX: usize = 2000;
+/// With more rows the numbers come less often, so that an open page costs the control thread little.
+const ROWS_A_SECOND: u64 = 500;
 const STYLESHEET: &str = include_str!("../assets/app.css");
 const SCRIPT: &str = include_str!("../assets/app.js");
 /// Nothing from elsewhere is loaded, framed or run.

@@ -8,7 +8,7 @@ use telamon_runtime::api::{Answer, Command, Invocation, Level};
 
 use crate::format::{self, Format, InfoFormat};
 use crate::select::{self, Selection};
-use crate::{Console, info_of};
+use crate::{BOTH_SIDES, Console, info_of};
 
 /// A socket that the runtime API is served on, as `show cli sockets` lists it.
 #[derive(Debug, Clone)]
@@ -135,7 +135,7 @@ fn failure(text: &str) -> Answer {
 /// The numeric id of the proxy of a name.
 fn id_of(source: &dyn Source, name: &str) -> Option<i64> {
     (0..source.proxies()).find_map(|at| {
-        let proxy = source.proxy(at, Kinds(Kinds::FRONTEND.0 | Kinds::BACKEND.0))?;
+        let proxy = source.proxy(at, BOTH_SIDES)?;
         let row = proxy.rows.first().filter(|row| select::text(row, Column::Pxname) == name)?;
         i64::try_from(select::number(row, Column::Iid)).ok()
     })

@@ -3,14 +3,16 @@
 use std::io;
 use std::rc::Rc;
 
-use telamon_runtime::{Limit, Listener};
+use telamon_runtime::listener::AcceptFailure;
+use telamon_runtime::{Accepted, Limit, Listener};
 
 use super::{SessionOptions, Table, serve};
 
 /// Serves all who come to a socket, for ever. To be spawned on the control thread, inside its `LocalSet`.
 ///
 /// `limit` (`stats maxconn`, default 10) is shared by all sockets; while it is reached clients wait in the kernel's
-/// queue. What goes wrong with one client ends that client alone.
+/// queue. What goes wrong with one client ends that client alone. `starved` hears when there are no descriptors or
+/// memory left to accept with.
 ///
 /// # Errors
 /// The listening socket is broken or was shut down.
@@ -19,8 +21,9 @@ pub async fn listen(
     limit: Limit,
     table: Rc<Table>,
     options: SessionOptions,
+    starved: impl FnMut(AcceptFailure),
 ) -> io::Result<()> {
-    let accept = |accepted: telamon_runtime::Accepted| {
+    let accept = |accepted: Accepted| {
         let table = Rc::clone(&table);
         tokio::task::spawn_local(async move {
             let Ok((socket, _, permits)) = accepted.into_socket() else { return };
@@ -29,7 +32,7 @@ pub async fn listen(
             drop(permits);
         });
     };
-    listener.run(&[limit], ACCEPTS_A_TURN, accept, |_| ()).await
+    listener.run(&[limit], ACCEPTS_A_TURN, accept, starved).await
 }
 
 /// Clients accepted before other tasks of the control thread get their turn.
@@ -73,7 +76,9 @@ mod tests {
         local.spawn_local(async move {
             let listener = Listener::new(Arc::new(bound.into())).unwrap();
             let options = SessionOptions::default();
-            listen(&listener, Limit::new(1), Rc::new(Table::default()), options).await.unwrap();
+            listen(&listener, Limit::new(1), Rc::new(Table::default()), options, |_| ())
+                .await
+                .unwrap();
         });
         runtime.block_on(local.run_until(async {
             while !asking.is_finished() {
