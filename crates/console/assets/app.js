@@ -138,7 +138,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // ---- live
   const live = $("#live");
-  let paused = stored("paused") === "yes", seen = false, sampled = 0, failures = 0;
+  let paused = stored("paused") === "yes" || document.body.dataset.live === "no", seen = false, sampled = 0, failures = 0;
   const period = Number(every) * 1000 || 1000;
   const place = (cell, value) => {
     const [text, key, title] = Array.isArray(value) ? value : [value];

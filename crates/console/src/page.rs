@@ -8,6 +8,7 @@
 //! are `;live`, `;history` and the action `weight`. Left out: HAProxy's HTML, which scripts should not read, and the
 //! `Refresh` header on it, because a page that updates itself must not be loaded anew.
 
+mod json;
 mod query;
 mod summary;
 mod view;
@@ -23,11 +24,12 @@ use askama::Template;
 use telamon_balance::stats::{Action, Column, Field, Info, Kind, Kinds, Proxy};
 use telamon_runtime::service::{PageRequest, PageResponse, Service};
 
+use self::json::Json;
 use self::query::{Form, Format, Outcome, Query};
 use self::summary::{Problem, Summary, Verdict};
 use self::view::{HEADINGS, Heading, RowView};
 use crate::format;
-use crate::history::{SECONDS, Sample};
+use crate::history::SECONDS;
 use crate::select::{self, Selection};
 use crate::{Console, Dump, curve_of, info_of};
 
@@ -201,6 +203,7 @@ impl Page<'_> {
             query: query.kept(),
             assets: assets_version(),
             refresh: seconds,
+            live: !query.no_refresh,
             every: seconds.unwrap_or(1).max(shown.rows as u64 / ROWS_A_SECOND),
             shape: shown.shape(),
             pid: field(Field::Pid),
@@ -353,7 +356,7 @@ impl Page<'_> {
             }
         }
         json.close('}').close('}');
-        json.out
+        json.into_bytes()
     }
 
     fn curves(&self, query: &Query) -> Vec<u8> {
@@ -370,7 +373,7 @@ impl Page<'_> {
             json.name(curve).curve(&history.of(curve).collect::<Vec<_>>());
         }
         json.close('}').close('}');
-        json.out
+        json.into_bytes()
     }
 }
 
@@ -474,6 +477,8 @@ struct PageTemplate<'a> {
     assets: String,
     /// Seconds, for browsers without scripts.
     refresh: Option<u64>,
+    /// Whether the page begins with live numbers.
+    live: bool,
     /// Seconds between live numbers.
     every: u64,
     shape: String,
@@ -491,110 +496,6 @@ struct PageTemplate<'a> {
     actions: &'static [(&'static str, &'static str)],
     proxies: Vec<ProxyView>,
     left_out: usize,
-}
-
-/// Writes JSON by hand: the page needs four shapes, not a serializer.
-#[derive(Default)]
-struct Json {
-    out: Vec<u8>,
-}
-
-impl Json {
-    fn open(&mut self, bracket: char) -> &mut Self {
-        self.out.push(bracket as u8);
-        self
-    }
-
-    fn close(&mut self, bracket: char) -> &mut Self {
-        self.out.push(bracket as u8);
-        self
-    }
-
-    /// Begins a member of an object.
-    fn name(&mut self, name: &str) -> &mut Self {
-        self.item().text(name);
-        self.out.push(b':');
-        self
-    }
-
-    /// Begins an item, with a comma unless it is the first.
-    fn item(&mut self) -> &mut Self {
-        if !matches!(self.out.last(), Some(b'{' | b'[')) {
-            self.out.push(b',');
-        }
-        self
-    }
-
-    fn text(&mut self, text: &str) -> &mut Self {
-        format::json_text(text, &mut self.out);
-        self
-    }
-
-    fn number(&mut self, number: u64) -> &mut Self {
-        format::put(&mut self.out, format_args!("{number}"));
-        self
-    }
-
-    fn list<const N: usize>(&mut self, texts: [&str; N]) -> &mut Self {
-        self.open('[');
-        for text in texts {
-            self.item().text(text);
-        }
-        self.close(']')
-    }
-
-    /// The text alone, or text, key and tip.
-    fn cell(&mut self, cell: &view::Cell) -> &mut Self {
-        if cell.sort.is_none() && cell.title.is_none() {
-            return self.text(&cell.text);
-        }
-        self.open('[').text(&cell.text);
-        self.item();
-        match cell.sort {
-            Some(sort) => self.number(sort),
-            None => self.null(),
-        };
-        self.item().text(cell.title.as_deref().unwrap_or_default()).close(']')
-    }
-
-    fn sample(&mut self, sample: Sample) -> &mut Self {
-        self.open('[');
-        for value in [sample.rate, sample.latency_ms, sample.errors] {
-            self.item().value(value);
-        }
-        self.close(']')
-    }
-
-    fn curve(&mut self, samples: &[Sample]) -> &mut Self {
-        self.open('[');
-        let kinds: [fn(&Sample) -> Option<f32>; 3] =
-            [|sample| sample.rate, |sample| sample.latency_ms, |sample| sample.errors];
-        for kind in kinds {
-            self.item().open('[');
-            for sample in samples {
-                self.item().value(kind(sample));
-            }
-            self.close(']');
-        }
-        self.close(']')
-    }
-
-    /// One decimal is all that a curve can show.
-    fn value(&mut self, value: Option<f32>) -> &mut Self {
-        match value {
-            Some(value) if value.fract() == 0.0 => {
-                format::put(&mut self.out, format_args!("{value}"))
-            }
-            Some(value) => format::put(&mut self.out, format_args!("{value:.1}")),
-            None => return self.null(),
-        }
-        self
-    }
-
-    fn null(&mut self) -> &mut Self {
-        self.out.extend_from_slice(b"null");
-        self
-    }
 }
 
 fn respond(status: u16, content_type: &str, body: Vec<u8>) -> PageResponse {
