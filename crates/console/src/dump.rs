@@ -52,13 +52,19 @@ impl Dump {
         true
     }
 
-    /// Appends everything at once.
-    pub(crate) fn whole(mut self, out: &mut Vec<u8>) {
-        let mut part = Vec::new();
-        while self.part(&mut part) {
-            out.append(&mut part);
+    /// Everything at once, or `None` when that is more than `max` bytes.
+    pub(crate) fn whole(mut self, max: usize) -> Option<Vec<u8>> {
+        let (mut whole, mut part) = (Vec::new(), Vec::new());
+        loop {
+            let more = self.part(&mut part);
+            if whole.len() + part.len() > max {
+                return None;
+            }
+            whole.append(&mut part);
+            if !more {
+                return Some(whole);
+            }
         }
-        out.append(&mut part);
     }
 
     /// Takes the next proxy; `false` after the last.
