@@ -1,0 +1,346 @@
+//! The control thread of the serving process: it starts the planes, and then waits for signals, for its parent, and
+//! for the end.
+
+use std::collections::HashMap;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use telamon_console::Console;
+use telamon_console::api::{CliSocket, SessionOptions, Table};
+use telamon_console::page::{Pages, Settings};
+use telamon_proxy::load;
+use telamon_proxy::log::notice;
+use telamon_proxy::model::Model;
+use telamon_proxy::plane::Plane;
+use telamon_runtime::files::{Files, Replay};
+use telamon_runtime::limit::Limit;
+use telamon_runtime::parent::{self, ChildLink, ChildStream, FromChild, ToChild};
+use telamon_runtime::process::{Background, Notify, Privileges};
+use telamon_runtime::service;
+use telamon_runtime::workers::{block_on, report_panics};
+use telamon_runtime::{Listener, Signal, Signals};
+
+use crate::options::Options;
+use crate::start::{self, Failure, Ready};
+
+/// What the serving process starts with.
+pub struct Serving<'a> {
+    pub options: &'a Options,
+    /// Where a reload reads from, unless a parent sends what it has read.
+    pub files: Box<dyn Files>,
+    pub ready: Ready,
+    pub signals: Signals,
+    pub link: Option<ChildLink>,
+    pub background: Option<Background>,
+    pub notify: Option<Notify>,
+    pub privileges: Privileges,
+    /// The demo's live line of how requests spread.
+    pub spread_line: bool,
+}
+
+/// Serves until told to stop; returns the exit status.
+pub fn run(serving: Serving<'_>) -> Result<ExitCode, Failure> {
+    serving
+        .privileges
+        .drop_to()
+        .map_err(|error| Failure(format!("cannot give up privileges: {error}")))?;
+    if serving.link.is_some() {
+        parent::follow_parent().map_err(|error| Failure(format!("cannot follow the parent: {error}")))?;
+    }
+    report_panics(|text| notice::alert(format_args!("a task panicked and was ended: {text}")));
+    block_on(serve(serving))
+}
+
+/// Why the loop turns.
+enum Event {
+    Signal(Signal),
+    Parent(Option<ToChild>),
+    Ended,
+    Tick,
+    HardStop,
+}
+
+async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
+    let Serving { options, files, ready, signals, link, background, notify, spread_line, .. } = serving;
+    let Ready { model, mut registry, workers, maxconn } = ready;
+    let hard_stop_after = model.global.hard_stop_after;
+    let (page, inbox) = service::channel();
+    let mut plane = Plane::start(model, &registry, workers, maxconn, page)
+        .await
+        .map_err(|error| Failure(format!("cannot start: {error}")))?;
+    let console = Arc::new(Console::new(vec![plane.source()]));
+    let pages = Rc::new(Pages::new(Arc::clone(&console)));
+    pages.set(page_settings(&plane.snapshot().model));
+    tokio::task::spawn_local(inbox.serve(Rc::clone(&pages)));
+    let mut sockets = Sockets::new(&plane, Arc::clone(&console));
+    sockets.open(&plane.snapshot().model, &registry);
+
+    let signal_stream =
+        signals.stream().map_err(|error| Failure(format!("cannot receive signals: {error}")))?;
+    let mut parent = link
+        .map(ChildLink::into_stream)
+        .transpose()
+        .map_err(|error| Failure(format!("the parent is out of reach: {error}")))?;
+    start::replace_old(options);
+    if let Some(parent) = &mut parent {
+        parent
+            .send(&FromChild::Ready)
+            .map_err(|error| Failure(format!("the parent is out of reach: {error}")))?;
+    }
+    if let Some(background) = background {
+        background.ready().map_err(|error| Failure(format!("background: {error}")))?;
+    }
+    if let Some(notify) = &notify {
+        // A service manager that does not listen is its own fault.
+        let _ = notify.ready(std::process::id());
+    }
+    notice::started();
+    plane.log_started();
+
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let mut hard_stop: Option<tokio::time::Instant> = None;
+    let mut spread = spread_line.then(Spread::default);
+    loop {
+        let event = tokio::select! {
+            signal = signal_stream.next() => match signal {
+                Ok(signal) => Event::Signal(signal),
+                Err(error) => return Err(Failure(format!("cannot receive signals: {error}"))),
+            },
+            message = from_parent(&mut parent) => Event::Parent(message),
+            () = plane.ended() => Event::Ended,
+            _ = tick.tick() => Event::Tick,
+            () = at(hard_stop) => Event::HardStop,
+        };
+        match event {
+            Event::Signal(Signal::Terminate | Signal::Interrupt) | Event::Parent(Some(ToChild::Stop)) => {
+                break;
+            }
+            Event::Parent(None) => break,
+            Event::Signal(Signal::Finish) | Event::Parent(Some(ToChild::Finish)) => {
+                if let Some(notify) = &notify {
+                    let _ = notify.stopping();
+                }
+                for bound in registry.take_all() {
+                    bound.remove_file();
+                }
+                sockets.close();
+                plane.finish().await;
+                hard_stop = hard_stop_after.map(|after| tokio::time::Instant::now() + after);
+            }
+            Event::Signal(Signal::Hangup) | Event::Parent(Some(ToChild::LogServerStates)) => {
+                plane.log_server_states();
+            }
+            Event::Signal(Signal::Reload) => {
+                if let Some(notify) = &notify {
+                    let _ = notify.reloading();
+                }
+                let reloaded = reload(&mut plane, &mut registry, &*files, options, workers).await;
+                if let Err(why) = &reloaded {
+                    notice::alert(format_args!("the new configuration is not used: {why}"));
+                } else {
+                    pages.set(page_settings(&plane.snapshot().model));
+                    sockets.open(&plane.snapshot().model, &registry);
+                }
+                if let Some(notify) = &notify {
+                    let _ = notify.ready(std::process::id());
+                }
+            }
+            Event::Parent(Some(ToChild::Load(recorded))) => {
+                let files = Replay::new(recorded);
+                let reloaded = reload(&mut plane, &mut registry, &files, options, workers).await;
+                let answer = match reloaded {
+                    Ok(()) => {
+                        pages.set(page_settings(&plane.snapshot().model));
+                        sockets.open(&plane.snapshot().model, &registry);
+                        FromChild::Ready
+                    }
+                    Err(why) => FromChild::Refused(why),
+                };
+                if let Some(parent) = &mut parent
+                    && parent.send(&answer).is_err()
+                {
+                    break;
+                }
+            }
+            Event::Tick => {
+                console.sample(plane.shared().now_ms());
+                for stuck in plane.stuck() {
+                    notice::alert(format_args!(
+                        "worker {} has not turned its loop for {} ms",
+                        stuck.index + 1,
+                        stuck.silent.as_millis()
+                    ));
+                }
+                if let Some(spread) = &mut spread {
+                    spread.show(&plane.snapshot().model);
+                }
+            }
+            Event::Ended => return Ok(ExitCode::SUCCESS),
+            Event::HardStop => {
+                notice::warning(format_args!("hard-stop-after: what is left is cut off"));
+                break;
+            }
+        }
+    }
+    for bound in registry.take_all() {
+        bound.remove_file();
+    }
+    plane.stop();
+    plane.ended().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Loads the configuration anew and puts it in force, or says why it is not.
+async fn reload(
+    plane: &mut Plane,
+    registry: &mut telamon_runtime::Registry,
+    files: &dyn Files,
+    options: &Options,
+    workers: usize,
+) -> Result<(), String> {
+    let model = start::read(files, options).ok_or("it has errors; the one before still serves")?;
+    if let Some(setting) = load::needs_restart(&plane.snapshot().model, &model) {
+        return Err(format!("a change of `{setting}` needs a restart"));
+    }
+    let gone = start::bind(registry, &model, workers, files).map_err(|Failure(why)| why)?;
+    plane.reload(model, registry).await;
+    for bound in gone {
+        bound.remove_file();
+    }
+    notice::notice(format_args!("the new configuration is in force"));
+    Ok(())
+}
+
+async fn from_parent(parent: &mut Option<ChildStream>) -> Option<ToChild> {
+    match parent {
+        // A channel that breaks is a parent that is gone.
+        Some(parent) => parent.receive().await.unwrap_or(None),
+        None => std::future::pending().await,
+    }
+}
+
+async fn at(moment: Option<tokio::time::Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The pages' settings, by proxy.
+fn page_settings(model: &Model) -> HashMap<String, Settings> {
+    let pages = model.proxies.iter().filter_map(|proxy| Some((proxy, proxy.stats.as_ref()?)));
+    pages
+        .map(|(proxy, page)| {
+            let own = |name: &str| if name == "." { proxy.name.as_ref().into() } else { name.into() };
+            let settings = Settings {
+                uri: String::from_utf8_lossy(&page.uri).into_owned(),
+                refresh: page.refresh,
+                hide_version: page.hide_version,
+                scope: page.scope.iter().map(|name| own(name)).collect(),
+                show_legends: page.show_legends,
+                node: page.show_node.as_deref().map(str::to_owned),
+                description: page.show_desc.as_deref().map(str::to_owned),
+            };
+            (proxy.name.to_string(), settings)
+        })
+        .collect()
+}
+
+/// The listening ends of the runtime API (`stats socket`).
+struct Sockets {
+    table: Rc<Table>,
+    limit: Limit,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Sockets {
+    fn new(plane: &Plane, console: Arc<Console>) -> Self {
+        let table = Table::new(telamon_console::api::generic(console), plane.commands());
+        Self { table: Rc::new(table), limit: Limit::new(STATS_MAXCONN), tasks: Vec::new() }
+    }
+
+    /// Listens as a configuration says; connections that are open stay.
+    fn open(&mut self, model: &Model, registry: &telamon_runtime::Registry) {
+        self.close();
+        self.limit.set_max(model.global.stats_maxconn.unwrap_or(STATS_MAXCONN));
+        let timeout = model.global.stats_timeout.unwrap_or(STATS_TIMEOUT);
+        for socket in &model.global.stats_sockets {
+            let options = SessionOptions {
+                level: socket.level,
+                timeout,
+                command_len_max: model.global.tune.bufsize,
+            };
+            let Some(fd) = registry.get(&socket.bind).and_then(|bound| bound.sockets.first()) else {
+                continue;
+            };
+            let listener = match Listener::new(Arc::clone(fd)) {
+                Ok(listener) => listener,
+                Err(error) => {
+                    notice::alert(format_args!("stats socket {}: {error}", load::describe(&socket.bind)));
+                    continue;
+                }
+            };
+            let (table, limit) = (Rc::clone(&self.table), self.limit.clone());
+            self.tasks.push(tokio::task::spawn_local(accept(listener, table, limit, options)));
+        }
+    }
+
+    fn close(&mut self) {
+        for task in self.tasks.drain(..) {
+            task.abort();
+        }
+    }
+}
+
+async fn accept(listener: Listener, table: Rc<Table>, limit: Limit, options: SessionOptions) {
+    let sink = |accepted: telamon_runtime::Accepted| {
+        let table = Rc::clone(&table);
+        tokio::task::spawn_local(async move {
+            if let Ok((socket, _, permits)) = accepted.into_socket() {
+                // A client that breaks off, or says nothing for too long, ends its own session only.
+                let _ = telamon_console::api::serve(&socket, &table, options).await;
+                drop(permits);
+            }
+        });
+    };
+    let starved = |failure| notice::alert(format_args!("stats socket: accepting rests: {failure}"));
+    if let Err(error) = listener.run(&[limit], 8, sink, starved).await {
+        notice::alert(format_args!("stats socket stops: {error}"));
+    }
+}
+
+/// Clients of the runtime API at a time, unless `stats maxconn` says otherwise.
+const STATS_MAXCONN: u32 = 10;
+/// How long such a client may be silent, unless `stats timeout` says otherwise.
+const STATS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The demo's live line.
+#[derive(Default)]
+struct Spread {
+    before: Vec<u64>,
+}
+
+impl Spread {
+    fn show(&mut self, model: &Model) {
+        use std::io::Write;
+        let servers = model.proxies.iter().filter_map(|proxy| proxy.backend.as_ref()).flat_map(|b| &b.servers);
+        let mut line = String::from("\r");
+        let mut counts = Vec::new();
+        for (index, server) in servers.enumerate() {
+            let total = server.state.member.counters.total(telamon_balance::Counter::Sessions);
+            let rate = total - self.before.get(index).copied().unwrap_or(0);
+            line.push_str(&format!(
+                "{} {:<5} {total:>6} ({rate}/s)   ",
+                server.name,
+                server.state.member.status().text(None)
+            ));
+            counts.push(total);
+        }
+        self.before = counts;
+        let mut out = std::io::stdout();
+        // A reader that has gone is no failure.
+        let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+    }
+}

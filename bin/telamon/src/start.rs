@@ -1,0 +1,453 @@
+//! From the command line to a process that serves: load, check, bind, fork, give up privileges.
+//!
+//! Nothing binds before everything is checked. With `user`, `group`, `chroot` or `-W` a small parent keeps the
+//! privileges ([`supervise`]): it loads each configuration through a recording, so that the serving process gets the
+//! bytes and sockets that the configuration names, and can ask for nothing else.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use telamon_config::{Severity, Style};
+use telamon_proxy::load::{self, LoadOptions, Loaded};
+use telamon_proxy::log::notice;
+use telamon_proxy::model::Model;
+use telamon_runtime::files::{Direct, Files, Recording};
+use telamon_runtime::parent::{self, FromChild, ParentEvent, ParentLink, Role, ToChild};
+use telamon_runtime::process::{self, Background, DescriptorNeeds, Notify, Privileges};
+use telamon_runtime::registry::Registry;
+use telamon_runtime::{BindSpec, Neighbor, Signal, Signals};
+
+use crate::demo::{self, Demo, DemoFiles};
+use crate::options::{Options, ReplaceHow};
+use crate::serve::{self, Serving};
+
+/// The exit status for a configuration that is valid but has nothing to do.
+const NOTHING_LISTENS: u8 = 2;
+
+/// `-cc EXPR`.
+pub fn condition(options: &Options, expression: &str) -> ExitCode {
+    match load::condition(expression, &load_options(options)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(message) => {
+            eprint!("{message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// `-c` and `telamon check`.
+pub fn check(options: &Options) -> ExitCode {
+    let Some(model) = read(&Direct::new(Neighbor::Refused), options) else {
+        return ExitCode::FAILURE;
+    };
+    if listens(&model) {
+        if !options.quiet {
+            // A reader that has gone is no failure.
+            let _ = writeln!(std::io::stdout(), "Configuration file is valid");
+        }
+        return ExitCode::SUCCESS;
+    }
+    if !options.quiet {
+        eprintln!("The configuration is valid, but nothing listens: it has no frontend with a `bind` line.");
+    }
+    ExitCode::from(NOTHING_LISTENS)
+}
+
+/// Runs a configuration until it is told to stop.
+pub fn run(options: &Options) -> ExitCode {
+    notice::set_quiet(options.quiet);
+    let neighbor = if options.replaces.is_some() || options.takeover_socket.is_some() {
+        Neighbor::Replaced
+    } else {
+        Neighbor::Refused
+    };
+    let started = begin(Direct::new(neighbor), options);
+    done(started)
+}
+
+/// `telamon demo`.
+pub fn demo(options: &Options) -> ExitCode {
+    let started = (|| {
+        let mut demo = Demo::prepare().map_err(|error| Failure(format!("no free port: {error}")))?;
+        demo.start_servers().map_err(|error| Failure(format!("starting servers: {error}")))?;
+        let options = Options { files: vec![demo::FILE.into()], foreground: true, ..Options::default() };
+        let files = DemoFiles::new(&demo.configuration);
+        let signals = open_signals()?;
+        let ready = prepare(&files, &options)?;
+        print!("{}", demo.introduction());
+        serve::run(Serving {
+            options: &options,
+            files: Box::new(files),
+            ready,
+            signals,
+            link: None,
+            background: None,
+            notify: None,
+            privileges: Privileges::default(),
+            spread_line: true,
+        })
+    })();
+    let _ = options;
+    done(started)
+}
+
+/// Why the process could not start; what was wrong in the configuration has been shown already.
+#[derive(Debug)]
+pub struct Failure(pub String);
+
+/// Everything that a process needs to serve.
+#[derive(Debug)]
+pub struct Ready {
+    pub model: Model,
+    pub registry: Registry,
+    pub workers: usize,
+    pub maxconn: u32,
+}
+
+fn done(started: Result<ExitCode, Failure>) -> ExitCode {
+    match started {
+        Ok(code) => code,
+        Err(Failure(message)) => {
+            if !message.is_empty() {
+                notice::alert(format_args!("{message}"));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn begin(direct: Direct, options: &Options) -> Result<ExitCode, Failure> {
+    let signals = open_signals()?;
+    let notify = options
+        .notify
+        .then(Notify::from_environment)
+        .transpose()
+        .map_err(|error| Failure(format!("NOTIFY_SOCKET: {error}")))?;
+    if let Some(megabytes) = options.memory_mb {
+        process::limit_memory(megabytes).map_err(|error| Failure(format!("-m: {error}")))?;
+    }
+    let mut ready = prepare(&direct, options)?;
+    if !listens(&ready.model) {
+        notice::alert(format_args!(
+            "the configuration has no error but nothing listens (no `bind` line): exit(2)"
+        ));
+        return Ok(ExitCode::from(NOTHING_LISTENS));
+    }
+    let privileges = privileges(&ready.model);
+    let master = options.master_worker || ready.model.global.master_worker;
+    let daemon = (options.daemon || ready.model.global.daemon)
+        && !options.foreground
+        && !options.notify;
+    let background = daemon
+        .then(process::daemonize)
+        .transpose()
+        .map_err(|error| Failure(format!("cannot go into the background: {error}")))?;
+    write_pidfile(options, &ready.model)?;
+    if master || !privileges.is_empty() {
+        return match parent::split().map_err(|error| Failure(format!("cannot fork: {error}")))? {
+            Role::Parent(link) => {
+                ready.registry.give_away();
+                let registry = ready.registry;
+                drop(ready.model);
+                supervise(Supervised { options, direct, registry, link, signals, notify, background, master })
+            }
+            Role::Child(link) => serve::run(Serving {
+                options,
+                files: Box::new(direct),
+                ready,
+                signals,
+                link: Some(link),
+                background: None,
+                notify: None,
+                privileges,
+                spread_line: false,
+            }),
+        };
+    }
+    serve::run(Serving {
+        options,
+        files: Box::new(direct),
+        ready,
+        signals,
+        link: None,
+        background,
+        notify,
+        privileges,
+        spread_line: false,
+    })
+}
+
+/// Loads, checks and binds.
+fn prepare(files: &dyn Files, options: &Options) -> Result<Ready, Failure> {
+    let model = read(files, options).ok_or(Failure(String::new()))?;
+    let workers = load::worker_count(&model);
+    let maxconn = descriptors(options, &model, workers)?;
+    let mut registry = Registry::default();
+    bind(&mut registry, &model, workers, files)?;
+    Ok(Ready { model, registry, workers, maxconn })
+}
+
+/// Reads the configuration and shows what is wrong with it; `None` when it cannot be used.
+pub fn read(files: &dyn Files, options: &Options) -> Option<Model> {
+    let Loaded { model, diagnostics, source } = load::load(files, &load_options(options));
+    let refused = options.warnings_are_errors && diagnostics.warnings() > 0;
+    let shown = if options.quiet { diagnostics.has_errors() } else { !diagnostics.is_empty() };
+    if shown {
+        let style = if std::io::stderr().is_terminal() { Style::Colored } else { Style::Plain };
+        // Standard error may be closed; there is nobody else to tell.
+        let _ = std::io::stderr().write_all(diagnostics.render(&source, style).as_bytes());
+    }
+    if refused && model.is_some() {
+        notice::alert(format_args!(
+            "{} under -dW: not started",
+            match diagnostics.count(Severity::Warning) {
+                1 => "there is a warning".to_owned(),
+                count => format!("there are {count} warnings"),
+            }
+        ));
+        return None;
+    }
+    model
+}
+
+fn load_options(options: &Options) -> LoadOptions {
+    LoadOptions {
+        paths: options.files.clone(),
+        offline: options.offline,
+        lenient: options.lenient,
+        diagnostic_mode: options.diagnostics,
+        proxy_maxconn: options.proxy_maxconn,
+        local_peer: options.local_peer.clone().unwrap_or_else(process::hostname),
+        ignore_resolve_failures: options.ignore_resolve_failures,
+        no_splice: options.no_splice,
+        master_worker: options.master_worker,
+    }
+}
+
+/// Binds what a configuration listens on beside what is bound already, and lets go of what it does not.
+pub fn bind(
+    registry: &mut Registry,
+    model: &Model,
+    workers: usize,
+    files: &dyn Files,
+) -> Result<Vec<telamon_runtime::registry::Bound>, Failure> {
+    let specs = specs(model);
+    match registry.prepare(&specs, workers, files) {
+        Ok(prepared) => Ok(registry.commit(prepared)),
+        Err(failures) => {
+            let lines: Vec<String> = failures
+                .iter()
+                .map(|failure| format!("cannot bind {}: {}", load::describe(&specs[failure.index]), failure.error))
+                .collect();
+            Err(Failure(lines.join("\n")))
+        }
+    }
+}
+
+/// Every socket that a configuration listens on.
+fn specs(model: &Model) -> Vec<BindSpec> {
+    let listeners = model
+        .proxies
+        .iter()
+        .filter(|proxy| !proxy.disabled)
+        .flat_map(|proxy| proxy.frontend.iter().flat_map(|frontend| &frontend.listeners))
+        .map(|listener| listener.bind.clone());
+    listeners.chain(model.global.stats_sockets.iter().map(|socket| socket.bind.clone())).collect()
+}
+
+fn listens(model: &Model) -> bool {
+    model.proxies.iter().any(|proxy| {
+        !proxy.disabled
+            && proxy.frontend.as_ref().is_some_and(|frontend| !frontend.listeners.is_empty())
+    })
+}
+
+/// Raises the limit of descriptors to what `maxconn` needs, or computes `maxconn` from the limit.
+fn descriptors(options: &Options, model: &Model, workers: usize) -> Result<u32, Failure> {
+    let global = &model.global;
+    let sockets = specs(model).len() as u64 * workers as u64;
+    let needs = DescriptorNeeds {
+        // Listeners, per worker an epoll, a parking epoll and an event, standard streams, logs, checks in flight.
+        fixed: sockets + 4 * workers as u64 + 64,
+        pipes: u64::from(global.maxpipes.unwrap_or(0)),
+    };
+    let (_, hard) = process::descriptor_limits();
+    let wanted_maxconn = options.maxconn.or(global.maxconn);
+    if let Some(limit) = global.ulimit_n {
+        process::raise_descriptor_limit(limit).map_err(|shortage| {
+            Failure(format!("ulimit-n {}: only {} descriptors are permitted", shortage.wanted, shortage.allowed))
+        })?;
+    }
+    let Some(maxconn) = wanted_maxconn else {
+        let limit = global.ulimit_n.unwrap_or(hard);
+        // The kernel's limit may be infinite; no machine has a use for more than this.
+        let limit = limit.min(DESCRIPTORS_MAX);
+        let _ = process::raise_descriptor_limit(limit);
+        let fits = needs.maxconn_within(limit);
+        return Ok(u32::try_from(fits).unwrap_or(u32::MAX).max(1));
+    };
+    let wanted = needs.for_connections(u64::from(maxconn));
+    match process::raise_descriptor_limit(wanted) {
+        Ok(()) => Ok(maxconn),
+        Err(shortage) => Err(Failure(format!(
+            "maxconn {maxconn} needs {} descriptors but only {} are permitted; \
+             the largest maxconn that fits is {} (raise `ulimit -n`, or LimitNOFILE= of the systemd unit)",
+            shortage.wanted,
+            shortage.allowed,
+            needs.maxconn_within(shortage.allowed)
+        ))),
+    }
+}
+
+const DESCRIPTORS_MAX: u64 = 1 << 20;
+
+fn privileges(model: &Model) -> Privileges {
+    let global = &model.global;
+    Privileges {
+        uid: global.uid,
+        gid: global.gid,
+        chroot: global.chroot.as_deref().map(Into::into),
+    }
+}
+
+fn open_signals() -> Result<Signals, Failure> {
+    Signals::open().map_err(|error| Failure(format!("cannot receive signals: {error}")))
+}
+
+fn write_pidfile(options: &Options, model: &Model) -> Result<(), Failure> {
+    let configured = model.global.pidfile.as_deref().map(std::path::Path::new);
+    let Some(path) = options.pidfile.as_deref().or(configured) else { return Ok(()) };
+    process::write_pid_file(path)
+        .map_err(|error| Failure(format!("cannot write the pid file {}: {error}", path.display())))
+}
+
+/// Tells the processes that this one replaces to leave (`-sf`, `-st`).
+pub fn replace_old(options: &Options) {
+    let Some(replaces) = &options.replaces else { return };
+    let signal = match replaces.how {
+        ReplaceHow::Finish => Signal::Finish,
+        ReplaceHow::Terminate => Signal::Terminate,
+    };
+    for pid in &replaces.pids {
+        // One that has gone already needs no signal.
+        let _ = process::signal(*pid, signal);
+    }
+}
+
+/// What the parent works with.
+struct Supervised<'a> {
+    options: &'a Options,
+    direct: Direct,
+    registry: Registry,
+    link: ParentLink,
+    signals: Signals,
+    notify: Option<Notify>,
+    background: Option<Background>,
+    master: bool,
+}
+
+/// The parent: relays signals, reloads, and ends with the serving process.
+fn supervise(mut parent: Supervised<'_>) -> Result<ExitCode, Failure> {
+    let failed = |error: std::io::Error| Failure(format!("the serving process is out of reach: {error}"));
+    // What the serving process has yet to answer: the sockets of a reload are in force once it says so.
+    let mut pending: Option<Registry> = None;
+    let mut stopping = None;
+    loop {
+        let event = parent.link.wait(&parent.signals, stopping).map_err(failed)?;
+        match event {
+            ParentEvent::Message(FromChild::Ready) => {
+                if let Some(mut registry) = pending.take() {
+                    registry.give_away();
+                    parent.registry = registry;
+                }
+                tell_ready(&mut parent)?;
+            }
+            ParentEvent::Message(FromChild::Refused(why)) => {
+                pending = None;
+                notice::alert(format_args!("the new configuration is not used: {why}"));
+                tell_ready(&mut parent)?;
+            }
+            ParentEvent::Message(FromChild::ReloadWanted) | ParentEvent::Signal(Signal::Reload) => {
+                pending = reload(&mut parent)?;
+            }
+            ParentEvent::Signal(Signal::Hangup) if parent.master => {
+                pending = reload(&mut parent)?;
+            }
+            ParentEvent::Signal(Signal::Hangup) => {
+                parent.link.send(ToChild::LogServerStates).map_err(failed)?;
+            }
+            ParentEvent::Signal(Signal::Finish) => {
+                tell_stopping(&parent);
+                parent.link.send(ToChild::Finish).map_err(failed)?;
+            }
+            ParentEvent::Signal(Signal::Terminate | Signal::Interrupt) => {
+                tell_stopping(&parent);
+                // It may be gone already; its end is the next event.
+                let _ = parent.link.send(ToChild::Stop);
+                stopping = Some(STOP_PATIENCE);
+            }
+            ParentEvent::Ended(status) => {
+                if stopping.is_none() && status != 0 {
+                    notice::alert(format_args!("the serving process ended with status {status}"));
+                }
+                return Ok(ExitCode::from(u8::try_from(status).unwrap_or(1)));
+            }
+            ParentEvent::TimedOut => {
+                let _ = process::kill(parent.link.child());
+            }
+        }
+    }
+}
+
+/// How long the serving process may take to stop at once.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+fn tell_ready(parent: &mut Supervised<'_>) -> Result<(), Failure> {
+    if let Some(background) = parent.background.take() {
+        background.ready().map_err(|error| Failure(format!("background: {error}")))?;
+    }
+    if let Some(notify) = &parent.notify {
+        // A service manager that does not listen is its own fault.
+        let _ = notify.ready(process::pid());
+    }
+    Ok(())
+}
+
+fn tell_stopping(parent: &Supervised<'_>) {
+    if let Some(notify) = &parent.notify {
+        let _ = notify.stopping();
+    }
+}
+
+/// Loads the configuration anew and sends it; returns the sockets as they will be, `None` when it is not used.
+fn reload(parent: &mut Supervised<'_>) -> Result<Option<Registry>, Failure> {
+    if let Some(notify) = &parent.notify {
+        let _ = notify.reloading();
+    }
+    let recording = Recording::new(parent.direct);
+    let prepared = read(&recording, parent.options).map(|model| {
+        let workers = load::worker_count(&model);
+        let mut registry = parent.registry.clone();
+        bind(&mut registry, &model, workers, &recording).map(|_| registry)
+    });
+    let registry = match prepared {
+        Some(Ok(registry)) => registry,
+        Some(Err(Failure(why))) => {
+            notice::alert(format_args!("the new configuration is not used: {why}"));
+            tell_ready(parent)?;
+            return Ok(None);
+        }
+        None => {
+            notice::alert(format_args!("the new configuration is not used; the one before still serves"));
+            tell_ready(parent)?;
+            return Ok(None);
+        }
+    };
+    parent
+        .link
+        .send(ToChild::Load(recording.into_recorded()))
+        .map_err(|error| Failure(format!("the serving process is out of reach: {error}")))?;
+    Ok(Some(registry))
+}
