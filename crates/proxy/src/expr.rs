@@ -36,6 +36,7 @@ mod variables;
 pub use crate::log::LogFormat;
 pub use acl::Acls;
 pub use args::Arg;
+pub(crate) use auth::basic as basic_credentials;
 pub use auth::unsupported_crypt;
 pub use condition::Condition;
 pub use lists::{Entry, Found, List, ListError, Lists, Matcher, Usage};

@@ -209,10 +209,8 @@ async fn give_up(client: &mut Client, stream: &mut Stream, proxy: &Proxy, status
     account::count_frontend(stream, proxy, Counter::FailedRequests, 1);
     account::count_frontend(stream, proxy, Counter::of_status(status), 1);
     if tell {
-        let answer = match crate::rules::configured_message(stream, status) {
-            Some(message) => Some(message),
-            None => refusal(status).map(Into::into),
-        };
+        let configured = crate::rules::configured_message(stream, status);
+        let answer: Option<Vec<u8>> = configured.or_else(|| refusal(status).map(<[u8]>::to_vec));
         if let Some(bytes) = answer {
             client.deadline.arm_optional(proxy.timeouts.client);
             // A client that is gone needs no answer.

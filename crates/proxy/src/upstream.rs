@@ -127,8 +127,8 @@ pub(crate) async fn take_slot(
     let Some(backend) = &proxy.backend else { return Err(NoSlot::NoServer) };
     let worker = std::rc::Rc::clone(&stream.session.worker);
     let unit = Unit { key: balance_key(backend, &stream.session), tried, pinned };
-    let slot =
-        |member| Slot { snapshot: stream.snapshot.clone(), backend: stream.backend, member };
+    let backend_id = stream.backend;
+    let slot = |member| Slot { snapshot: snapshot.clone(), backend: backend_id, member };
     let place = match backend.pool.assign(&unit, &mut worker.rng.borrow_mut(), worker.now_ms()) {
         Assignment::Member(member) => return Ok(slot(member)),
         Assignment::Refused(refusal) => return Err(refused(refusal)),

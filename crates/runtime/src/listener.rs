@@ -7,6 +7,7 @@
 //! [`Steering`] turns new connections away from a socket that shares its port, so that it can be
 //! closed without resetting anyone.
 
+use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
@@ -179,6 +180,16 @@ impl Accepted {
     /// Those of `epoll_ctl`.
     pub fn into_socket(self) -> io::Result<(Socket, Endpoint, Permits)> {
         Ok((Socket::from_nonblocking(self.fd, self.kind)?, self.peer, self.permits))
+    }
+}
+
+impl fmt::Display for AcceptFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ProcessDescriptors => "this process has no descriptor left (`ulimit-n`)",
+            Self::SystemDescriptors => "this machine has no descriptor left (fs.file-max)",
+            Self::Memory => "no memory for a socket",
+        })
     }
 }
 
