@@ -152,6 +152,15 @@ pub(crate) fn stream_broken(stream: &Stream, proxy: &Proxy, server: &Server) {
     count_server(stream, server, counter, 1);
 }
 
+/// A rule could not rewrite a message.
+pub(crate) fn failed_rewrite(stream: &Stream) {
+    let snapshot = stream.snapshot.clone();
+    count_frontend(stream, snapshot.proxy(stream.frontend), Counter::FailedRewrites, 1);
+    if stream.backend != stream.frontend {
+        count_backend(stream, snapshot.proxy(stream.backend), Counter::FailedRewrites, 1);
+    }
+}
+
 /// A rule refused the request.
 pub(crate) fn denied_request(stream: &Stream) {
     count_frontend_of(stream, Counter::DeniedRequests, 1);

@@ -41,6 +41,8 @@ pub struct Model {
     pub lists: crate::expr::Lists,
     /// Variables of scope `proc`, shared by all workers.
     pub variables: Arc<crate::expr::ProcessVariables>,
+    /// The first backend of each name, made when one is first looked for.
+    pub(crate) backends: std::sync::OnceLock<HashMap<Arc<str>, ProxyId>>,
 }
 
 /// Index of a proxy in [`Model::proxies`].
@@ -384,7 +386,16 @@ impl Model {
 
     /// Finds the backend (or `listen`) of that name.
     pub fn backend(&self, name: &str) -> Option<ProxyId> {
-        self.position(|proxy| proxy.backend.is_some() && &*proxy.name == name)
+        let backends = self.backends.get_or_init(|| {
+            let mut backends = HashMap::new();
+            for (index, proxy) in self.proxies.iter().enumerate() {
+                if proxy.backend.is_some() {
+                    backends.entry(Arc::clone(&proxy.name)).or_insert(ProxyId(index as u32));
+                }
+            }
+            backends
+        });
+        backends.get(name).copied()
     }
 
     fn position(&self, wanted: impl Fn(&Proxy) -> bool) -> Option<ProxyId> {

@@ -66,6 +66,10 @@ pub struct Stream {
     pub request_input_complete: bool,
     /// The same of the answer.
     pub response_input_complete: bool,
+    /// 103 responses that rules have made (`early-hint`), to be sent before anything is waited for.
+    pub early_hints: Vec<u8>,
+    /// The session's own addresses while `set-src` and the like have set others for this request.
+    pub(crate) session_addresses: Option<Box<(Endpoint, Endpoint)>>,
     /// `http-request set-timeout`.
     pub server_timeout: Option<Duration>,
     pub tunnel_timeout: Option<Duration>,
@@ -156,6 +160,8 @@ impl Stream {
             response,
             request_input_complete: false,
             response_input_complete: false,
+            early_hints: Vec::new(),
+            session_addresses: None,
             server_timeout: None,
             tunnel_timeout: None,
             vars: RefCell::default(),
@@ -185,6 +191,10 @@ impl Stream {
         self.server = None;
         self.request_input_complete = false;
         self.response_input_complete = false;
+        self.early_hints.clear();
+        if let Some(addresses) = self.session_addresses.take() {
+            (*self.session.src.borrow_mut(), *self.session.dst.borrow_mut()) = *addresses;
+        }
         self.server_timeout = None;
         self.tunnel_timeout = None;
         self.vars.borrow_mut().clear();
@@ -219,6 +229,17 @@ impl Stream {
         line.extend_from_slice(request.version().as_str().as_bytes());
         line.truncate(limit);
         crate::log::log_accept(&self.session);
+    }
+
+    /// Appends a format, filled in from what is known now.
+    pub(crate) fn render(
+        &self,
+        format: &crate::expr::LogFormat,
+        direction: Direction,
+        out: &mut Vec<u8>,
+    ) {
+        let wants_more = Cell::new(false);
+        format.render(&Context::for_stream(self, direction, &wants_more), out);
     }
 
     /// Whether a condition holds for the request as it is now.
