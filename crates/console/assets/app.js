@@ -53,8 +53,9 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // ---- sorting: the servers of every table by the same column; frontend and backend rows keep their places
   let order = null;
+  const fromEnd = (head) => head.parentNode.cells.length - head.cellIndex; // tables with check boxes have one column more
   const sortValue = (row) => {
-    const cell = row.cells[order.column];
+    const cell = row.cells[row.cells.length - order.fromEnd];
     return cell.dataset.sort !== undefined ? Number(cell.dataset.sort) : cell.textContent.trim();
   };
   const compare = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true });
@@ -66,15 +67,14 @@ document.addEventListener("DOMContentLoaded", () => {
       if (rows.some((row, at) => body.children[at] !== row)) body.append(...rows);
     }
     for (const head of all("thead th")) {
-      if (order && head.cellIndex === order.column) head.setAttribute("aria-sort", order.down ? "descending" : "ascending");
+      if (order && fromEnd(head) === order.fromEnd) head.setAttribute("aria-sort", order.down ? "descending" : "ascending");
       else head.removeAttribute("aria-sort");
     }
   };
   document.addEventListener("click", (event) => {
     const head = event.target.closest("thead th");
     if (!head || !head.textContent.trim()) return;
-    const column = head.cellIndex;
-    if (!order || order.column !== column) order = { column, down: !head.classList.contains("l") };
+    if (!order || order.fromEnd !== fromEnd(head)) order = { fromEnd: fromEnd(head), down: !head.classList.contains("l") };
     else if (order.down === !head.classList.contains("l")) order.down = !order.down;
     else order = null;
     sort();

@@ -202,6 +202,7 @@ impl Page<'_> {
             version: (!self.settings.hide_version).then(|| field(Field::Version)),
             uri: &self.settings.uri,
             query: query.kept(),
+            scope: query.scope.as_deref(),
             assets: assets_version(),
             refresh: seconds,
             live: !query.no_refresh,
@@ -475,6 +476,7 @@ struct PageTemplate<'a> {
     version: Option<String>,
     uri: &'a str,
     query: String,
+    scope: Option<&'a str>,
     assets: String,
     /// Seconds, for browsers without scripts.
     refresh: Option<u64>,
