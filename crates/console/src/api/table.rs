@@ -27,14 +27,18 @@ impl Table {
 
     /// Every command, or those nearest to `words`, each on a line, as HAProxy lays them out.
     pub(super) fn help(&self, words: &[&str]) -> String {
+        let mut entries: Vec<Entry> = SESSION.to_vec();
+        entries.extend(
+            self.commands.iter().map(|command| (command.words, command.usage, command.help)),
+        );
+        entries.sort_by_key(|(name, ..)| *name);
+        let mut shown = nearest(entries, words);
+        shown.extend(ALWAYS);
         let mut text = String::new();
-        for command in self.nearest(words) {
-            let usage = if command.usage.is_empty() { "" } else { " " };
-            let usage = command.words.join(" ") + usage + command.usage;
-            line(&mut text, &usage, command.help);
-        }
-        for (usage, about) in BUILT_IN {
-            line(&mut text, usage, about);
+        for (name, usage, about) in shown {
+            let blank = if usage.is_empty() { "" } else { " " };
+            let usage = name.join(" ") + blank + usage;
+            text.push_str(&format!("  {usage:<40}: {about}\n"));
         }
         text
     }
@@ -48,33 +52,25 @@ impl Table {
         };
         head.to_owned() + &self.help(words)
     }
-
-    /// Those whose words the given ones begin; if there are none, the few with the fewest letters to change.
-    fn nearest(&self, words: &[&str]) -> Vec<&Command> {
-        let begun = |command: &&Command| {
-            words.iter().zip(command.words).all(|(word, name)| name.starts_with(word))
-        };
-        let begun: Vec<_> = self.commands.iter().filter(begun).collect();
-        if !begun.is_empty() {
-            return begun;
-        }
-        let mut ranked: Vec<_> =
-            self.commands.iter().map(|command| (distance(words, command.words), command)).collect();
-        ranked.sort_by_key(|(distance, _)| *distance);
-        let best = ranked.first().map_or(0, |(distance, _)| *distance);
-        let mut near: Vec<_> = ranked
-            .into_iter()
-            .take(SUGGESTIONS_MAX)
-            .filter(|(distance, _)| *distance <= best + 1)
-            .map(|(_, command)| command)
-            .collect();
-        near.sort_by_key(|command| command.words);
-        near
-    }
 }
 
-fn line(text: &mut String, usage: &str, about: &str) {
-    text.push_str(&format!("  {usage:<40}: {about}\n"));
+/// Name, usage and purpose of a command.
+type Entry = (&'static [&'static str], &'static str, &'static str);
+
+/// Those whose names the words begin; if there are none, the few with the fewest letters to change.
+fn nearest(mut entries: Vec<Entry>, words: &[&str]) -> Vec<Entry> {
+    let begun =
+        |(name, ..): &&Entry| words.iter().zip(*name).all(|(word, name)| name.starts_with(word));
+    let found: Vec<Entry> = entries.iter().filter(begun).copied().collect();
+    if !found.is_empty() {
+        return found;
+    }
+    entries.sort_by_cached_key(|(name, ..)| distance(words, name));
+    let best = entries.first().map_or(0, |(name, ..)| distance(words, name));
+    entries.truncate(SUGGESTIONS_MAX);
+    entries.retain(|(name, ..)| distance(words, name) <= best + 1);
+    entries.sort_by_key(|(name, ..)| *name);
+    entries
 }
 
 /// Letters to change until `words` begin or are the name; letters are counted in the words that both have.
@@ -103,9 +99,22 @@ fn edits(a: &[u8], b: &[u8]) -> usize {
 /// Commands nearest to a mistyped one that are shown.
 const SUGGESTIONS_MAX: usize = 5;
 
-/// What the session itself answers, at the end of every list as in HAProxy.
-const BUILT_IN: [(&str, &str); 3] = [
-    ("help [<command>]", "list matching or all commands"),
-    ("prompt", "toggle interactive mode with prompt"),
-    ("quit", "disconnect"),
+/// What the session itself answers, listed among the others.
+const SESSION: [Entry; 5] = [
+    (&["operator"], "", "lower the level of the current CLI session to operator"),
+    (
+        &["set", "severity-output"],
+        "[none|number|string]",
+        "set presence of severity level in feedback information",
+    ),
+    (&["set", "timeout"], "[cli] <delay>", "change a timeout setting"),
+    (&["show", "cli", "level"], "", "display the level of the current CLI session"),
+    (&["user"], "", "lower the level of the current CLI session to user"),
+];
+
+/// What ends every list, in this order.
+const ALWAYS: [Entry; 3] = [
+    (&["help"], "[<command>]", "list matching or all commands"),
+    (&["prompt"], "", "toggle interactive mode with prompt"),
+    (&["quit"], "", "disconnect"),
 ];

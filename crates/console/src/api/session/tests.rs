@@ -177,6 +177,32 @@ fn unknown_commands_get_the_nearest() {
     );
 }
 
+#[test]
+fn help_is_laid_out_as_haproxys() {
+    let help = talk(Level::Operator, b"help\n");
+    let known = "\
+The following commands are valid at this level:
+  disable server (DEPRECATED)             : disable a server
+  operator                                : lower the level of the current CLI session to operator
+  set severity-output [none|number|string]: set presence of severity level in feedback information
+  set timeout [cli] <delay>               : change a timeout setting
+  show cli level                          : display the level of the current CLI session
+  show cli sockets                        : dump list of cli sockets
+  show env [var]                          : dump environment variables known to the process
+  show info [desc|json|typed|float]*      : report information about the running process
+  show schema json                        : report schema used for stats
+  show sess [id]                          : list sessions
+  show stat [desc|json|no-maint|typed|up]*: report counters for each proxy and server
+  show version                            : show version of the current process
+  user                                    : lower the level of the current CLI session to user
+  help [<command>]                        : list matching or all commands
+  prompt                                  : toggle interactive mode with prompt
+  quit                                    : disconnect
+
+";
+    assert_eq!(help, known);
+}
+
 /// The list of a help answer without its first line and its end.
 fn talk_help(input: &str) -> String {
     let answer = talk(Level::Admin, input.as_bytes());
