@@ -9,7 +9,7 @@ use telamon_config::{Args, ConfigErrorKind, Explanation, Location, Mistake, Toke
 use super::args::Arg;
 use super::auth::is_in_group;
 use super::lists::{ListError, Matcher, Usage};
-use super::patterns::{Match, PatternErrorKind, parse_range};
+use super::patterns::{Match, PatternErrorKind, parse_range, parse_version_range};
 use super::scope::undefined;
 use super::{Expr, ExprError, ParseScope, ValueType, fetches};
 use crate::model::Userlist;
@@ -434,7 +434,10 @@ impl Reader {
                     operator = found;
                     continue;
                 }
-                let Some(range) = parse_range(token.bytes).map(|range| operator.apply(range)) else {
+                let is_version = matches!(self.expr.fetch.name, "req.ssl_ver" | "req_ssl_ver")
+                    && self.expr.steps.is_empty();
+                let read = if is_version { parse_version_range } else { parse_range };
+                let Some(range) = read(token.bytes).map(|range| operator.apply(range)) else {
                     let words = ["eq", "ge", "gt", "le", "lt"];
                     let near = nearest(token.text, words);
                     let expected = match near {

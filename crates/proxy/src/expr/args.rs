@@ -138,7 +138,8 @@ pub(crate) fn parse(
                 expected: format!("at most {max} for {}", spec.name).into(),
             },
         };
-        return Err(ExprError { at: start..end, kind });
+        let stop = raw.last().map_or(end, |(_, _, stop)| *stop);
+        return Err(ExprError { at: start..stop, kind });
     }
     if raw.len() < spec.required {
         let kind = ConfigErrorKind::BadValue {

@@ -457,27 +457,30 @@ fn with_lower<R>(text: &[u8], then: impl FnOnce(&[u8]) -> R) -> R {
     }
 }
 
-/// Reads `N`, `N:M`, `N:` or `:M`; a number with a dot (`3.1`) is a version, major in the high
-/// 16 bits.
+/// Reads `N`, `N:M`, `N:` or `:M`.
 pub(crate) fn parse_range(text: &[u8]) -> Option<(i64, i64)> {
-    let text = std::str::from_utf8(text).ok()?;
-    let Some((low, high)) = text.split_once(':') else {
-        let n = parse_number(text)?;
-        return Some((n, n));
-    };
-    let low = if low.is_empty() { i64::MIN } else { parse_number(low)? };
-    let high = if high.is_empty() { i64::MAX } else { parse_number(high)? };
-    (text.len() > 1).then_some((low, high))
+    range_of(text, |text| text.parse().ok())
 }
 
-fn parse_number(text: &str) -> Option<i64> {
-    match text.split_once('.') {
-        Some((major, minor)) => {
-            let (major, minor): (u16, u16) = (major.parse().ok()?, minor.parse().ok()?);
-            Some(i64::from(major) << 16 | i64::from(minor))
-        }
-        None => text.parse().ok(),
-    }
+/// Reads a version (`3`, `3.1`) or a range of them, as numbers with the major part in the high
+/// 16 bits.
+pub(crate) fn parse_version_range(text: &[u8]) -> Option<(i64, i64)> {
+    range_of(text, |text| {
+        let (major, minor) = text.split_once('.').unwrap_or((text, "0"));
+        let (major, minor): (u16, u16) = (major.parse().ok()?, minor.parse().ok()?);
+        Some(i64::from(major) << 16 | i64::from(minor))
+    })
+}
+
+fn range_of(text: &[u8], number: impl Fn(&str) -> Option<i64>) -> Option<(i64, i64)> {
+    let text = std::str::from_utf8(text).ok()?;
+    let Some((low, high)) = text.split_once(':') else {
+        let n = number(text)?;
+        return Some((n, n));
+    };
+    let low = if low.is_empty() { i64::MIN } else { number(low)? };
+    let high = if high.is_empty() { i64::MAX } else { number(high)? };
+    (text.len() > 1).then_some((low, high))
 }
 
 /// Reads an even number of hexadecimal digits.

@@ -340,7 +340,7 @@ mod tests {
         check(r"(?i)ABC", "abc", true);
         check(r"a(?#comment)b", "ab", true);
         check(r"a+?b", "aab", true);
-        check(r"\x41\0101", "AA1", true);
+        check(r"\x41\0611", "A11", true);
     }
 
     #[test]

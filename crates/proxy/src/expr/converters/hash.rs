@@ -163,10 +163,10 @@ fn check_sha2(args: &mut [Arg], _: &mut ParseScope<'_>) -> Result<(), ArgError> 
     }
 }
 
-/// The hash of the sdbm library; bytes count as signed, as there.
+/// The hash of the sdbm library.
 pub(crate) fn sdbm(hash: u32, bytes: &[u8]) -> u32 {
     bytes.iter().fold(hash, |hash, byte| {
-        (*byte as i8 as u32)
+        u32::from(*byte)
             .wrapping_add(hash << 6)
             .wrapping_add(hash << 16)
             .wrapping_sub(hash)
@@ -182,7 +182,8 @@ pub(crate) fn avalanche(hash: u32) -> u32 {
     a = a.wrapping_add(0x1656_67b1).wrapping_add(a << 5);
     a = a.wrapping_add(0xd3a2_646c) ^ (a << 9);
     a = a.wrapping_add(0xfd70_46c5).wrapping_add(a << 3);
-    (a ^ 0xb55a_4f09) ^ (a >> 16)
+    a = (a ^ 0xb55a_4f09) ^ (a >> 16);
+    a.wrapping_mul(3_221_225_473)
 }
 
 /// The reflected CRC with the given polynomial.
