@@ -85,7 +85,8 @@ pub(crate) enum Run {
     NotYet(&'static str),
 }
 
-pub(crate) type EachFn = for<'a> fn(&Context<'a>, &'a [Arg], &mut Found1<'_, 'a>) -> ControlFlow<()>;
+pub(crate) type EachFn =
+    for<'a> fn(&Context<'a>, &'a [Arg], &mut Found1<'_, 'a>) -> ControlFlow<()>;
 
 /// Takes one of several samples; `Break` wants no more.
 pub(crate) type Found1<'f, 'a> = dyn FnMut(Value<'a>) -> ControlFlow<()> + 'f;
@@ -195,13 +196,8 @@ impl Expr {
             check: fetch.check,
         };
         let (args, end) = args::parse(&spec, text, end, scope)?;
-        let mut expr = Self {
-            fetch,
-            args,
-            steps: Box::default(),
-            output: fetch.output,
-            text: Box::default(),
-        };
+        let mut expr =
+            Self { fetch, args, steps: Box::default(), output: fetch.output, text: Box::default() };
         let end = expr.parse_steps(text, end, scope, false)?;
         Ok((expr, end))
     }
@@ -259,11 +255,8 @@ impl Expr {
         }
         self.steps = steps.into();
         let read = String::from_utf8_lossy(&text[..at]);
-        self.text = if self.text.is_empty() {
-            read.into()
-        } else {
-            format!("{},{read}", self.text).into()
-        };
+        self.text =
+            if self.text.is_empty() { read.into() } else { format!("{},{read}", self.text).into() };
         Ok(at)
     }
 

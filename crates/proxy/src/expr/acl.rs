@@ -223,9 +223,9 @@ impl Test {
         self.expr.each(&cx, |value| {
             let holds = match &self.how {
                 How::Found => true,
-                How::Bool => value
-                    .cast(ValueType::Int)
-                    .is_some_and(|value| value != super::Value::Int(0)),
+                How::Bool => {
+                    value.cast(ValueType::Int).is_some_and(|value| value != super::Value::Int(0))
+                }
                 How::Lists(lists) => lists.iter().any(|list| list.matches(&value)),
                 How::Groups(users, groups) => value
                     .as_bytes()
@@ -594,7 +594,10 @@ fn acl_keyword(name: &str) -> Option<(&'static str, Option<Match>)> {
         return Some((fetch, None));
     }
     if let "payload" | "payload_lv" = name {
-        return Some((if name == "payload" { "req.payload" } else { "req.payload_lv" }, Some(Match::Bin)));
+        return Some((
+            if name == "payload" { "req.payload" } else { "req.payload_lv" },
+            Some(Match::Bin),
+        ));
     }
     let (keyword, suffix) = name.rsplit_once('_')?;
     let (_, fetch) = SUFFIXABLE.iter().find(|(known, _)| *known == keyword)?;
@@ -667,7 +670,9 @@ pub(crate) fn list_error(name: &str, error: ListError) -> ConfigErrorKind {
 
 fn bad_pattern(kind: &PatternErrorKind) -> ConfigErrorKind {
     let (what, found, expected) = match kind {
-        PatternErrorKind::NotInteger(text) => ("value", text.clone(), "a number or a range".to_owned()),
+        PatternErrorKind::NotInteger(text) => {
+            ("value", text.clone(), "a number or a range".to_owned())
+        }
         PatternErrorKind::NotAddress(text) => {
             ("value", text.clone(), "an address or a network".to_owned())
         }
@@ -700,6 +705,3 @@ impl Mistake for Doubt {
         }
     }
 }
-
-
-

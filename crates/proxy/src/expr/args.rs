@@ -101,8 +101,11 @@ impl ArgError {
             Arg::Int(n) => n.to_string(),
             _ => String::new(),
         };
-        let kind =
-            ConfigErrorKind::BadValue { what: "argument".into(), found, expected: expected.into().into() };
+        let kind = ConfigErrorKind::BadValue {
+            what: "argument".into(),
+            found,
+            expected: expected.into().into(),
+        };
         Self { index, kind }
     }
 }
@@ -153,8 +156,9 @@ pub(crate) fn parse(
     for (index, param) in spec.params.iter().enumerate() {
         args.push(match raw.get(index) {
             None => Arg::Absent,
-            Some((value, start, stop)) => read(*param, value, scope)
-                .map_err(|kind| ExprError { at: *start..*stop, kind })?,
+            Some((value, start, stop)) => {
+                read(*param, value, scope).map_err(|kind| ExprError { at: *start..*stop, kind })?
+            }
         });
     }
     if let Some(check) = spec.check {
@@ -165,7 +169,8 @@ pub(crate) fn parse(
             }
         };
         checked.map_err(|error| {
-            let at = raw.get(error.index).map_or(at..end.max(at + 1), |(_, start, stop)| *start..*stop);
+            let at =
+                raw.get(error.index).map_or(at..end.max(at + 1), |(_, start, stop)| *start..*stop);
             ExprError { at, kind: error.kind }
         })?;
     }
@@ -249,7 +254,8 @@ fn read(param: Param, value: &[u8], scope: &ParseScope<'_>) -> Result<Arg, Confi
             Arg::Addr(mask.into())
         }
         Param::Regex => {
-            let regex = super::regex::compile(value, false).map_err(|error| bad(&error.to_string()))?;
+            let regex =
+                super::regex::compile(value, false).map_err(|error| bad(&error.to_string()))?;
             Arg::Regex(Box::new(regex))
         }
         Param::Variable => Arg::Variable(variable(value)?),
@@ -295,7 +301,10 @@ fn own_proxy(
 ) -> Result<Arg, ConfigErrorKind> {
     match scope.proxy {
         Some(proxy) if is_one => Ok(Arg::Proxy(proxy)),
-        _ => Err(ConfigErrorKind::Missing { what: format!("the name of a {what}").into(), after: "(".into() }),
+        _ => Err(ConfigErrorKind::Missing {
+            what: format!("the name of a {what}").into(),
+            after: "(".into(),
+        }),
     }
 }
 

@@ -114,11 +114,7 @@ impl Condition {
 }
 
 /// Reads `{ … }` behind its opening brace.
-fn anonymous(
-    open: Token<'_>,
-    args: &mut Args<'_>,
-    scope: &mut ParseScope<'_>,
-) -> Option<Arc<Acl>> {
+fn anonymous(open: Token<'_>, args: &mut Args<'_>, scope: &mut ParseScope<'_>) -> Option<Arc<Acl>> {
     let mut words = Vec::new();
     loop {
         match args.next_if_any() {
@@ -132,8 +128,7 @@ fn anonymous(
         }
     }
     if words.is_empty() {
-        let kind =
-            ConfigErrorKind::Missing { what: "a criterion".into(), after: "{".to_owned() };
+        let kind = ConfigErrorKind::Missing { what: "a criterion".into(), after: "{".to_owned() };
         args.fail(open.at, kind);
         return None;
     }

@@ -15,6 +15,7 @@ pub(crate) mod hash;
 mod json;
 mod maps;
 mod planned;
+mod servers;
 pub(crate) mod sha_crypt;
 
 mod text;
@@ -34,7 +35,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 fn tables() -> impl Iterator<Item = &'static Converter> {
-    let tables: [&'static [Converter]; 9] = [
+    let tables: [&'static [Converter]; 10] = [
         arithmetic::TABLE,
         binary::TABLE,
         encode::TABLE,
@@ -42,6 +43,7 @@ fn tables() -> impl Iterator<Item = &'static Converter> {
         json::TABLE,
         &maps::TABLE,
         &planned::TABLE,
+        servers::TABLE,
         variables::TABLE,
         text::TABLE,
     ];

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::args::{Check, CheckFn, Param};
-pub(crate) use internal::check_unit;
 use super::{EachFn, Fetch, Pick, Run, Source, Value, ValueType};
 use crate::stream::Context;
+pub(crate) use internal::check_unit;
 
 mod http;
 mod internal;
+pub(crate) mod load;
 mod payload;
 mod planned;
 mod session;
@@ -26,8 +27,14 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 fn tables() -> impl Iterator<Item = &'static Fetch> {
-    let tables: [&'static [Fetch]; 5] =
-        [internal::TABLE, session::TABLE, http::TABLE, payload::TABLE, &planned::TABLE];
+    let tables: [&'static [Fetch]; 6] = [
+        internal::TABLE,
+        load::TABLE,
+        session::TABLE,
+        http::TABLE,
+        payload::TABLE,
+        &planned::TABLE,
+    ];
     tables.into_iter().flatten()
 }
 

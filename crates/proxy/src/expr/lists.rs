@@ -91,9 +91,15 @@ struct Compiled {
 pub enum ListError {
     Read(std::io::Error),
     /// A line (or entry) that its method cannot read; lines count from 1.
-    Pattern { line: usize, kind: PatternErrorKind },
+    Pattern {
+        line: usize,
+        kind: PatternErrorKind,
+    },
     /// A value that a map of this type cannot hold.
-    Value { line: usize, value: String },
+    Value {
+        line: usize,
+        value: String,
+    },
     NoSuchEntry,
     NoSuchVersion,
 }
@@ -436,9 +442,9 @@ impl Matcher {
         if self.changed.load(Ordering::Acquire) {
             let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
             let compiled = current.as_ref().unwrap_or(&self.first);
-            return compiled.map(value, self.method).and_then(|text| {
-                Value::Str(Cow::Owned(text.into_owned())).cast(output)
-            });
+            return compiled
+                .map(value, self.method)
+                .and_then(|text| Value::Str(Cow::Owned(text.into_owned())).cast(output));
         }
         self.first.map(value, self.method).and_then(|text| Value::Str(text).cast(output))
     }

@@ -61,9 +61,8 @@ impl Network {
         match *self {
             Self::V4 { address, mask } => {
                 let host = !mask.to_bits();
-                (host & host.wrapping_add(1) == 0).then(|| {
-                    (address.into(), Ipv4Addr::from_bits(address.to_bits() | host).into())
-                })
+                (host & host.wrapping_add(1) == 0)
+                    .then(|| (address.into(), Ipv4Addr::from_bits(address.to_bits() | host).into()))
             }
             Self::V6 { address, prefix } => {
                 let last = address.to_bits() | !v6_mask(prefix);
@@ -161,7 +160,9 @@ mod tests {
 
     #[test]
     fn what_is_no_network_is_refused() {
-        for text in ["", "1", "1.2.3.4.5", "1.2.3.400", "1.2.3.4/33", "::1/129", "example.com", "/8"] {
+        for text in
+            ["", "1", "1.2.3.4.5", "1.2.3.400", "1.2.3.4/33", "::1/129", "example.com", "/8"]
+        {
             assert_eq!(Network::parse(text.as_bytes()), None, "{text}");
         }
     }

@@ -128,7 +128,9 @@ impl Match {
     pub fn name(self) -> &'static str {
         match self {
             Self::RegGroups => "regm",
-            _ => Self::WORDS.iter().find(|(_, method)| *method == self).map_or("", |(name, _)| name),
+            _ => {
+                Self::WORDS.iter().find(|(_, method)| *method == self).map_or("", |(name, _)| name)
+            }
         }
     }
 
@@ -229,9 +231,7 @@ impl Index {
     fn empty(method: Match, ignore_case: bool) -> Self {
         match method {
             Match::Found | Match::Bool => Self::None,
-            Match::Int | Match::Len => {
-                Self::Ints { exact: HashMap::default(), ranges: Vec::new() }
-            }
+            Match::Int | Match::Len => Self::Ints { exact: HashMap::default(), ranges: Vec::new() },
             Match::Str | Match::Bin => Self::Texts { exact: HashMap::default(), len_max: 0 },
             Match::Ip => Self::Networks(Networks::default()),
             Match::Beg | Match::End | Match::Dir | Match::Dom => {
@@ -255,8 +255,8 @@ impl Index {
     ) -> Result<(), PatternErrorKind> {
         match self {
             Self::Ints { exact, ranges } => {
-                let (low, high) = parse_range(text)
-                    .ok_or_else(|| PatternErrorKind::NotInteger(lossy(text)))?;
+                let (low, high) =
+                    parse_range(text).ok_or_else(|| PatternErrorKind::NotInteger(lossy(text)))?;
                 if low == high {
                     exact.entry(low).or_insert(entry);
                 } else {

@@ -151,7 +151,8 @@ impl Source {
             FRONT_RES_CONTENT | FRONT_RESPONSE | BACK_RES_CONTENT | BACK_RESPONSE;
         const STREAM: u32 = FROM_CONTENT | RESPONSES | LOG;
         const ALWAYS: u32 = CONNECTION | SESSION | STREAM;
-        const BACK: u32 = BACK_CONTENT | BACK_REQUEST | SET_SERVER | CONNECT | RESPONSES | LOG | CHECK;
+        const BACK: u32 =
+            BACK_CONTENT | BACK_REQUEST | SET_SERVER | CONNECT | RESPONSES | LOG | CHECK;
         match self {
             Self::Constant => u32::MAX,
             Self::Internal => ALWAYS | CHECK | SOCKET,

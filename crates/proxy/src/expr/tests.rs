@@ -274,7 +274,10 @@ fn addresses_and_times() {
     check("int(0),http_date", "Thu, 01 Jan 1970 00:00:00 GMT");
     check("int(784111777),http_date", "Sun, 06 Nov 1994 08:49:37 GMT");
     check("int(784111777123),http_date(0,ms)", "Sun, 06 Nov 1994 08:49:37.123 GMT");
-    check("int(951782400),utime(%Y-%m-%d %j %a %H:%M:%S %p %y%%)", "2000-02-29 060 Tue 00:00:00 AM 00%");
+    check(
+        "int(951782400),utime(%Y-%m-%d %j %a %H:%M:%S %p %y%%)",
+        "2000-02-29 060 Tue 00:00:00 AM 00%",
+    );
     check("int(1704067199),utime(%F %T)", "2023-12-31 23:59:59");
 }
 

@@ -247,11 +247,7 @@ mod tests {
         check(Value::str(b"-12"), ValueType::Int, Some(Value::Int(-12)));
         check(Value::str(b"x"), ValueType::Int, Some(Value::Int(0)));
         check(Value::str(b""), ValueType::Int, None);
-        check(
-            Value::str(b"99999999999999999999"),
-            ValueType::Int,
-            Some(Value::Int(i64::MAX)),
-        );
+        check(Value::str(b"99999999999999999999"), ValueType::Int, Some(Value::Int(i64::MAX)));
         check(Value::str(b"::1"), ValueType::Addr, Some(Value::Addr(Ipv6Addr::LOCALHOST.into())));
         check(Value::bin(b"ab\0c"), ValueType::Str, Some(Value::str(b"ab")));
         check(Value::bin(b"1"), ValueType::Int, None);

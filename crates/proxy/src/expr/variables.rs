@@ -43,7 +43,9 @@ pub enum NameError {
     /// Does not begin with a scope and a dot.
     NoScope,
     Empty,
-    BadCharacter { at: usize },
+    BadCharacter {
+        at: usize,
+    },
 }
 
 impl VariableName {
@@ -66,7 +68,8 @@ impl VariableName {
         if name.is_empty() {
             return Err(NameError::Empty);
         }
-        let bad = name.iter().position(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.')));
+        let bad =
+            name.iter().position(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.')));
         match bad {
             Some(at) => Err(NameError::BadCharacter { at: dot + 1 + at }),
             None => Ok(Self { scope, name: name.into() }),
@@ -126,7 +129,8 @@ impl VariableName {
     /// Whether the limits of this scope and of all that hold it leave `more` bytes.
     fn has_room(&self, cx: &Context<'_>, more: usize) -> bool {
         let tune: &Tune = &cx.model.global.tune;
-        let fits = |limit: Option<usize>, used: usize| limit.is_none_or(|limit| used + more <= limit);
+        let fits =
+            |limit: Option<usize>, used: usize| limit.is_none_or(|limit| used + more <= limit);
         let proc_used = || cx.model.variables.size();
         let sess_used = || cx.session.map_or(0, |session| session.vars.borrow().size);
         let stream_used = || {
@@ -265,16 +269,8 @@ impl SetConditions {
         true
     }
 
-    pub const WORDS: [&'static str; 8] = [
-        "ifexists",
-        "ifnotexists",
-        "ifempty",
-        "ifnotempty",
-        "ifset",
-        "ifnotset",
-        "ifgt",
-        "iflt",
-    ];
+    pub const WORDS: [&'static str; 8] =
+        ["ifexists", "ifnotexists", "ifempty", "ifnotempty", "ifset", "ifnotset", "ifgt", "iflt"];
 }
 
 fn size_of_value(value: &Value<'_>) -> usize {

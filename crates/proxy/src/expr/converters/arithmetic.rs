@@ -18,9 +18,7 @@ pub(super) const TABLE: &[Converter] = &[
         apply(cx, args, value, |a, b| if b == 0 { 0 } else { a.wrapping_rem(b) })
     }),
     two("mul", |cx, args, value| apply(cx, args, value, i64::saturating_mul)),
-    converter("neg", ValueType::Int, ValueType::Int, |_, _, value| {
-        map(value, i64::saturating_neg)
-    }),
+    converter("neg", ValueType::Int, ValueType::Int, |_, _, value| map(value, i64::saturating_neg)),
     converter("not", ValueType::Int, ValueType::Bool, |_, _, value| test(value, |n| n == 0)),
     converter("odd", ValueType::Int, ValueType::Bool, |_, _, value| test(value, |n| n & 1 == 1)),
     two("or", |cx, args, value| apply(cx, args, value, |a, b| a | b)),

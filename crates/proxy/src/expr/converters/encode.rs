@@ -17,8 +17,12 @@ pub(super) const TABLE: &[Converter] = &[
     converter("base64", ValueType::Bin, ValueType::Str, |_, _, value| {
         Some(Value::Str(base64_encode(value.as_bytes()?, STANDARD, true).into()))
     }),
-    converter("be2dec", ValueType::Bin, ValueType::Str, be2dec).with(CHUNKS, 2).checked(check_be2dec),
-    converter("be2hex", ValueType::Bin, ValueType::Str, be2hex).with(CHUNKS, 0).checked(check_be2hex),
+    converter("be2dec", ValueType::Bin, ValueType::Str, be2dec)
+        .with(CHUNKS, 2)
+        .checked(check_be2dec),
+    converter("be2hex", ValueType::Bin, ValueType::Str, be2hex)
+        .with(CHUNKS, 0)
+        .checked(check_be2hex),
     converter("hex", ValueType::Bin, ValueType::Str, |_, _, value| {
         Some(Value::Str(hex(value.as_bytes()?).into()))
     }),
@@ -170,7 +174,9 @@ fn chunked<'a>(
 
 fn check_be2dec(args: &mut [Arg], _: &mut ParseScope<'_>) -> Result<(), ArgError> {
     match args[1].int() {
-        Some(n) if !(1..=8).contains(&n) => Err(ArgError::bad(1, &args[1], "a chunk of 1 to 8 bytes")),
+        Some(n) if !(1..=8).contains(&n) => {
+            Err(ArgError::bad(1, &args[1], "a chunk of 1 to 8 bytes"))
+        }
         _ => check_flag(args),
     }
 }

@@ -166,10 +166,7 @@ fn check_sha2(args: &mut [Arg], _: &mut ParseScope<'_>) -> Result<(), ArgError> 
 /// The hash of the sdbm library.
 pub(crate) fn sdbm(hash: u32, bytes: &[u8]) -> u32 {
     bytes.iter().fold(hash, |hash, byte| {
-        u32::from(*byte)
-            .wrapping_add(hash << 6)
-            .wrapping_add(hash << 16)
-            .wrapping_sub(hash)
+        u32::from(*byte).wrapping_add(hash << 6).wrapping_add(hash << 16).wrapping_sub(hash)
     })
 }
 

@@ -115,9 +115,7 @@ fn query<'a>(_: &Context<'a>, args: &'a [Arg], value: Value<'a>) -> Option<Value
             // What a double holds exactly; anything else would not survive other readers.
             ((-INT_MAX..=INT_MAX).contains(&n)).then_some(Value::Int(n))?
         }
-        Found::Number(text) => {
-            Value::Str(Cow::Owned(general(text.parse().ok()?).into_bytes()))
-        }
+        Found::Number(text) => Value::Str(Cow::Owned(general(text.parse().ok()?).into_bytes())),
     })
 }
 

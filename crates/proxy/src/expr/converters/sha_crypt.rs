@@ -32,11 +32,8 @@ pub(crate) fn crypt(password: &[u8], setting: &str) -> Option<String> {
 fn digest<D: Digest>(password: &[u8], salt: &[u8], rounds: u32) -> Output<D> {
     let len = <D as Digest>::output_size();
     // Steps 4 to 8.
-    let alternate = D::new()
-        .chain_update(password)
-        .chain_update(salt)
-        .chain_update(password)
-        .finalize();
+    let alternate =
+        D::new().chain_update(password).chain_update(salt).chain_update(password).finalize();
     // Steps 1 to 3 and 9 to 12.
     let mut hash = D::new().chain_update(password).chain_update(salt);
     update_repeated(&mut hash, &alternate, password.len());

@@ -208,11 +208,7 @@ fn word<'a>(_: &Context<'a>, args: &'a [Arg], value: Value<'a>) -> Option<Value<
 /// The first and last of `count` parts from `first`, in the direction in which `index` counts.
 fn span(index: i64, first: i64, count: i64, parts: i64) -> (i64, i64) {
     let more = if count == 0 { parts } else { count - 1 };
-    if index > 0 {
-        (first, (first + more).min(parts - 1))
-    } else {
-        ((first - more).max(0), first)
-    }
+    if index > 0 { (first, (first + more).min(parts - 1)) } else { ((first - more).max(0), first) }
 }
 
 fn part_arguments(args: &[Arg]) -> Option<(i64, &[u8], i64)> {
@@ -352,7 +348,9 @@ fn language<'a>(_: &Context<'a>, args: &'a [Arg], value: Value<'a>) -> Option<Va
             best = Some((quality, tag));
         }
     }
-    best.map(|(_, tag)| tag).or_else(|| args[1].text().filter(|text| !text.is_empty())).map(Value::str)
+    best.map(|(_, tag)| tag)
+        .or_else(|| args[1].text().filter(|text| !text.is_empty()))
+        .map(Value::str)
 }
 
 /// Whether a language tag is in a range (RFC 4647, 3.3.1).

@@ -148,8 +148,7 @@ impl Date {
         let year = year_of_era + era * 400 + i64::from(month <= 2);
         let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
         let before_march = 59 + i64::from(leap);
-        let day_of_year =
-            if month > 2 { from_march + before_march + 1 } else { from_march - 305 };
+        let day_of_year = if month > 2 { from_march + before_march + 1 } else { from_march - 305 };
         Self {
             year,
             month: month as usize,

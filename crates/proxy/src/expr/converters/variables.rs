@@ -26,8 +26,7 @@ pub(super) const TABLE: &[Converter] = &[
 
 fn check_set(args: &mut [Arg], _: &mut ParseScope<'_>) -> Result<(), ArgError> {
     let name = args[0].text().unwrap_or_default();
-    let name =
-        crate::expr::args::variable(name).map_err(|kind| ArgError { index: 0, kind })?;
+    let name = crate::expr::args::variable(name).map_err(|kind| ArgError { index: 0, kind })?;
     let mut conditions = SetConditions::default();
     for (index, arg) in args.iter().enumerate().skip(1) {
         let Some(word) = arg.text() else { continue };

@@ -171,9 +171,7 @@ pub(super) const TABLE: &[Fetch] = &[
     one("http_auth_pass", ValueType::Str, REQ, |cx, _| {
         auth::basic(request(cx)?).map(|(_, password)| Value::Str(Cow::Owned(password)))
     }),
-    one("http_auth_type", ValueType::Str, REQ, |cx, _| {
-        auth::scheme(request(cx)?).map(Value::str)
-    }),
+    one("http_auth_type", ValueType::Str, REQ, |cx, _| auth::scheme(request(cx)?).map(Value::str)),
     one("http_auth_user", ValueType::Str, REQ, |cx, _| {
         auth::basic(request(cx)?).map(|(user, _)| Value::Str(Cow::Owned(user)))
     }),
@@ -451,11 +449,7 @@ fn check_occurrence(args: &mut [Arg], _: &mut ParseScope<'_>) -> Result<(), ArgE
 
 // Cookies
 
-fn cookies_of<'a>(
-    head: &'a Head,
-    args: &'a [Arg],
-    found: &mut Found1<'_, 'a>,
-) -> ControlFlow<()> {
+fn cookies_of<'a>(head: &'a Head, args: &'a [Arg], found: &mut Found1<'_, 'a>) -> ControlFlow<()> {
     let name = args[0].text().unwrap_or_default();
     for line in head.header_lines(b"cookie") {
         for (known, value) in values::cookies(line) {
@@ -579,12 +573,10 @@ fn body_params<'a>(
     let Some(body) = request_body(cx) else { return ControlFlow::Continue(()) };
     let name = args[0].text().unwrap_or_default();
     match body {
-        Cow::Borrowed(body) => {
-            params_of(body, name, b'&', &mut |value| found(Value::bin(value)))
+        Cow::Borrowed(body) => params_of(body, name, b'&', &mut |value| found(Value::bin(value))),
+        Cow::Owned(body) => {
+            params_of(&body, name, b'&', &mut |value| found(Value::Bin(Cow::Owned(value.to_vec()))))
         }
-        Cow::Owned(body) => params_of(&body, name, b'&', &mut |value| {
-            found(Value::Bin(Cow::Owned(value.to_vec())))
-        }),
     }
 }
 

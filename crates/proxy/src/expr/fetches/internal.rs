@@ -17,9 +17,11 @@ pub(super) const TABLE: &[Fetch] = &[
     one("bin", ValueType::Bin, Source::Constant, |_, args| Some(Value::bin(args[0].text()?)))
         .with(&[Param::Str], 1)
         .checked(check_bin),
-    one("bool", ValueType::Bool, Source::Constant, |_, args| Some(Value::Bool(args[0].int()? != 0)))
-        .with(&[Param::Str], 1)
-        .checked(check_bool),
+    one("bool", ValueType::Bool, Source::Constant, |_, args| {
+        Some(Value::Bool(args[0].int()? != 0))
+    })
+    .with(&[Param::Str], 1)
+    .checked(check_bool),
     one("date", ValueType::Int, Source::Constant, date)
         .with(&[Param::Int, Param::Str], 0)
         .checked(check_date),

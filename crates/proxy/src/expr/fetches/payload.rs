@@ -30,14 +30,14 @@ pub(super) const TABLE: &[Fetch] = &[
     one("req.proto_http", ValueType::Bool, Source::Request, is_http),
     each("req.rdp_cookie", ValueType::Str, REQ, rdp_cookie, Pick::First).with(&[Param::Str], 0),
     one("req.rdp_cookie_cnt", ValueType::Int, REQ, rdp_cookie_count).with(&[Param::Str], 0),
-    one("req.ssl_alpn", ValueType::Str, REQ, |cx, _| {
-        hello(cx, tls_hello::alpn).map(Value::str)
-    }),
+    one("req.ssl_alpn", ValueType::Str, REQ, |cx, _| hello(cx, tls_hello::alpn).map(Value::str)),
     one("req.ssl_ec_ext", ValueType::Bool, REQ, |cx, _| {
         hello(cx, tls_hello::has_curves).map(Value::Bool)
     }),
     one("req.ssl_hello_type", ValueType::Int, REQ, hello_type),
-    one("req.ssl_sni", ValueType::Str, REQ, |cx, _| hello(cx, tls_hello::server_name).map(Value::str)),
+    one("req.ssl_sni", ValueType::Str, REQ, |cx, _| {
+        hello(cx, tls_hello::server_name).map(Value::str)
+    }),
     one("req.ssl_st_ext", ValueType::Int, REQ, |cx, _| {
         hello(cx, tls_hello::ticket).map(Value::Int)
     }),
@@ -47,7 +47,9 @@ pub(super) const TABLE: &[Fetch] = &[
     each("req_rdp_cookie", ValueType::Str, REQ, rdp_cookie, Pick::First).with(&[Param::Str], 0),
     one("req_rdp_cookie_cnt", ValueType::Int, REQ, rdp_cookie_count).with(&[Param::Str], 0),
     one("req_ssl_hello_type", ValueType::Int, REQ, hello_type),
-    one("req_ssl_sni", ValueType::Str, REQ, |cx, _| hello(cx, tls_hello::server_name).map(Value::str)),
+    one("req_ssl_sni", ValueType::Str, REQ, |cx, _| {
+        hello(cx, tls_hello::server_name).map(Value::str)
+    }),
     one("req_ssl_ver", ValueType::Int, REQ, |cx, _| hello(cx, tls_hello::version).map(Value::Int)),
     one("rep_ssl_hello_type", ValueType::Int, RES, hello_type),
     one("res.len", ValueType::Int, RES, length),
@@ -236,10 +238,7 @@ fn find_rdp_cookie<'a>(cx: &Context<'a>, name: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// Reads something of a TLS client's greeting.
-fn hello<'a, T>(
-    cx: &Context<'a>,
-    read: fn(&tls_hello::Hello<'a>) -> Option<T>,
-) -> Option<T> {
+fn hello<'a, T>(cx: &Context<'a>, read: fn(&tls_hello::Hello<'a>) -> Option<T>) -> Option<T> {
     let (bytes, complete) = input(cx)?;
     match tls_hello::parse(bytes) {
         Ok(hello) => read(&hello),

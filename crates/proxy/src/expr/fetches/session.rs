@@ -11,6 +11,22 @@ use crate::model::{Proxy, Server};
 use crate::stream::Context;
 
 pub(super) const TABLE: &[Fetch] = &[
+    one("bc_dst", ValueType::Addr, Source::ServerAddress, |cx, _| {
+        address(inet(cx.stream?.log.server_address.as_ref()?)?)
+    }),
+    one("bc_dst_port", ValueType::Int, Source::ServerAddress, |cx, _| {
+        port(inet(cx.stream?.log.server_address.as_ref()?)?)
+    }),
+    // Servers are spoken to in HTTP/1.
+    one("bc_http_major", ValueType::Int, Source::ServerAddress, |cx, _| {
+        cx.stream?.log.server_address.as_ref().map(|_| Value::Int(1))
+    }),
+    one("bc_src", ValueType::Addr, Source::ServerAddress, |cx, _| {
+        address(inet(cx.stream?.log.server_source.as_ref()?)?)
+    }),
+    one("bc_src_port", ValueType::Int, Source::ServerAddress, |cx, _| {
+        port(inet(cx.stream?.log.server_source.as_ref()?)?)
+    }),
     one("be_id", ValueType::Int, Source::Backend, |cx, _| {
         Some(Value::Int(backend(cx)?.number.into()))
     }),
@@ -22,6 +38,12 @@ pub(super) const TABLE: &[Fetch] = &[
     }),
     one("be_tunnel_timeout", ValueType::Int, Source::Backend, |cx, _| {
         millis(backend(cx)?.timeouts.tunnel)
+    }),
+    one("cur_server_timeout", ValueType::Int, Source::Backend, |cx, _| {
+        millis(cx.stream?.server_timeout.or(backend(cx)?.timeouts.server))
+    }),
+    one("cur_tunnel_timeout", ValueType::Int, Source::Backend, |cx, _| {
+        millis(cx.stream?.tunnel_timeout.or(backend(cx)?.timeouts.tunnel))
     }),
     one("dst", ValueType::Addr, Source::ClientAddress, |cx, _| address(dst(cx)?)),
     one("dst_port", ValueType::Int, Source::ClientAddress, |cx, _| port(dst(cx)?)),
@@ -59,6 +81,9 @@ pub(super) const TABLE: &[Fetch] = &[
     }),
     // There is no TLS yet, so no connection has it.
     one("ssl_fc", ValueType::Bool, Source::ClientConnection, |_, _| Some(Value::Bool(false))),
+    one("thread", ValueType::Int, Source::ClientAddress, |cx, _| {
+        Some(Value::Int(cx.session?.worker.index() as i64))
+    }),
     one("unique-id", ValueType::Str, Source::Frontend, unique_id),
 ];
 
@@ -89,7 +114,8 @@ fn millis<'a>(timeout: Option<Duration>) -> Option<Value<'a>> {
 }
 
 fn frontend<'a>(cx: &Context<'a>) -> Option<&'a Proxy> {
-    let id = cx.stream.map(|stream| stream.frontend).or(cx.session.map(|session| session.frontend))?;
+    let id =
+        cx.stream.map(|stream| stream.frontend).or(cx.session.map(|session| session.frontend))?;
     cx.model.proxies.get(id.0 as usize)
 }
 

@@ -72,7 +72,8 @@ fn numbers_and_addresses_match() {
 
 #[test]
 fn case_is_ignored_where_asked() {
-    for method in [Match::Str, Match::Beg, Match::End, Match::Sub, Match::Dir, Match::Dom, Match::Reg]
+    for method in
+        [Match::Str, Match::Beg, Match::End, Match::Sub, Match::Dir, Match::Dom, Match::Reg]
     {
         let patterns = |ignore_case| {
             Patterns::build(method, ignore_case, [b"HeLLo".as_slice()]).expect("patterns")

@@ -102,9 +102,7 @@ fn next(message: &[u8], at: usize) -> Found<(u32, &[u8], usize)> {
     let Some(end) = memchr::memchr(SOH, rest) else { return Found::Incomplete };
     let Some(equals) = memchr::memchr(b'=', &rest[..end]) else { return Found::Nothing };
     match number_of(&rest[..equals]).filter(|&tag| tag > 0) {
-        Some(tag) if equals + 1 < end => {
-            Found::Value((tag, &rest[equals + 1..end], at + end + 1))
-        }
+        Some(tag) if equals + 1 < end => Found::Value((tag, &rest[equals + 1..end], at + end + 1)),
         _ => Found::Nothing,
     }
 }
@@ -118,8 +116,7 @@ fn number_of(text: &[u8]) -> Option<u32> {
 mod tests {
     use super::*;
 
-    const LOGON: &str =
-        "8=FIX.4.0|9=70|35=A|49=CLIENT1|56=EXECUTOR|34=1|52=20201029-10:54:19.617|98=0|108=30|10=090|";
+    const LOGON: &str = "8=FIX.4.0|9=70|35=A|49=CLIENT1|56=EXECUTOR|34=1|52=20201029-10:54:19.617|98=0|108=30|10=090|";
 
     #[track_caller]
     fn check(message: &str, expected: Found<()>) {
