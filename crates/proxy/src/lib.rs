@@ -1,3 +1,27 @@
-//! telamon-proxy
+//! The load balancer: layer 4 and layer 7, its rules and expressions.
+//!
+//! [`load`] makes a [`model`] from a configuration; [`plane::Plane`] runs it. On a worker, [`listen`] accepts,
+//! [`http`] and [`tcp`] serve a client connection, [`dial`] and [`upstream`] reach a server, [`relay`] and [`tunnel`]
+//! move the bytes. [`expr`] evaluates expressions over a [`stream`], [`rules`] act on it, [`log`] tells of it.
+//! [`check`] watches the servers from the control thread.
 
+mod account;
+pub mod capture;
+pub mod check;
+mod dial;
+pub mod expr;
+mod http;
+mod listen;
 pub mod log;
+pub mod model;
+mod page;
+pub mod plane;
+mod relay;
+pub mod rules;
+pub mod snapshot;
+pub mod state;
+pub mod stream;
+mod tcp;
+mod tunnel;
+pub mod upstream;
+pub mod worker;

@@ -12,9 +12,12 @@
 //! error. Rings, TCP targets and log forwarding are not here.
 
 mod builtin;
+mod capture;
 mod count;
 mod date;
 mod escape;
+mod facts;
+mod format;
 mod level;
 mod line;
 pub mod notice;
@@ -24,15 +27,22 @@ mod target;
 mod template;
 mod termination;
 mod variable;
+mod write;
 
 #[cfg(test)]
 mod tests;
 
 pub use builtin::Builtin;
+pub(crate) use capture::{capture_request, capture_response, note_server};
 pub use count::LineCount;
+pub use format::{FormatError, FormatUse, LogFormat};
 pub use level::{Facility, Level};
 pub use line::{LogLine, Resolve};
 pub use notice::{alert, warning};
 pub use send::{dropped_lines, report_dropped_lines};
 pub use target::{Destination, HeaderFormat, LEN_DEFAULT, LogTarget, Sample};
 pub use termination::{Cause, Phase};
+
+pub use write::{
+    log_accept, log_connection_error, log_early, log_stream, send, send_global, unique_id,
+};
