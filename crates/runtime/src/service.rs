@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -51,6 +52,12 @@ pub struct PageResponse {
 pub trait Service {
     /// Builds the answer; must not block.
     fn answer(&self, request: &PageRequest) -> PageResponse;
+}
+
+impl<S: Service + ?Sized> Service for Rc<S> {
+    fn answer(&self, request: &PageRequest) -> PageResponse {
+        (**self).answer(request)
+    }
 }
 
 /// A worker's way to a [`Service`]. Cheap to clone.

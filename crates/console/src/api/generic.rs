@@ -1,9 +1,12 @@
 //! The commands that every plane shares: `show info`, `show stat`, `show schema json`, `show env`, `show version`,
 //! `show cli sockets`.
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use telamon_balance::stats::{Column, Field, Kinds, Source};
+use telamon_runtime::Endpoint;
 use telamon_runtime::api::{Answer, Command, Invocation, Level};
 
 use crate::format::{self, Format, InfoFormat};
@@ -13,9 +16,21 @@ use crate::{BOTH_SIDES, Console, info_of};
 /// A socket that the runtime API is served on, as `show cli sockets` lists it.
 #[derive(Debug, Clone)]
 pub struct CliSocket {
-    /// Such as `unix@/run/haproxy.sock` or `ipv4@127.0.0.1:9999`.
-    pub address: String,
+    pub address: Endpoint,
     pub level: Level,
+}
+
+impl fmt::Display for CliSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.address {
+            Endpoint::Inet(SocketAddr::V4(address)) => write!(f, "ipv4@{address}")?,
+            Endpoint::Inet(SocketAddr::V6(address)) => write!(f, "ipv6@{address}")?,
+            Endpoint::Unix(path) => write!(f, "unix@{}", path.display())?,
+            Endpoint::Abstract(name) => write!(f, "abns@{}", String::from_utf8_lossy(name))?,
+            Endpoint::Unnamed => f.write_str("unknown")?,
+        }
+        write!(f, " {} all", self.level.name())
+    }
 }
 
 /// The shared commands over the planes of a console.
@@ -70,7 +85,7 @@ pub fn generic(console: &Arc<Console>, sockets: Vec<CliSocket>) -> Vec<Command> 
             run: Box::new(move |_| {
                 let mut text = String::from("# socket lvl processes\n");
                 for socket in &sockets {
-                    text.push_str(&format!("{} {} all\n", socket.address, socket.level.name()));
+                    text.push_str(&format!("{socket}\n"));
                 }
                 Answer::Text(text)
             }),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use telamon_runtime::Endpoint;
 use telamon_runtime::api::Command;
 
 use super::*;
@@ -11,7 +12,14 @@ use crate::recorded::Recorded;
 
 fn table() -> Table {
     let console = Arc::new(Console::new(vec![Arc::new(Recorded::default())]));
-    let sockets = vec![CliSocket { address: "unix@/run/adm.sock".to_owned(), level: Level::Admin }];
+    let sockets = vec![
+        CliSocket { address: Endpoint::Unix("/run/adm.sock".into()), level: Level::Admin },
+        CliSocket {
+            address: Endpoint::Inet("127.0.0.1:9999".parse().unwrap()),
+            level: Level::Operator,
+        },
+        CliSocket { address: Endpoint::Inet("[::1]:9998".parse().unwrap()), level: Level::User },
+    ];
     let mut commands = generic(&console, sockets);
     commands.push(Command {
         words: &["disable", "server"],
@@ -75,7 +83,8 @@ fn every_answer_ends_with_an_empty_line() {
     check(
         Level::User,
         "show cli sockets\n",
-        "# socket lvl processes\nunix@/run/adm.sock admin all\n\n",
+        "# socket lvl processes\nunix@/run/adm.sock admin all\nipv4@127.0.0.1:9999 operator all\n\
+         ipv6@[::1]:9998 user all\n\n",
     );
 }
 
