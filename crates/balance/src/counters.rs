@@ -145,17 +145,21 @@ impl Default for Counters {
 
 /// The counters of all workers for one object (320 bytes per worker that has counted).
 #[derive(Debug)]
-pub struct PerWorker(Box<[OnceLock<Box<Counters>>]>);
+pub struct PerWorker {
+    workers: Box<[OnceLock<Box<Counters>>]>,
+    /// What had been counted when the counters were cleared last.
+    cleared: OnceLock<Box<Counters>>,
+}
 
 impl PerWorker {
     /// Room for the counts of `workers` writers.
     pub fn new(workers: usize) -> Self {
-        Self((0..workers).map(|_| OnceLock::new()).collect())
+        Self { workers: (0..workers).map(|_| OnceLock::new()).collect(), cleared: OnceLock::new() }
     }
 
     /// The set of worker `worker`, which counts from 0; `None` when it is out of range.
     pub fn get(&self, worker: usize) -> Option<&Counters> {
-        self.0.get(worker).map(|slot| &**slot.get_or_init(Box::default))
+        self.workers.get(worker).map(|slot| &**slot.get_or_init(Box::default))
     }
 
     /// Adds to a counter on behalf of worker `worker`. Out of range counts nothing.
@@ -167,7 +171,9 @@ impl PerWorker {
 
     /// One counter, summed over the workers.
     pub fn total(&self, counter: Counter) -> u64 {
-        self.counting().map(|counters| counters.get(counter)).fold(0, u64::wrapping_add)
+        let cleared = self.cleared.get().map_or(0, |cleared| cleared.get(counter));
+        let counted = self.counting().map(|counters| counters.get(counter));
+        counted.fold(0, u64::wrapping_add).wrapping_sub(cleared)
     }
 
     /// All counters, summed over the workers; index with `Counter as usize`.
@@ -178,11 +184,26 @@ impl PerWorker {
                 *sum = sum.wrapping_add(cell.load(Relaxed));
             }
         }
+        if let Some(cleared) = self.cleared.get() {
+            for (sum, cell) in sums.iter_mut().zip(&cleared.0) {
+                *sum = sum.wrapping_sub(cell.load(Relaxed));
+            }
+        }
         sums
     }
 
+    /// Makes the totals begin at 0 again (`clear counters all`), without touching what the
+    /// workers write. One thread at a time.
+    pub fn clear(&self) {
+        let totals = self.totals();
+        let cleared = self.cleared.get_or_init(Box::default);
+        for (cell, total) in cleared.0.iter().zip(totals) {
+            cell.store(cell.load(Relaxed).wrapping_add(total), Relaxed);
+        }
+    }
+
     fn counting(&self) -> impl Iterator<Item = &Counters> {
-        self.0.iter().filter_map(OnceLock::get).map(|counters| &**counters)
+        self.workers.iter().filter_map(OnceLock::get).map(|counters| &**counters)
     }
 }
 
@@ -206,6 +227,12 @@ mod tests {
         assert_eq!(counters.total(Counter::BytesIn), 60_000);
         assert_eq!(counters.totals()[Counter::BytesIn as usize], 60_000);
         assert_eq!(counters.total(Counter::BytesOut), 0);
+        counters.clear();
+        counters.add(1, Counter::BytesIn, 5);
+        counters.clear();
+        counters.add(0, Counter::BytesIn, 7);
+        assert_eq!(counters.total(Counter::BytesIn), 7);
+        assert_eq!(counters.totals()[Counter::BytesIn as usize], 7);
     }
 
     #[test]

@@ -132,6 +132,11 @@ impl Timing {
     pub fn max(&self) -> u32 {
         self.max.load(Relaxed)
     }
+
+    /// Forgets the longest.
+    pub fn reset_max(&self) {
+        self.max.store(0, Relaxed);
+    }
 }
 
 impl Member {
@@ -315,6 +320,12 @@ impl Load {
     pub fn leave(&self) {
         let left = self.current.fetch_update(Relaxed, Relaxed, |now| now.checked_sub(1));
         debug_assert!(left.is_ok(), "a unit left that never entered");
+    }
+
+    /// Lets the peaks begin anew at what is there now.
+    pub fn reset_peaks(&self) {
+        self.peak.store(self.current(), Relaxed);
+        self.queued_peak.store(self.queued(), Relaxed);
     }
 
     pub(crate) fn wait(&self) {

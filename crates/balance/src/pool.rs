@@ -424,6 +424,11 @@ impl<W: Send> Pool<W> {
         self.follows_weights
     }
 
+    /// The load at which members reach their `maxconn`; 0 is at once.
+    pub fn fullconn(&self) -> u32 {
+        self.fullconn
+    }
+
     /// How many regular members and backups take new units now.
     pub fn usable(&self) -> (u32, u32) {
         let mut state = self.shared.lock();

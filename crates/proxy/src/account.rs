@@ -10,7 +10,7 @@ use telamon_balance::Counter;
 
 use crate::model::{Backend, Proxy, Server};
 use crate::snapshot::SnapshotRef;
-use crate::state::ProxyState;
+use crate::state::{ListenerState, ProxyState};
 use crate::stream::{Cause, Stream};
 use crate::worker::Worker;
 
@@ -19,7 +19,7 @@ pub(crate) fn request(stream: &Stream, frontend: &Proxy) {
     let worker = &stream.session.worker;
     count_frontend(stream, frontend, Counter::Requests, 1);
     frontend.state.frontend.request_rate.add(1, worker.now_ms() as u32);
-    worker.requests.set(worker.requests.get() + 1);
+    worker.shared.counters.add(worker.index(), Counter::Requests, 1);
 }
 
 pub(crate) fn count_frontend(stream: &Stream, frontend: &Proxy, counter: Counter, amount: u64) {
@@ -183,10 +183,10 @@ pub(crate) fn end(stream: &Stream) {
     let frontend = snapshot.proxy(stream.frontend);
     count_frontend(stream, frontend, Counter::BytesIn, log.bytes_in);
     count_frontend(stream, frontend, Counter::BytesOut, log.bytes_out);
-    stream.session.worker.shared.bytes_out_rate.add(
-        u32::try_from(log.bytes_out).unwrap_or(u32::MAX),
-        stream.session.worker.now_ms() as u32,
-    );
+    let worker = &stream.session.worker;
+    worker.shared.counters.add(worker.index(), Counter::BytesOut, log.bytes_out);
+    let bytes = u32::try_from(log.bytes_out).unwrap_or(u32::MAX);
+    worker.shared.bytes_out_rate.add(bytes, worker.now_ms() as u32);
     let proxy = snapshot.proxy(stream.backend);
     let Some(backend) = &proxy.backend else { return };
     count_backend(stream, proxy, Counter::BytesIn, log.bytes_in);
@@ -214,7 +214,11 @@ pub(crate) fn end(stream: &Stream) {
 
 /// The session's place among the frontend's, and its counts, for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct InFrontend(Arc<ProxyState>);
+pub(crate) struct InFrontend {
+    proxy: Arc<ProxyState>,
+    /// With `option socket-stats`.
+    listener: Option<Arc<ListenerState>>,
+}
 
 impl InFrontend {
     /// A connection was accepted.
@@ -231,20 +235,24 @@ impl InFrontend {
         state.counters.add(worker.index(), Counter::Sessions, 1);
         state.connection_rate.add(1, now);
         state.session_rate.add(1, now);
-        if proxy.options.socket_stats {
-            listener.state.load.enter();
-            listener.state.counters.add(worker.index(), Counter::Sessions, 1);
+        let counted = proxy.options.socket_stats.then(|| Arc::clone(&listener.state));
+        if let Some(listener) = &counted {
+            listener.load.enter();
+            listener.counters.add(worker.index(), Counter::Sessions, 1);
         }
         worker.shared.connections_total.fetch_add(1, Relaxed);
         worker.shared.connection_rate.add(1, now);
         worker.shared.session_rate.add(1, now);
-        Self(Arc::clone(&proxy.state))
+        Self { proxy: Arc::clone(&proxy.state), listener: counted }
     }
 }
 
 impl Drop for InFrontend {
     fn drop(&mut self) {
-        self.0.frontend.load.leave();
+        self.proxy.frontend.load.leave();
+        if let Some(listener) = &self.listener {
+            listener.load.leave();
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
-use telamon_balance::RateCounter;
+use telamon_balance::{PerWorker, RateCounter};
 use telamon_runtime::limit::Limit;
 use telamon_runtime::registry::Registry;
 use telamon_runtime::service::ServiceHandle;
@@ -15,6 +16,7 @@ use crate::check::Checks;
 use crate::listen::Assigned;
 use crate::model::{Model, ProxyId};
 use crate::snapshot::Snapshot;
+use crate::view::View;
 use crate::worker::{Shared, Worker};
 
 /// The running proxy. Owned by the control thread, which must be inside a `LocalSet`.
@@ -24,6 +26,7 @@ pub struct Plane {
     shared: Arc<Shared>,
     snapshot: Arc<Snapshot>,
     checks: Checks,
+    view: View,
 }
 
 impl Plane {
@@ -42,8 +45,11 @@ impl Plane {
             started_at: SystemTime::now(),
             pid: std::process::id(),
             workers,
+            connections_max,
             connections: Limit::new(connections_max),
             connections_total: 0.into(),
+            counters: PerWorker::new(workers),
+            stopping: false.into(),
             connection_rate: RateCounter::default(),
             session_rate: RateCounter::default(),
             bytes_out_rate: RateCounter::default(),
@@ -51,8 +57,7 @@ impl Plane {
             errors: Errors::default(),
         });
         let snapshot = Arc::new(Snapshot { model, generation: 0 });
-        let options =
-            WorkerOptions { count: workers, cpus: snapshot.model.global.cpu_map.clone() };
+        let options = WorkerOptions { count: workers, cpus: snapshot.model.global.cpu_map.clone() };
         let seed = shared.started_at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| {
             since.as_nanos() as u64 // the low bits are what varies
         });
@@ -67,7 +72,8 @@ impl Plane {
             }
         })?;
         let checks = Checks::start(Arc::clone(&snapshot), Arc::clone(&shared));
-        let plane = Self { workers, shared, snapshot, checks };
+        let view = View::new(Arc::clone(&snapshot), Arc::clone(&shared), workers.peers().clone());
+        let plane = Self { workers, shared, snapshot, checks, view };
         plane.adopt(registry).await;
         Ok(plane)
     }
@@ -78,12 +84,14 @@ impl Plane {
         crate::state::adopt(&mut model, &self.snapshot.model);
         let generation = self.snapshot.generation + 1;
         self.snapshot = Arc::new(Snapshot { model, generation });
+        self.view.replace(Arc::clone(&self.snapshot));
         self.checks.reload(Arc::clone(&self.snapshot));
         self.adopt(registry).await;
     }
 
     /// Stops accepting and lets what is in flight end; [`Plane::ended`] tells when it has.
     pub async fn finish(&self) {
+        self.shared.stopping.store(true, Relaxed);
         self.checks.stop();
         self.workers.peers().broadcast(|worker| worker.stop_accepting()).await;
         self.workers.finish();
@@ -107,6 +115,11 @@ impl Plane {
 
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
+    }
+
+    /// For pages and sockets.
+    pub fn view(&self) -> &View {
+        &self.view
     }
 
     pub fn shared(&self) -> &Arc<Shared> {

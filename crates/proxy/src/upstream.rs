@@ -325,6 +325,15 @@ impl IdlePool {
         Self((0..workers).map(|_| Mutex::default()).collect())
     }
 
+    /// How many connections each worker keeps, and how many of them have carried more than one request.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.0.iter().map(|list| {
+            let list = list.lock().unwrap_or_else(PoisonError::into_inner);
+            let safe = list.connections.iter().filter(|idle| idle.connection.requests > 1);
+            (list.connections.len() as u32, safe.count() as u32)
+        })
+    }
+
     /// Takes the connection that `worker` used last and that `fits`; those that do not fit stay.
     fn pop(
         &self,

@@ -6,10 +6,10 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Instant, SystemTime};
 
-use telamon_balance::{RateCounter, Rng};
+use telamon_balance::{PerWorker, RateCounter, Rng};
 use telamon_http_proto::{Head, Limits};
 use telamon_runtime::Parking;
 use telamon_runtime::bind::BindKey;
@@ -36,8 +36,6 @@ pub struct Worker {
     pub(crate) accepting: RefCell<HashMap<BindKey, Accepting>>,
     /// Client connections without a request.
     pub(crate) parking: OnceCell<Parking<ParkedClient>>,
-    /// Requests that it has read.
-    pub(crate) requests: Cell<u64>,
     /// No new connection is kept alive: the process is finishing.
     pub finishing: Cell<bool>,
     next_session: Cell<u64>,
@@ -51,10 +49,16 @@ pub struct Shared {
     pub started_at: SystemTime,
     pub pid: u32,
     pub workers: usize,
+    /// The process's `maxconn` at its start; `set maxconn global` goes no higher.
+    pub connections_max: u32,
     /// Client connections over all frontends, and their limit.
     pub connections: Limit,
     /// Ever accepted.
     pub connections_total: AtomicU64,
+    /// Requests (`mode tcp`: sessions) and bytes over all frontends, those of earlier configurations included.
+    pub counters: PerWorker,
+    /// No new connections are accepted: the process is finishing.
+    pub stopping: AtomicBool,
     pub connection_rate: RateCounter,
     pub session_rate: RateCounter,
     pub bytes_out_rate: RateCounter,
@@ -82,7 +86,6 @@ impl Worker {
             idle: IdleServers::default(),
             accepting: RefCell::default(),
             parking: OnceCell::new(),
-            requests: Cell::new(0),
             finishing: Cell::new(false),
             next_session: Cell::new(0),
             next_request: Cell::new(0),
