@@ -20,7 +20,7 @@ use telamon_runtime::parent::{self, ChildLink, ChildStream, FromChild, ToChild};
 use telamon_runtime::process::{Background, Notify, Privileges};
 use telamon_runtime::service;
 use telamon_runtime::workers::{block_on, report_panics};
-use telamon_runtime::{Listener, Signal, Signals};
+use telamon_runtime::{Endpoint, Listener, Signal, Signals};
 
 use crate::options::Options;
 use crate::start::{self, Failure, Ready};
@@ -74,8 +74,8 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
     let pages = Rc::new(Pages::new(Arc::clone(&console)));
     pages.set(page_settings(&plane.snapshot().model));
     tokio::task::spawn_local(inbox.serve(Rc::clone(&pages)));
-    let mut sockets = Sockets::new(&plane, Arc::clone(&console));
-    sockets.open(&plane.snapshot().model, &registry);
+    let mut sockets = Sockets::new(Arc::clone(&console));
+    sockets.open(&plane, &registry);
 
     let signal_stream =
         signals.stream().map_err(|error| Failure(format!("cannot receive signals: {error}")))?;
@@ -141,7 +141,7 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
                     notice::alert(format_args!("the new configuration is not used: {why}"));
                 } else {
                     pages.set(page_settings(&plane.snapshot().model));
-                    sockets.open(&plane.snapshot().model, &registry);
+                    sockets.open(&plane, &registry);
                 }
                 if let Some(notify) = &notify {
                     let _ = notify.ready(std::process::id());
@@ -153,7 +153,7 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
                 let answer = match reloaded {
                     Ok(()) => {
                         pages.set(page_settings(&plane.snapshot().model));
-                        sockets.open(&plane.snapshot().model, &registry);
+                        sockets.open(&plane, &registry);
                         FromChild::Ready
                     }
                     Err(why) => FromChild::Refused(why),
@@ -250,20 +250,26 @@ fn page_settings(model: &Model) -> HashMap<String, Settings> {
 
 /// The listening ends of the runtime API (`stats socket`).
 struct Sockets {
-    table: Rc<Table>,
+    console: Arc<Console>,
     limit: Limit,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Sockets {
-    fn new(plane: &Plane, console: Arc<Console>) -> Self {
-        let table = Table::new(telamon_console::api::generic(console), plane.commands());
-        Self { table: Rc::new(table), limit: Limit::new(STATS_MAXCONN), tasks: Vec::new() }
+    fn new(console: Arc<Console>) -> Self {
+        Self { console, limit: Limit::new(STATS_MAXCONN), tasks: Vec::new() }
     }
 
-    /// Listens as a configuration says; connections that are open stay.
-    fn open(&mut self, model: &Model, registry: &telamon_runtime::Registry) {
+    /// Listens as the configuration in force says; connections that are open stay.
+    fn open(&mut self, plane: &Plane, registry: &telamon_runtime::Registry) {
         self.close();
+        let model = &plane.snapshot().model;
+        let listed = model.global.stats_sockets.iter().map(|socket| CliSocket {
+            address: socket.bind.endpoint().unwrap_or(Endpoint::Unnamed),
+            level: socket.level,
+        });
+        let generic = telamon_console::api::generic(&self.console, listed.collect());
+        let table = Rc::new(Table::new(generic.into_iter().chain(plane.commands())));
         self.limit.set_max(model.global.stats_maxconn.unwrap_or(STATS_MAXCONN));
         let timeout = model.global.stats_timeout.unwrap_or(STATS_TIMEOUT);
         for socket in &model.global.stats_sockets {
@@ -282,8 +288,16 @@ impl Sockets {
                     continue;
                 }
             };
-            let (table, limit) = (Rc::clone(&self.table), self.limit.clone());
-            self.tasks.push(tokio::task::spawn_local(accept(listener, table, limit, options)));
+            let (table, limit) = (Rc::clone(&table), self.limit.clone());
+            self.tasks.push(tokio::task::spawn_local(async move {
+                let starved =
+                    |failure| notice::alert(format_args!("stats socket: accepting rests: {failure}"));
+                if let Err(error) =
+                    telamon_console::api::listen(&listener, limit, table, options, starved).await
+                {
+                    notice::alert(format_args!("stats socket stops: {error}"));
+                }
+            }));
         }
     }
 
@@ -291,23 +305,6 @@ impl Sockets {
         for task in self.tasks.drain(..) {
             task.abort();
         }
-    }
-}
-
-async fn accept(listener: Listener, table: Rc<Table>, limit: Limit, options: SessionOptions) {
-    let sink = |accepted: telamon_runtime::Accepted| {
-        let table = Rc::clone(&table);
-        tokio::task::spawn_local(async move {
-            if let Ok((socket, _, permits)) = accepted.into_socket() {
-                // A client that breaks off, or says nothing for too long, ends its own session only.
-                let _ = telamon_console::api::serve(&socket, &table, options).await;
-                drop(permits);
-            }
-        });
-    };
-    let starved = |failure| notice::alert(format_args!("stats socket: accepting rests: {failure}"));
-    if let Err(error) = listener.run(&[limit], 8, sink, starved).await {
-        notice::alert(format_args!("stats socket stops: {error}"));
     }
 }
 

@@ -14,7 +14,7 @@ use telamon_runtime::workers::{Peers, WorkerOptions, Workers};
 use crate::capture::Errors;
 use crate::check::Checks;
 use crate::listen::Assigned;
-use crate::model::{Model, ProxyId};
+use crate::model::Model;
 use crate::snapshot::Snapshot;
 use crate::view::View;
 use crate::worker::{Shared, Worker};
@@ -130,8 +130,21 @@ impl Plane {
         self.workers.peers()
     }
 
+    /// Limits are as the configuration says from now on, whatever the socket had set before.
+    fn set_limits(&self) {
+        for proxy in &self.snapshot.model.proxies {
+            let Some(frontend) = &proxy.frontend else { continue };
+            let unlimited = |max: Option<u32>| max.filter(|max| *max > 0).unwrap_or(u32::MAX);
+            proxy.state.frontend.limit.set_max(unlimited(frontend.maxconn));
+            for listener in &frontend.listeners {
+                listener.state.limit.set_max(unlimited(Some(listener.maxconn)));
+            }
+        }
+    }
+
     /// Hands every worker the configuration and its listening sockets.
     async fn adopt(&self, registry: &Registry) {
+        self.set_limits();
         let count = self.workers.len();
         let mut shares: Vec<Vec<Assigned>> = (0..count).map(|_| Vec::new()).collect();
         for proxy in self.snapshot.model.proxies.iter().filter(|proxy| !proxy.disabled) {
@@ -152,9 +165,4 @@ impl Plane {
                 .await;
         }
     }
-}
-
-/// The proxies of a model with their ids.
-pub fn proxies(model: &Model) -> impl Iterator<Item = (ProxyId, &crate::model::Proxy)> {
-    (0u32..).map(ProxyId).zip(&model.proxies)
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use telamon_http_proto::{BodyLength, ChunkedDecoder};
 use telamon_runtime::socket::{Idle, Socket};
+use telamon_runtime::splice::{Pipe, PipePool};
 use telamon_runtime::wheel::Deadline;
 
 use crate::stream::Cause;
@@ -23,12 +24,12 @@ pub(crate) struct End<'a> {
 }
 
 /// Why a pump stopped before the end of its message.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Broken {
     /// Reading failed, or the peer closed in the middle of a message.
-    Source(io::ErrorKind),
+    Source,
     /// The receiver is gone.
-    Sink(io::ErrorKind),
+    Sink,
     /// The body's framing is malformed.
     Malformed,
     SourceTimeout,
@@ -56,6 +57,11 @@ pub(crate) struct Pump<'a> {
     checked: usize,
     remaining: Remaining,
     waiting: Option<Side>,
+    /// Where pipes come from, if bytes may be spliced; the pipe while they are; and how many reads in a row filled
+    /// the buffer, which is what makes splicing worth it.
+    pipes: Option<PipePool>,
+    pipe: Option<Pipe>,
+    full_reads: u32,
     /// Progress in this direction also keeps the other direction's timeouts from passing.
     tunnel: bool,
     /// Bytes written, heads included.
@@ -63,6 +69,19 @@ pub(crate) struct Pump<'a> {
     /// Bytes read here; what the buffer held at the start is not counted.
     pub(crate) read: u64,
 }
+
+/// What came of a turn of the pipe.
+enum Spliced {
+    Some,
+    /// The rest is read.
+    NoMore,
+    /// The source has closed.
+    End,
+}
+
+/// Reads in a row that fill the buffer before bytes are spliced, and the bytes that must still be to come.
+const FULL_READS: u32 = 2;
+const SPLICE_MIN: u64 = 32 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
@@ -74,9 +93,9 @@ impl Broken {
     /// Whose fault it is when the source is the server and the sink the client.
     pub(crate) fn cause_down(&self) -> Cause {
         match self {
-            Self::Source(_) => Cause::Server,
+            Self::Source => Cause::Server,
             Self::SourceTimeout => Cause::ServerTimeout,
-            Self::Sink(_) => Cause::Client,
+            Self::Sink => Cause::Client,
             Self::SinkTimeout => Cause::ClientTimeout,
             Self::Malformed => Cause::Proxy,
         }
@@ -85,9 +104,9 @@ impl Broken {
     /// Whose fault it is when the source is the client and the sink the server.
     pub(crate) fn cause_up(&self) -> Cause {
         match self {
-            Self::Source(_) => Cause::Client,
+            Self::Source => Cause::Client,
             Self::SourceTimeout => Cause::ClientTimeout,
-            Self::Sink(_) => Cause::Server,
+            Self::Sink => Cause::Server,
             Self::SinkTimeout => Cause::ServerTimeout,
             Self::Malformed => Cause::Proxy,
         }
@@ -131,6 +150,27 @@ impl Remaining {
     }
 }
 
+impl Remaining {
+    /// Bytes that belong to the body for certain and need not be looked at.
+    fn spliceable(&self) -> u64 {
+        match self {
+            Self::Bytes(left) => *left,
+            Self::Chunked(decoder) => decoder.content_left(),
+            Self::Dechunked(_) => 0,
+            Self::UntilClose => u64::MAX,
+        }
+    }
+
+    /// That many of them went by unseen.
+    fn skip(&mut self, bytes: u64) {
+        match self {
+            Self::Bytes(left) => *left = left.saturating_sub(bytes),
+            Self::Chunked(decoder) => decoder.skip_content(bytes),
+            Self::Dechunked(_) | Self::UntilClose => {}
+        }
+    }
+}
+
 /// Moves the content of chunks together in place; returns where it ends.
 fn dechunk(
     decoder: &mut ChunkedDecoder,
@@ -155,7 +195,21 @@ impl<'a> Pump<'a> {
     /// followed) and then relays what remains. The buffer's capacity is what it reads at a time.
     pub(crate) fn new(from: End<'a>, to: End<'a>, buffer: Vec<u8>, remaining: Remaining) -> Self {
         let checked = buffer.len();
-        Self { from, to, buffer, sent: 0, checked, remaining, waiting: None, tunnel: false, written: 0, read: 0 }
+        Self {
+            from,
+            to,
+            buffer,
+            sent: 0,
+            checked,
+            remaining,
+            waiting: None,
+            pipes: None,
+            pipe: None,
+            full_reads: 0,
+            tunnel: false,
+            written: 0,
+            read: 0,
+        }
     }
 
     /// Moves what can be moved now; ready at the end of the message, or when it cannot be reached.
@@ -168,8 +222,17 @@ impl<'a> Pump<'a> {
                         self.written += count as u64;
                         self.progressed();
                     }
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Sink(error.kind()))),
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Sink)),
                     Poll::Pending => return self.wait(Side::Sink, cx),
+                }
+            }
+            if self.pipe.is_some() {
+                match self.poll_pipe(cx) {
+                    Poll::Ready(Ok(Spliced::Some)) => continue,
+                    Poll::Ready(Ok(Spliced::End)) => return Poll::Ready(self.ended()),
+                    Poll::Ready(Ok(Spliced::NoMore)) => self.pipe = None,
+                    Poll::Ready(Err(broken)) => return Poll::Ready(Err(broken)),
+                    Poll::Pending => return Poll::Pending,
                 }
             }
             if self.remaining.is_done() {
@@ -178,19 +241,89 @@ impl<'a> Pump<'a> {
             self.buffer.clear();
             (self.sent, self.checked) = (0, 0);
             match self.from.socket.poll_read_append(cx, &mut self.buffer) {
-                Poll::Ready(Ok(0)) => {
-                    return Poll::Ready(match self.remaining {
-                        Remaining::UntilClose => Ok(()),
-                        _ => Err(Broken::Source(io::ErrorKind::UnexpectedEof)),
-                    });
-                }
+                Poll::Ready(Ok(0)) => return Poll::Ready(self.ended()),
                 Poll::Ready(Ok(count)) => {
                     self.read += count as u64;
                     self.progressed();
                     self.checked = self.remaining.advance(&mut self.buffer, 0)?;
+                    self.consider_splicing(count);
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Source(error.kind()))),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Source)),
                 Poll::Pending => return self.wait(Side::Source, cx),
+            }
+        }
+    }
+
+    /// The source has closed: the end of a body that ends so, a broken message otherwise.
+    fn ended(&self) -> Result<(), Broken> {
+        match self.remaining {
+            Remaining::UntilClose => Ok(()),
+            _ => Err(Broken::Source),
+        }
+    }
+
+    /// Lets bulk go through a pipe of this pool, without being copied.
+    pub(crate) fn splice_with(&mut self, pipes: Option<&PipePool>) {
+        self.pipes = pipes.cloned();
+    }
+
+    fn consider_splicing(&mut self, count: usize) {
+        self.full_reads = if count == self.buffer.capacity() { self.full_reads + 1 } else { 0 };
+        if self.full_reads >= FULL_READS
+            && self.remaining.spliceable() >= SPLICE_MIN
+            && let Some(pipes) = &self.pipes
+        {
+            self.pipe = pipes.lend();
+        }
+    }
+
+    /// Empties the pipe, then fills it once.
+    fn poll_pipe(&mut self, cx: &mut Context<'_>) -> Poll<Result<Spliced, Broken>> {
+        let Some(pipe) = &mut self.pipe else { return Poll::Ready(Ok(Spliced::NoMore)) };
+        while pipe.held() > 0 {
+            match pipe.try_drain(self.to.socket) {
+                Ok(count) => {
+                    self.written += count as u64;
+                    self.waiting = None;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match self.to.socket.poll_write_ready(cx) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Sink)),
+                        Poll::Pending => return self.wait(Side::Sink, cx).map_ok(|()| Spliced::NoMore),
+                    }
+                }
+                Err(_) => return Poll::Ready(Err(Broken::Sink)),
+            }
+        }
+        let most = usize::try_from(self.remaining.spliceable()).unwrap_or(usize::MAX);
+        if most == 0 {
+            return Poll::Ready(Ok(Spliced::NoMore));
+        }
+        loop {
+            match pipe.try_fill(self.from.socket, most) {
+                Ok(0) => return Poll::Ready(Ok(Spliced::End)),
+                Ok(count) => {
+                    self.remaining.skip(count as u64);
+                    self.read += count as u64;
+                    self.progressed();
+                    return Poll::Ready(Ok(Spliced::Some));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match self.from.socket.poll_read_ready(cx) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Source)),
+                        Poll::Pending => {
+                            return self.wait(Side::Source, cx).map_ok(|()| Spliced::NoMore);
+                        }
+                    }
+                }
+                // Not every socket can be spliced; those are read.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    self.pipes = None;
+                    return Poll::Ready(Ok(Spliced::NoMore));
+                }
+                Err(_) => return Poll::Ready(Err(Broken::Source)),
             }
         }
     }

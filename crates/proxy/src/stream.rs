@@ -35,11 +35,13 @@ pub struct Session {
     /// Unique over all workers while the process lives; `show sess` names sessions by it.
     pub id: u64,
     /// Its places under the limits and among the frontend's sessions, given back when the session ends.
+    #[expect(dead_code, reason = "held for what happens when it is dropped")]
     pub(crate) places: Places,
 }
 
 /// What a session occupies while it lives.
 #[derive(Debug, Default)]
+#[expect(dead_code, reason = "held for what happens when it is dropped")]
 pub(crate) struct Places {
     pub(crate) permits: telamon_runtime::listener::Permits,
     pub(crate) frontend: Option<crate::account::InFrontend>,

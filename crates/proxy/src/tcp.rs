@@ -73,6 +73,8 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
     stream.request.clear();
     let mut up = Pump::new(client_end, server_end, ahead, Remaining::UntilClose);
     let mut down = Pump::new(server_end, client_end, worker.lend_buffer(), Remaining::UntilClose);
+    up.splice_with(worker.pipes.as_ref());
+    down.splice_with(worker.pipes.as_ref());
     let timeouts = tunnel::Timeouts::of(frontend, proxy, stream.tunnel_timeout);
     let ended = tunnel::run(&mut up, &mut down, &timeouts).await;
     stream.log.bytes_in = up.written;

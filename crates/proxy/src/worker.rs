@@ -14,6 +14,7 @@ use telamon_http_proto::{Head, Limits};
 use telamon_runtime::Parking;
 use telamon_runtime::bind::BindKey;
 use telamon_runtime::limit::Limit;
+use telamon_runtime::splice::PipePool;
 use telamon_runtime::wheel::Deadline;
 use telamon_runtime::workers;
 
@@ -36,6 +37,8 @@ pub struct Worker {
     pub(crate) accepting: RefCell<HashMap<BindKey, Accepting>>,
     /// Client connections without a request.
     pub(crate) parking: OnceCell<Parking<ParkedClient>>,
+    /// Pipes for bulk that is not looked at; none under `nosplice`.
+    pub(crate) pipes: Option<PipePool>,
     /// No new connection is kept alive: the process is finishing.
     pub finishing: Cell<bool>,
     next_session: Cell<u64>,
@@ -76,6 +79,9 @@ impl Worker {
         seed: u64,
     ) -> Rc<Self> {
         let rng = Rng::new(seed.wrapping_add(thread.index() as u64));
+        let global = &snapshot.model.global;
+        let pipes_max = global.maxpipes.map_or(PIPES_DEFAULT, |max| max as usize / shared.workers);
+        let pipes = (!global.nosplice).then(|| PipePool::new(pipes_max));
         Rc::new(Self {
             thread,
             shared,
@@ -86,6 +92,7 @@ impl Worker {
             idle: IdleServers::default(),
             accepting: RefCell::default(),
             parking: OnceCell::new(),
+            pipes,
             finishing: Cell::new(false),
             next_session: Cell::new(0),
             next_request: Cell::new(0),
@@ -178,6 +185,8 @@ impl Shared {
     }
 }
 
+/// Pipes that a worker opens at most unless `maxpipes` says otherwise; two descriptors each.
+const PIPES_DEFAULT: usize = 64;
 /// Spare heads and buffers that a worker keeps, at most; each is `tune.bufsize` large.
 const SPARE_MAX: usize = 64;
 /// A buffer that grew beyond this is given back to the system.

@@ -6,7 +6,6 @@
 //!   '--retry---'------------------'   (nothing was taken by the server, nothing was lost of the request)
 //! ```
 
-use std::io::ErrorKind;
 use std::task::{Context, Poll};
 
 use telamon_balance::Counter;
@@ -126,6 +125,7 @@ async fn attempt(
         },
     };
     let mut upload = Upload { pump: Pump::new(ends.client, ends.server, out, remaining), over: None };
+    upload.pump.splice_with(worker.pipes.as_ref());
 
     match final_head(stream, &mut upload, ends, proxy).await {
         Ok(()) => {}
@@ -150,7 +150,7 @@ async fn attempt(
         }
         Err(Lost::Client(broken)) => {
             stream.log.bytes_in = upload.pump.written;
-            return request_broken(stream, proxy, server, &broken);
+            return request_broken(stream, proxy, server, broken);
         }
     }
     stream.log.responded();
@@ -224,6 +224,7 @@ async fn attempt(
     let surplus = out.len() > end;
     out.truncate(end);
     let mut download = Pump::new(ends.server, ends.client, out, remaining);
+    download.splice_with(worker.pipes.as_ref());
     let tunnels = length == BodyLength::Tunnel;
     if tunnels {
         upload.begin_tunnel(stream, ends);
@@ -344,7 +345,7 @@ async fn final_head(
             worker.return_buffer(interim);
             match sent {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(Lost::Client(Broken::Source(error.kind()))),
+                Ok(Err(_)) => return Err(Lost::Client(Broken::Source)),
                 Err(_) => return Err(Lost::Client(Broken::SourceTimeout)),
             }
         }
@@ -371,9 +372,9 @@ async fn next_head(
     std::future::poll_fn(|cx| {
         let sent = upload.poll(cx);
         if let (Poll::Ready(false), Some(Err(broken))) = (sent, &upload.over)
-            && !matches!(broken, Broken::Sink(_))
+            && *broken != Broken::Sink
         {
-            return Poll::Ready(Err(Lost::Client(broken.clone())));
+            return Poll::Ready(Err(Lost::Client(*broken)));
         }
         loop {
             match stream.response.parse_response(limits) {
@@ -396,7 +397,7 @@ async fn next_head(
                 return Poll::Ready(Err(Lost::ServerTimeout));
             }
             if gone.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Err(Lost::Client(Broken::Source(ErrorKind::ConnectionReset))));
+                return Poll::Ready(Err(Lost::Client(Broken::Source)));
             }
         }
         Poll::Pending
@@ -410,12 +411,12 @@ fn server_answers_well(stream: &Stream) -> bool {
 }
 
 /// The request could not be brought to the server because of the client.
-fn request_broken(stream: &mut Stream, proxy: &Proxy, server: &Server, broken: &Broken) -> Attempt {
+fn request_broken(stream: &mut Stream, proxy: &Proxy, server: &Server, broken: Broken) -> Attempt {
     let (status, cause) = match broken {
         Broken::SourceTimeout => (408, Cause::ClientTimeout),
         Broken::Malformed => (400, Cause::Proxy),
         Broken::SinkTimeout => (504, Cause::ServerTimeout),
-        Broken::Source(_) | Broken::Sink(_) => (400, Cause::Client),
+        Broken::Source | Broken::Sink => (400, Cause::Client),
     };
     let waiting = stream.request.request_body() == BodyLength::None;
     let phase = if waiting { Phase::Headers } else { Phase::Data };
