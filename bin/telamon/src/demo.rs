@@ -108,7 +108,7 @@ impl Files for DemoFiles {
         self.direct.resolve(host)
     }
 
-    fn user(&self, name: &str) -> io::Result<telamon_runtime::process::UserIds> {
+    fn user(&self, name: &str) -> io::Result<telamon_runtime::files::UserIds> {
         self.direct.user(name)
     }
 

@@ -5,7 +5,7 @@ pub fn version() -> String {
     format!(
         "Telamon version {} - runs the configuration language of HAProxy {}\n",
         env!("CARGO_PKG_VERSION"),
-        telamon_config::LANGUAGE_VERSION
+        telamon_config::VERSION
     )
 }
 

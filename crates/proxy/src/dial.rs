@@ -133,7 +133,10 @@ impl<'p> Dial<'p> {
         };
         stream.server = None;
         Err(match failure {
-            NoSlot::NoServer => Undialed { cause: Cause::Server, phase: Phase::Connect },
+            NoSlot::NoServer => {
+                stream.log.queue_failed();
+                Undialed { cause: Cause::Server, phase: Phase::Connect }
+            }
             NoSlot::QueueFull => {
                 account::queue_refused(stream, self.proxy);
                 Undialed { cause: Cause::Server, phase: Phase::Queue }

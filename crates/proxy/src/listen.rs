@@ -38,7 +38,7 @@ pub(crate) struct Assigned {
 
 /// A client connection that waits for its next request without a task of its own.
 #[derive(Debug)]
-pub struct ParkedClient {
+pub(crate) struct ParkedClient {
     session: Rc<Session>,
     requests: u32,
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::files::UserIds;
+use crate::signals::Signal;
 
 mod notify;
 
@@ -335,6 +336,23 @@ impl fmt::Display for DescriptorShortage {
 }
 
 impl std::error::Error for DescriptorShortage {}
+
+/// Sends a process the signal that means `what` to Telamon and HAProxy alike.
+///
+/// # Errors
+/// There is no such process, or it is another user's.
+pub fn signal(pid: u32, what: Signal) -> io::Result<()> {
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(rustix::process::kill_process(raw, what.number())?)
+}
+
+/// Ends a process at once.
+///
+/// # Errors
+/// As [`signal`].
+pub fn kill(pid: Pid) -> io::Result<()> {
+    Ok(rustix::process::kill_process(pid, rustix::process::Signal::KILL)?)
+}
 
 /// The number of this process, as logs and statistics show it.
 pub fn pid() -> u32 {

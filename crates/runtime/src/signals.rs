@@ -28,6 +28,18 @@ pub enum Signal {
     Hangup,
 }
 
+impl Signal {
+    pub(crate) fn number(self) -> rustix::process::Signal {
+        match self {
+            Self::Terminate => rustix::process::Signal::TERM,
+            Self::Interrupt => rustix::process::Signal::INT,
+            Self::Finish => rustix::process::Signal::USR1,
+            Self::Reload => rustix::process::Signal::USR2,
+            Self::Hangup => rustix::process::Signal::HUP,
+        }
+    }
+}
+
 /// The open descriptor that signals come through.
 #[derive(Debug)]
 pub struct Signals(Arc<OwnedFd>);
