@@ -13,6 +13,8 @@ use telamon_runtime::{BindSpec, Files};
 use super::*;
 use crate::model::{Mode, Model};
 
+mod traffic;
+
 /// Files in memory.
 struct Memory(HashMap<&'static str, &'static str>);
 
