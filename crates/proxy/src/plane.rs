@@ -5,13 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
-use telamon_balance::{PerWorker, RateCounter};
-use telamon_runtime::limit::Limit;
 use telamon_runtime::registry::Registry;
 use telamon_runtime::service::ServiceHandle;
 use telamon_runtime::workers::{Peers, WorkerOptions, Workers};
 
-use crate::capture::Errors;
 use crate::check::Checks;
 use crate::listen::Assigned;
 use crate::model::Model;
@@ -40,22 +37,7 @@ impl Plane {
         connections_max: u32,
         page: ServiceHandle,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            started: Instant::now(),
-            started_at: SystemTime::now(),
-            pid: std::process::id(),
-            workers,
-            connections_max,
-            connections: Limit::new(connections_max),
-            connections_total: 0.into(),
-            counters: PerWorker::new(workers),
-            stopping: false.into(),
-            connection_rate: RateCounter::default(),
-            session_rate: RateCounter::default(),
-            bytes_out_rate: RateCounter::default(),
-            page,
-            errors: Errors::default(),
-        });
+        let shared = Arc::new(Shared::new(workers, connections_max, page));
         let snapshot = Arc::new(Snapshot { model, generation: 0 });
         let options = WorkerOptions { count: workers, cpus: snapshot.model.global.cpu_map.clone() };
         let seed = shared.started_at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| {

@@ -180,6 +180,30 @@ impl Worker {
 }
 
 impl Shared {
+    /// What the workers of a process that starts now share; pages of `stats` are asked of `page`.
+    pub(crate) fn new(
+        workers: usize,
+        connections_max: u32,
+        page: telamon_runtime::service::ServiceHandle,
+    ) -> Self {
+        Self {
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            pid: std::process::id(),
+            workers,
+            connections_max,
+            connections: Limit::new(connections_max),
+            connections_total: AtomicU64::new(0),
+            counters: PerWorker::new(workers),
+            stopping: AtomicBool::new(false),
+            connection_rate: RateCounter::default(),
+            session_rate: RateCounter::default(),
+            bytes_out_rate: RateCounter::default(),
+            page,
+            errors: crate::capture::Errors::default(),
+        }
+    }
+
     pub fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }

@@ -8,7 +8,6 @@ use std::time::{Instant, SystemTime};
 
 use telamon_config::{Diagnostics, Environment, Location, SectionSpec, Source as Text, read};
 use telamon_http_proto::Limits;
-use telamon_runtime::limit::Limit;
 use telamon_runtime::{BindAddress, Endpoint, WorkerOptions, Workers};
 
 use super::*;
@@ -37,19 +36,7 @@ const RESPONSE: &[u8] = b"HTTP/1.1 404 Not Found\r\n\
 fn with_stream<R: Send + 'static>(run: impl FnOnce(&Stream) -> R + Send + 'static) -> R {
     let workers =
         Workers::start(&WorkerOptions { count: 1, ..WorkerOptions::default() }, |thread| {
-            let shared = Arc::new(Shared {
-                started: Instant::now(),
-                started_at: SystemTime::now(),
-                pid: 1,
-                workers: 1,
-                connections: Limit::new(1),
-                connections_total: Default::default(),
-                connection_rate: Default::default(),
-                session_rate: Default::default(),
-                bytes_out_rate: Default::default(),
-                page: telamon_runtime::service::channel().0,
-                errors: Default::default(),
-            });
+            let shared = Arc::new(Shared::new(1, 1, telamon_runtime::service::channel().0));
             Worker::new(thread, shared, Arc::new(Snapshot { model: model(), generation: 0 }), 1)
         })
         .expect("a worker");
