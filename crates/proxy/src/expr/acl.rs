@@ -33,7 +33,7 @@ pub(crate) struct Acl {
 #[derive(Debug)]
 struct Node {
     test: Arc<Test>,
-    next: OnceLock<Box<Node>>,
+    next: OnceLock<Box<Self>>,
 }
 
 /// A criterion and what it is compared with.

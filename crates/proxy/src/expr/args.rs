@@ -22,7 +22,6 @@ pub(crate) enum Param {
     /// An IPv4 mask: octets or bits.
     Mask4,
     Mask6,
-    Regex,
     /// `scope.name`.
     Variable,
     /// A number, or a variable that holds one.
@@ -252,11 +251,6 @@ fn read(param: Param, value: &[u8], scope: &ParseScope<'_>) -> Result<Arg, Confi
         Param::Mask6 => {
             let mask = text.ok().and_then(parse_mask6).ok_or_else(|| bad("an IPv6 mask"))?;
             Arg::Addr(mask.into())
-        }
-        Param::Regex => {
-            let regex =
-                super::regex::compile(value, false).map_err(|error| bad(&error.to_string()))?;
-            Arg::Regex(Box::new(regex))
         }
         Param::Variable => Arg::Variable(variable(value)?),
         Param::Operand => match text.ok().and_then(|text| text.parse().ok()) {

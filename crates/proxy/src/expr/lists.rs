@@ -83,7 +83,7 @@ pub struct Matcher {
 #[derive(Debug)]
 struct Compiled {
     patterns: Patterns,
-    entries: Vec<(Box<[u8]>, Option<Box<[u8]>>)>,
+    entries: Vec<Found>,
 }
 
 /// Why a list cannot be loaded or changed.
@@ -189,7 +189,7 @@ impl Registry {
         file: Option<Box<str>>,
         description: String,
         usage: Usage,
-        entries: Vec<(Box<[u8]>, Option<Box<[u8]>>)>,
+        entries: Vec<Found>,
     ) -> Arc<List> {
         let mut state = State::default();
         for (key, value) in entries {
@@ -482,12 +482,12 @@ impl Compiled {
 }
 
 /// One pattern a line; leading blanks, empty lines and lines that begin with `#` do not count.
-fn parse_patterns(bytes: &[u8]) -> Vec<(Box<[u8]>, Option<Box<[u8]>>)> {
+fn parse_patterns(bytes: &[u8]) -> Vec<Found> {
     lines(bytes).map(|line| (line.into(), None)).collect()
 }
 
 /// A key, blanks, and the value up to the end of the line.
-fn parse_map(bytes: &[u8]) -> Vec<(Box<[u8]>, Option<Box<[u8]>>)> {
+fn parse_map(bytes: &[u8]) -> Vec<Found> {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     lines(bytes)
         .map(|line| {

@@ -175,14 +175,6 @@ impl Patterns {
         Ok(Self { method, ignore_case, index })
     }
 
-    /// Adds one entry at the end; `Ok(false)` when the whole must be built anew.
-    pub(crate) fn insert(&mut self, text: &[u8], number: u32) -> Result<bool, PatternErrorKind> {
-        if !self.index.is_incremental() {
-            return Ok(false);
-        }
-        self.index.insert(self.method, self.ignore_case, text, number).map(|()| true)
-    }
-
     /// Finds the entry that the value matches. Methods without patterns answer with entry 0.
     pub(crate) fn find(&self, value: &Value<'_>, want: Want) -> Option<usize> {
         let entry = match (&self.index, self.method) {

@@ -187,7 +187,7 @@ fn parts_of_texts() {
     check("str('a\nb'),cut_crlf", "a");
     check("str(some text),strcmp(proc.text)", "0");
     check("str(some),strcmp(proc.text)", "-1");
-    check("str('de;q=0.5, en-us'),language(de;en)", "de");
+    check("str('de;q=0.5, en-us'),language(de;en)", "en");
     check("str('de;q=0.5, en'),language(de;en)", "en");
     check("str(fr),language(de;en,de)", "de");
 }
@@ -197,7 +197,7 @@ fn expressions_in_expressions() {
     check("str(aXbXc),regsub(X,-)", "a-bXc");
     check("str(aXbXc),regsub(x,-,gi)", "a-b-c");
     check(r"str(/a/b),regsub('^/(a)/(.*)','\2/\1')", "b/a");
-    check("str(xabc),regsub(x*,-,g)", "-a-b-c-");
+    check("str(xabc),regsub(x*,-,g)", "--a-b-c-");
 }
 
 #[test]
@@ -297,6 +297,102 @@ fn maps() {
     check_error("str(a),map([none.map])");
     check_error("str(a),map_str_int([hosts.map])");
     check_error("str(a),map_str_int(ports.map,[x])");
+}
+
+/// Values that HAProxy 2.6.12 gave for the same expressions.
+#[test]
+fn values_are_those_of_haproxy() {
+    check("str(a:b:c),field(-1,:)", "c");
+    check("str(),field(1,:)", "");
+    check("str(),length", "0");
+    check("str(a),word(1,:)", "a");
+    check("str(:a:),field(1,:)", "");
+    check("str(:a:),word(-1,:)", "a");
+    check("str(ab),bytes(0,1)", "a");
+    check("int(5),length", "1");
+    check("str(abc),regsub(b,)", "ac");
+    check("str(abc),regsub(^,x,g)", "xabc");
+    check("str(aaa),regsub(a,b)", "baa");
+    check("str('de;q=0.5, fr;q=0.7'),language(de;fr)", "fr");
+    check("str('fr-CH'),language(fr;de)", "fr");
+    check("str('*'),language(fr;de)", None);
+    check("str(12.5),add(1)", "13");
+    check("str(-3),neg", "3");
+    check("str(+3),add(1)", "4");
+    check("str( 3),add(1)", "1");
+    check("ipv6(::ffff:1.2.3.4)", "::ffff:1.2.3.4");
+    check("ipv6(::1.2.3.4)", "::1.2.3.4");
+    check("ipv6(2001:db8::)", "2001:db8::");
+    check("int(1),ipmask(24)", "0.0.0.0");
+    check("str(1.2.3.4),ipmask(16)", "1.2.0.0");
+    check("bool(true),add(1)", "2");
+    check("bin(610062),length", "1");
+    check("bin(610062)", "a");
+    check("bin(610062),hex", "610062");
+    check("str(x),iif(a,b)", "b");
+    check("int(2),iif(a,b)", "a");
+    check("str(%41%4),url_dec", None);
+    check("str(a/b?c=d&e),url_enc", "a%2Fb%3Fc%3Dd%26e");
+    check("int(3),mod(-2)", "1");
+    check("int(-3),div(2)", "-1");
+    check("int(300),htonl,hex", "0000012C");
+    check("str(a),strcmp(proc.text)", "-18");
+    check("str(z),strcmp(proc.text)", "7");
+    check("str(zz),concat(,proc.five)", "zz5");
+    check(r#"str('{"a":1.50}'),json_query('$.a')"#, "1.5");
+    check(r#"str('{"a":1234567}'),json_query('$.a')"#, "1.23457e+06");
+    check(r#"str('{"a":0.00001}'),json_query('$.a')"#, "1e-05");
+    check(r#"str('{"a":"x\\u0041"}'),json_query('$.a')"#, r#"x\u0041"#);
+    check("str('[1,2,3]'),json_query('$[1]')", "2");
+    check(r#"str('{"a":[{"b":2}]}'),json_query('$.a[0].b')"#, "2");
+    check("str(é),json(utf8)", r#"\u00e9"#);
+    check("str(é),json", r#"\u00c3\u00a9"#);
+    check(r#"str('a"b'),json"#, r#"a\"b"#);
+    check("str(Host:80),port_only", "80");
+    check("str(1.2.3.4:),port_only", "0");
+    check("str(::1),host_only", ":");
+    check("int(1000),ltime(%Y)", "1970");
+    check("int(1000),utime(%c)", "Thu Jan  1 00:16:40 1970");
+    check(
+        "int(1000),utime(%D-%e-%I-%k-%u-%w-%C-%R-%r-%x-%X)",
+        "01/01/70- 1-12- 0-4-4-19-00:16-12:16:40 AM-01/01/70-00:16:40",
+    );
+    check("str(abc),map_beg(hosts.map,def)", "def");
+    check("str(10.9.9.9),map_ip(nets.map)", "wide");
+    check("str(A.TEST),map(hosts.map)", None);
+    check("str(foo),crc32", "2356372769");
+    check("str(foo),djb2", "193491849");
+    check("str(foo),sdbm(1)", "2735148936");
+    check("str(),sha1,hex", "DA39A3EE5E6B4B0D3255BFEF95601890AFD80709");
+    check("str(abc),ub64enc", "YWJj");
+    check("str(YWJj),b64dec", "abc");
+    check("str(YWI=),b64dec", "ab");
+    check("str(YW==),b64dec", "a");
+    check("str(a b),word(2,' ')", "b");
+    check(r#"str(aXbXc),regsub([A-Z],<\0>,g)"#, "a<X>b<X>c");
+    check("str(foo),bool", "0");
+    check("str(abc),even", "1");
+    check("int(5),lower", "5");
+    check("ipv4(1.2.3.4),lower", "1.2.3.4");
+    check("str(f),hex2i,add(1)", "16");
+    check("int(-1),hex", "FFFFFFFFFFFFFFFF");
+    check("bool(true),hex", "0000000000000001");
+    check("meth(GET),lower", "get");
+    check("str(GET),strcmp(proc.none)", None);
+    check("int(9223372036854775807),mul(2)", "9223372036854775807");
+    check("int(-9223372036854775808),neg", "9223372036854775807");
+    check("int(-9223372036854775808),sub(1)", "-9223372036854775808");
+    check("str(fr),language(fr-CH)", None);
+    check("str(FR),language(fr)", None);
+    check("str('fr-CH, en'),language(fr-BE;en)", "en");
+    check("str('fr-CH'),language(fr-CH-x)", None);
+    check("str('xx, de;q=0.2'),language(de,en)", "de");
+    check("str(abc),regsub($,x,g)", "abcxx");
+    check("str(abab),regsub(b,<>,g)", "a<>a<>");
+    check("str(abc),regsub(x*,-)", "-abc");
+    check(r#"str(a.b.c),regsub('\.','\\.',g)"#, r#"a\.b\.c"#);
+    check(r#"str(abc),regsub('(b)','[\1]')"#, "a[b]c");
+    check(r#"str(abc),regsub(b,\x41)"#, "aAc");
 }
 
 #[test]

@@ -141,9 +141,9 @@ fn bytes<'a>(_: &Context<'a>, args: &'a [Arg], value: Value<'a>) -> Option<Value
 }
 
 fn check_bytes(args: &mut [Arg], _: &mut ParseScope<'_>) -> Result<(), ArgError> {
-    for index in 0..2 {
-        if args[index].int().is_some_and(|n| n < 0) {
-            return Err(ArgError::bad(index, &args[index], "a positive number"));
+    for (index, arg) in args.iter().enumerate() {
+        if arg.int().is_some_and(|n| n < 0) {
+            return Err(ArgError::bad(index, arg, "a positive number"));
         }
     }
     Ok(())
@@ -276,18 +276,27 @@ fn regsub<'a>(_: &Context<'a>, args: &'a [Arg], value: Value<'a>) -> Option<Valu
     let (Arg::Regex(regex), Value::Str(text)) = (&args[0], value) else { return None };
     let template = args[1].text()?;
     let global = args[2].int().is_some_and(|flag| flag != 0);
-    if !regex.is_match(&text) {
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    // As in HAProxy, an empty match counts even where the one before it has ended.
+    while let Some(captures) = regex.captures_at(&text, at) {
+        let Some(whole) = captures.get(0) else { break };
+        out.extend_from_slice(&text[at..whole.start()]);
+        regex::expand(&captures, template, &mut out);
+        let empty_here = whole.end() == at;
+        at = whole.end();
+        if !global || whole.start() == text.len() && empty_here {
+            break;
+        }
+        if empty_here && let Some(byte) = text.get(at) {
+            out.push(*byte);
+            at += 1;
+        }
+    }
+    if at == 0 && out.is_empty() && !regex.is_match(&text) {
         return Some(Value::Str(text));
     }
-    let mut out = Vec::with_capacity(text.len());
-    let mut end = 0;
-    for captures in regex.captures_iter(&text).take(if global { usize::MAX } else { 1 }) {
-        let Some(whole) = captures.get(0) else { break };
-        out.extend_from_slice(&text[end..whole.start()]);
-        regex::expand(&captures, template, &mut out);
-        end = whole.end();
-    }
-    out.extend_from_slice(&text[end..]);
+    out.extend_from_slice(&text[at.min(text.len())..]);
     Some(Value::Str(Cow::Owned(out)))
 }
 
@@ -339,9 +348,9 @@ fn language<'a>(_: &Context<'a>, args: &'a [Arg], value: Value<'a>) -> Option<Va
     let mut best: Option<(u32, &[u8])> = None;
     for item in value.as_bytes()?.split(|&byte| byte == b',') {
         let mut parts = item.splitn(2, |&byte| byte == b';');
-        let range = parts.next().unwrap_or_default().trim_ascii();
+        let wanted = parts.next().unwrap_or_default().trim_ascii();
         let quality = parts.next().and_then(quality).unwrap_or(1000);
-        let known = offered.split(|&byte| byte == b';').find(|tag| in_range(range, tag));
+        let known = offered.split(|&byte| byte == b';').find(|tag| is_variety(wanted, tag));
         if let Some(tag) = known
             && quality > best.map_or(0, |(quality, _)| quality)
         {
@@ -353,13 +362,12 @@ fn language<'a>(_: &Context<'a>, args: &'a [Arg], value: Value<'a>) -> Option<Va
         .map(Value::str)
 }
 
-/// Whether a language tag is in a range (RFC 4647, 3.3.1).
-fn in_range(range: &[u8], tag: &[u8]) -> bool {
-    !range.is_empty()
-        && (range == b"*"
-            || tag.len() >= range.len()
-                && tag[..range.len()].eq_ignore_ascii_case(range)
-                && tag.get(range.len()).is_none_or(|byte| *byte == b'-'))
+/// Whether a language that the client asks for is the offered one, or a variety of it: `en-us` is
+/// `en`.
+fn is_variety(wanted: &[u8], offered: &[u8]) -> bool {
+    !offered.is_empty()
+        && wanted.starts_with(offered)
+        && wanted.get(offered.len()).is_none_or(|byte| *byte == b'-')
 }
 
 /// `q=0.8` in thousandths.

@@ -165,7 +165,7 @@ pub(super) const TABLE: &[Fetch] = &[
     one("http_auth_group", ValueType::Str, REQ, |cx, args| {
         let Arg::Userlist(users) = &args[0] else { return None };
         let (user, password) = auth::basic(request(cx)?)?;
-        auth::is_known(users, &user, &password).then(|| Value::Str(Cow::Owned(user)))
+        auth::is_known(users, &user, &password).then_some(Value::Str(Cow::Owned(user)))
     })
     .with(&[Param::Userlist], 1),
     one("http_auth_pass", ValueType::Str, REQ, |cx, _| {

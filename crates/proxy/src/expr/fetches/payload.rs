@@ -147,9 +147,9 @@ fn payload_lv<'a>(cx: &Context<'a>, args: &'a [Arg]) -> Option<Value<'a>> {
 }
 
 fn check_payload(args: &mut [Arg], _: &mut ParseScope<'_>) -> Result<(), ArgError> {
-    for index in 0..2 {
-        if args[index].int().is_some_and(|n| n < 0) {
-            return Err(ArgError::bad(index, &args[index], "a positive number"));
+    for (index, arg) in args.iter().enumerate() {
+        if arg.int().is_some_and(|n| n < 0) {
+            return Err(ArgError::bad(index, arg, "a positive number"));
         }
     }
     Ok(())

@@ -93,10 +93,7 @@ fn parse(bytes: &[u8]) -> Found<Message> {
     let Some(len) = input.length() else {
         return if rest.len() >= LENGTH_WIDTH_MAX { Found::Nothing } else { Found::Incomplete };
     };
-    let body = match input.0.get(..len) {
-        Some(body) => body,
-        None => return Found::Incomplete,
-    };
+    let Some(body) = input.0.get(..len) else { return Found::Incomplete };
     // Neither side may send more before the other has answered.
     if first & 15 != 0 || input.0.len() > len {
         return Found::Nothing;
