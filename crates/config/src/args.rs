@@ -174,6 +174,27 @@ impl<'a> Args<'a> {
         in_order
     }
 
+    /// As [`one`](Self::one), for tables whose keywords only choose what is read: `read` goes on with the words
+    /// that follow, and messages still name the keyword.
+    pub fn one_then<C, R>(
+        &mut self,
+        table: &Table<C>,
+        context: &mut C,
+        read: impl FnOnce(&mut Self, &mut C) -> Option<R>,
+    ) -> Option<R> {
+        if self.is_empty() {
+            self.missing(format!("a {}", table.what));
+            return None;
+        }
+        let outer = (self.keyword.clone(), self.usage);
+        let result = if self.step(table, context) { read(self, context) } else { None };
+        (self.keyword, self.usage) = outer;
+        if result.is_none() {
+            self.skip_rest();
+        }
+        result
+    }
+
     fn nested<C>(&mut self, table: &Table<C>, context: &mut C) -> bool {
         let outer = (self.keyword.clone(), self.usage);
         let ran = self.step(table, context);

@@ -33,7 +33,7 @@ mod scope;
 mod value;
 mod variables;
 
-pub use crate::log::LogFormat;
+pub use crate::log::{FormatUse, LogFormat};
 pub use acl::Acls;
 pub use args::Arg;
 pub(crate) use auth::basic as basic_credentials;
@@ -42,6 +42,7 @@ pub use condition::Condition;
 pub use lists::{Entry, Found, List, ListError, Lists, Matcher, Usage};
 pub use network::Network;
 pub use place::{Place, Source};
+pub(crate) use args::variable as parse_variable;
 pub use scope::{Directory, ParseScope, ProxyEntry};
 pub use value::{Value, ValueType, parse_int_lenient, parse_ip};
 pub use variables::{NameError, ProcessVariables, SetConditions, Variables};

@@ -10,12 +10,13 @@
 
 use std::time::Duration;
 
-use telamon_config::Location;
+use telamon_config::{Args, ConfigErrorKind, Location};
 use telamon_http_proto::{EditError, Head};
 
 use crate::expr::{Condition, Expr, LogFormat};
 use crate::stream::{Direction, Stream};
 
+mod actions;
 mod address;
 mod capture;
 mod choice;
@@ -28,6 +29,11 @@ mod run;
 mod uri;
 mod variable;
 
+pub use actions::{
+    parse_after_response_rule, parse_http_request_rule, parse_http_response_rule,
+    parse_redirect_rule, parse_tcp_request_rule, parse_tcp_response_rule, parse_use_backend_rule,
+    parse_use_server_rule,
+};
 pub use address::{AddressEdit, AddressField};
 pub use capture::Capture;
 pub use choice::{BackendChoice, ServerChoice, choose_backend, choose_backend_of, choose_server};
@@ -36,7 +42,8 @@ pub use list::{ListEdit, ListOperation};
 pub use normalize::Normalizer;
 pub use redirect::{Redirect, RedirectCookie, RedirectKind, redirect_to_server};
 pub use reply::{
-    Answer, Reply, ReplyBody, ReplyText, configured_message, error_reply, unauthorized,
+    Answer, ErrorSets, MessageError, Reply, ReplyBody, ReplyText, configured_message, error_reply,
+    parse_http_error, unauthorized,
 };
 pub use run::{
     run_after_response_sets, run_http_request, run_http_response, run_tcp_request_content,
@@ -148,6 +155,83 @@ pub enum TimeoutValue {
     Fixed(Duration),
     /// In milliseconds.
     Sample(Expr),
+}
+
+impl<A> Rule<A> {
+    /// Whether no rule after it in its set is ever reached, so that one earns a warning.
+    pub fn ends_set(&self) -> bool
+    where
+        A: Final,
+    {
+        self.condition.is_none() && self.action.is_final()
+    }
+}
+
+/// Actions of which some end their rule set.
+pub trait Final {
+    fn is_final(&self) -> bool;
+}
+
+impl Final for HttpAction {
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Allow
+            | Self::Deny(_)
+            | Self::Return(_)
+            | Self::Tarpit(_)
+            | Self::Reject
+            | Self::SilentDrop
+            | Self::Auth { .. } => true,
+            Self::Redirect(redirect) => !redirect.ignore_empty,
+            _ => false,
+        }
+    }
+}
+
+impl Final for TcpAction {
+    fn is_final(&self) -> bool {
+        matches!(self, Self::Accept | Self::Reject | Self::SilentDrop | Self::Close)
+    }
+}
+
+impl HttpAction {
+    /// The capture that it fills, so that the frontend declares its slot (`len`) or is asked for it (`id`).
+    pub fn capture(&self) -> Option<&Capture> {
+        match self {
+            Self::Capture(capture) => Some(capture),
+            _ => None,
+        }
+    }
+}
+
+impl TcpAction {
+    /// As [`HttpAction::capture`].
+    pub fn capture(&self) -> Option<&Capture> {
+        match self {
+            Self::Capture(capture) => Some(capture),
+            _ => None,
+        }
+    }
+}
+
+/// What stands in the parentheses of a keyword such as `set-var(txn.host)`, and where in the word it begins. What is
+/// wrong is reported.
+fn in_parentheses<'a>(args: &mut Args<'a>) -> Option<(&'a str, usize)> {
+    let keyword = args.keyword();
+    let begin = keyword.text.find('(').map_or(keyword.text.len(), |at| at + 1);
+    match keyword.text[begin..].strip_suffix(')') {
+        Some(inner) if !inner.is_empty() => Some((inner, begin)),
+        _ => {
+            let name = keyword.text[..begin].trim_end_matches('(');
+            let kind = ConfigErrorKind::BadValue {
+                what: "action".into(),
+                found: keyword.text.to_owned(),
+                expected: format!("a name in parentheses: `{name}(<name>)`").into(),
+            };
+            args.fail(keyword.at, kind);
+            None
+        }
+    }
 }
 
 /// The head that rules of a direction edit.

@@ -8,12 +8,15 @@ use telamon_runtime::Files;
 
 use super::{Acls, Lists, Place};
 use crate::model::{Mode, ProxyId, ServerId, Userlist};
+use crate::rules::ErrorSets;
 
 /// Where an expression or a rule stands, and what it may name.
 pub struct ParseScope<'s> {
     pub directory: &'s Directory,
     pub lists: &'s Lists,
     pub files: &'s dyn Files,
+    /// The `http-errors` sections.
+    pub errors: &'s ErrorSets,
     /// What `env(NAME)` reads.
     pub environment: &'s Environment,
     /// The ACLs that the proxy has declared so far.

@@ -65,6 +65,7 @@ fn with_expr<R>(text: &[u8], then: impl FnOnce(Result<Expr, ExprError>, &Context
         lists: &lists,
         files: &files,
         environment: &environment,
+        errors: &HashMap::new(),
         acls: Acls::default(),
         place: Place::Configuration,
         proxy: None,

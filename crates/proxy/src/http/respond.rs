@@ -14,6 +14,10 @@ pub(super) async fn send(client: &mut Client, stream: &mut Stream, answer: Answe
     let frontend = snapshot.proxy(stream.frontend);
     let worker = std::rc::Rc::clone(&stream.session.worker);
     let Answer { head, body, denied: _ } = answer;
+    if !head.is_complete() {
+        // An empty `errorfile`: the connection ends without a word.
+        return After::Close;
+    }
     worker.return_head(std::mem::replace(&mut stream.response, head));
     let whole = body::skip(stream);
     let keep = whole
@@ -47,6 +51,18 @@ pub(super) async fn send(client: &mut Client, stream: &mut Stream, answer: Answe
             After::Drop
         }
     }
+}
+
+/// Sends the 103 responses that rules have made. A client that does not take them will not take the answer either.
+pub(super) async fn early_hints(client: &mut Client, stream: &mut Stream) {
+    if stream.early_hints.is_empty() {
+        return;
+    }
+    let timeout = stream.snapshot.proxy(stream.frontend).timeouts.client;
+    client.deadline.arm_optional(timeout);
+    let hints = std::mem::take(&mut stream.early_hints);
+    let _ = client.deadline.guard(client.socket.write_all(&hints)).await;
+    stream.log.bytes_out += hints.len() as u64;
 }
 
 /// Answers with an error that happened on the way: `status` by the proxy's error replies.

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use crate::http::{Client, body};
+use crate::http::{Client, body, respond};
 use crate::log;
-use crate::model::{Proxy, ProxyId};
+use crate::model::Proxy;
 use crate::rules::{self, Answer, Verdict};
 use crate::stream::{Cause, Phase, Stream};
 
@@ -32,7 +32,7 @@ pub(super) async fn route(client: &mut Client, stream: &mut Stream) -> Routed {
     if let Some(routed) = proxy_rules(client, stream, frontend).await {
         return routed;
     }
-    let Some(backend) = choose_backend(stream, frontend) else {
+    let Some(backend) = rules::choose_backend_of(stream, frontend) else {
         stream.log.cause = Cause::Server;
         stream.log.phase = Phase::Connect;
         return Routed::Answer(Box::new(rules::error_reply(stream, 503)));
@@ -100,7 +100,9 @@ async fn run_set(
 ) -> Option<Routed> {
     let mut from = 0;
     loop {
-        match run(stream, from) {
+        let verdict = run(stream, from);
+        respond::early_hints(client, stream).await;
+        match verdict {
             Verdict::Pass => return None,
             Verdict::Answer(answer) => {
                 note_answer(stream, &answer);
@@ -156,14 +158,6 @@ fn monitor(stream: &mut Stream, proxy: &Proxy) -> Option<Routed> {
     stream.log.level = Some(None);
     let status = if failing { 503 } else { 200 };
     Some(Routed::Answer(Box::new(rules::error_reply(stream, status))))
-}
-
-/// `use_backend` in order, then `default_backend`, then the proxy itself if it has servers.
-pub(crate) fn choose_backend(stream: &mut Stream, proxy: &Proxy) -> Option<ProxyId> {
-    let frontend = proxy.frontend.as_ref()?;
-    rules::choose_backend(&frontend.use_backend, stream)
-        .or(frontend.default_backend)
-        .or_else(|| proxy.backend.is_some().then_some(stream.frontend))
 }
 
 /// Keeps the client waiting for `timeout tarpit` (else `timeout connect`), or until it leaves.

@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use telamon_config::Args;
 use telamon_runtime::Endpoint;
 
-use crate::expr::{Expr, Value, ValueType};
+use super::actions::typed_sample;
+use crate::expr::{Expr, ParseScope, Value, ValueType};
 use crate::stream::{Context, Direction, Session, Stream};
 
 /// Which part of which address is set, and to what.
@@ -23,6 +25,15 @@ pub enum AddressField {
 }
 
 impl AddressEdit {
+    /// Reads `SAMPLE`.
+    pub(super) fn read(
+        args: &mut Args<'_>,
+        scope: &mut ParseScope<'_>,
+        field: AddressField,
+    ) -> Option<Self> {
+        Some(Self { field, value: typed_sample(args, scope, field.value_type())? })
+    }
+
     /// Sets it for the session. An absent sample leaves it.
     pub(crate) fn apply(&self, cx: &Context<'_>) {
         if let (Some(session), Some(value)) = (cx.session, self.eval(cx)) {

@@ -2,7 +2,10 @@
 
 use std::cell::Cell;
 
-use crate::expr::{Expr, ValueType};
+use telamon_config::{Args, ConfigErrorKind};
+
+use super::actions::typed_sample;
+use crate::expr::{Expr, ParseScope, Place, ValueType};
 use crate::stream::{Context, Direction, Stream};
 
 /// A sample that is kept for the log.
@@ -16,6 +19,37 @@ pub struct Capture {
 }
 
 impl Capture {
+    /// Reads `SAMPLE len N`, which takes the next slot of the frontend, or `SAMPLE id N`.
+    pub(super) fn read(args: &mut Args<'_>, scope: &mut ParseScope<'_>) -> Option<Self> {
+        let sample = typed_sample(args, scope, ValueType::Str)?;
+        let own = matches!(scope.place, Place::HttpRequest | Place::TcpRequestContent);
+        let by_id = !matches!(scope.place, Place::TcpRequestContent);
+        if own && args.is("len") {
+            if !scope.frontend && scope.proxy.is_some() {
+                let what = "capture … len".to_owned();
+                args.fail(
+                    args.at(),
+                    ConfigErrorKind::Requires { what, needs: "a frontend".into() },
+                );
+                return None;
+            }
+            args.accept("len");
+            let len = args.integer("length", 1_u32..=LEN_MAX)?;
+            let slot = scope.request_captures;
+            return Some(Self { sample, slot, len: Some(len as usize) });
+        }
+        if by_id && args.accept("id") {
+            let slot = args.integer("slot", 0_u32..=SLOT_MAX)?;
+            return Some(Self { sample, slot: slot as usize, len: None });
+        }
+        args.missing(match (own, by_id) {
+            (true, true) => "`len` or `id`",
+            (true, false) => "`len`",
+            _ => "`id`",
+        });
+        None
+    }
+
     /// Captures, and returns whether more bytes may change what was captured. An absent sample, or a slot that this
     /// frontend does not have, captures nothing.
     pub(crate) fn apply(&self, stream: &mut Stream, direction: Direction) -> bool {
@@ -43,3 +77,8 @@ impl Capture {
         wants_more.get()
     }
 }
+
+/// Bytes that one capture may keep.
+const LEN_MAX: u32 = 65536;
+/// Slots that a frontend may have.
+const SLOT_MAX: u32 = 65535;

@@ -1,11 +1,13 @@
 //! `add-header`, `set-header`, `del-header`, `replace-header`, `replace-value`.
 
 use regex::bytes::Regex;
+use telamon_config::{Args, ConfigErrorKind};
 use telamon_http_proto::Head;
 use telamon_http_proto::values::list_values;
 
-use super::{Edited, head, with_text};
-use crate::expr::{LogFormat, regex::expand};
+use super::{Edited, HttpAction, head, with_text};
+use crate::expr::regex::{compile, expand};
+use crate::expr::{FormatUse, LogFormat, ParseScope};
 use crate::stream::{Direction, Stream};
 
 /// An edit of a message's fields.
@@ -47,6 +49,36 @@ pub enum NameMatch {
 }
 
 impl HeaderEdit {
+    /// Reads `NAME [-m METHOD]` of `del-header`.
+    pub(super) fn read_deletion(args: &mut Args<'_>, _: &mut ParseScope<'_>) -> Option<HttpAction> {
+        type Make = fn(Box<[u8]>) -> NameMatch;
+        const METHODS: &[(&str, Option<Make>)] = &[
+            ("str", Some(NameMatch::Exact)),
+            ("beg", Some(NameMatch::Begin)),
+            ("end", Some(NameMatch::End)),
+            ("sub", Some(NameMatch::Contains)),
+            ("reg", None),
+        ];
+        let token = args.next("the name of a header")?;
+        let make = match args.accept("-m") {
+            true => args.one_of("matching method", METHODS)?,
+            false => Some(NameMatch::Exact as Make),
+        };
+        let names = match make {
+            Some(make) => make(token.bytes.into()),
+            None => {
+                args.back();
+                args.back();
+                args.back();
+                let regex = read_regex(args)?;
+                args.next_if_any();
+                args.next_if_any();
+                NameMatch::Regex(regex)
+            }
+        };
+        Some(HttpAction::Header(Self::Delete(names)))
+    }
+
     pub(crate) fn apply(&self, stream: &mut Stream, direction: Direction) -> Edited {
         match self {
             Self::Add { name, value } => with_text(value, stream, direction, |stream, text| {
@@ -140,6 +172,53 @@ fn replace_values(line: &[u8], regex: &Regex, template: &[u8], out: &mut Vec<u8>
     }
     out.extend_from_slice(&line[copied..]);
     copied > 0
+}
+
+/// Reads `NAME FORMAT`.
+pub(super) fn read_field(
+    args: &mut Args<'_>,
+    scope: &mut ParseScope<'_>,
+) -> Option<(Box<[u8]>, LogFormat)> {
+    let name = read_name(args)?;
+    Some((name, LogFormat::parse(args, scope, FormatUse::Http)?))
+}
+
+/// Reads `NAME REGEX FORMAT`.
+pub(super) fn read_replacement(
+    args: &mut Args<'_>,
+    scope: &mut ParseScope<'_>,
+) -> Option<(Box<[u8]>, Regex, LogFormat)> {
+    let name = read_name(args)?;
+    let regex = read_regex(args)?;
+    Some((name, regex, LogFormat::parse(args, scope, FormatUse::Http)?))
+}
+
+/// Reads a regular expression.
+pub(super) fn read_regex(args: &mut Args<'_>) -> Option<Regex> {
+    let token = args.next("a regular expression")?;
+    let compiled = compile(token.bytes, false);
+    compiled
+        .map_err(|error| {
+            let at = error.at.min(token.bytes.len());
+            let kind = ConfigErrorKind::BadValue {
+                what: "regular expression".into(),
+                found: token.text.to_owned(),
+                expected: format!("one that can be used ({error})").into(),
+            };
+            args.fail(token.part(at..token.bytes.len()), kind);
+        })
+        .ok()
+}
+
+/// Reads the name of a field (RFC 9110, section 5.1); HAProxy takes any word.
+pub(super) fn read_name(args: &mut Args<'_>) -> Option<Box<[u8]>> {
+    let token = args.next("the name of a header")?;
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    if token.bytes.is_empty() || !token.bytes.iter().all(fits) {
+        args.bad(token, "header name", "letters, digits, `-`, `_` and the like");
+        return None;
+    }
+    Some(token.bytes.into())
 }
 
 #[cfg(test)]

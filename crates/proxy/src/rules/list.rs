@@ -2,7 +2,9 @@
 
 use std::cell::Cell;
 
-use crate::expr::LogFormat;
+use telamon_config::Args;
+
+use crate::expr::{FormatUse, LogFormat, ParseScope};
 use crate::stream::{Context, Direction, Stream};
 
 /// A change of a list.
@@ -25,6 +27,19 @@ pub enum ListOperation {
 }
 
 impl ListEdit {
+    /// Reads what follows `add-acl(…)`, `del-acl(…)`, `set-map(…)` or `del-map(…)`, and what stands in the keyword.
+    pub(super) fn read(args: &mut Args<'_>, scope: &mut ParseScope<'_>) -> Option<Self> {
+        let keyword = args.keyword();
+        let (list, _) = super::in_parentheses(args)?;
+        let key = LogFormat::parse(args, scope, FormatUse::Http)?;
+        let operation = match keyword.text.split('(').next() {
+            Some("add-acl") => ListOperation::Add,
+            Some("set-map") => ListOperation::Set(LogFormat::parse(args, scope, FormatUse::Http)?),
+            _ => ListOperation::Delete,
+        };
+        Some(Self { list: list.into(), key, operation })
+    }
+
     /// Changes the list. An entry that its users cannot read is not added.
     pub(crate) fn apply(&self, stream: &Stream, direction: Direction) {
         let wants_more = Cell::new(false);

@@ -1,5 +1,7 @@
 //! `http-request normalize-uri`: RFC 3986, section 6.2.2, one step at a time.
 
+use telamon_config::Args;
+
 /// A step of normalization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Normalizer {
@@ -23,6 +25,31 @@ pub(super) enum Rewritten {
 }
 
 impl Normalizer {
+    /// Reads `STEP [full | strict]`.
+    pub(super) fn read(args: &mut Args<'_>) -> Option<Self> {
+        const STEPS: &[(&str, Normalizer)] = &[
+            ("fragment-encode", Normalizer::FragmentEncode),
+            ("fragment-strip", Normalizer::FragmentStrip),
+            ("path-merge-slashes", Normalizer::PathMergeSlashes),
+            ("path-strip-dot", Normalizer::PathStripDot),
+            ("path-strip-dotdot", Normalizer::PathStripDotdot { full: false }),
+            ("percent-decode-unreserved", Normalizer::PercentDecodeUnreserved { strict: false }),
+            ("percent-to-uppercase", Normalizer::PercentToUppercase { strict: false }),
+            ("query-sort-by-name", Normalizer::QuerySortByName),
+        ];
+        let step = args.one_of("normalizer", STEPS)?;
+        Some(match step {
+            Self::PathStripDotdot { .. } => Self::PathStripDotdot { full: args.accept("full") },
+            Self::PercentDecodeUnreserved { .. } => {
+                Self::PercentDecodeUnreserved { strict: args.accept("strict") }
+            }
+            Self::PercentToUppercase { .. } => {
+                Self::PercentToUppercase { strict: args.accept("strict") }
+            }
+            step => step,
+        })
+    }
+
     /// Applies the step to a path and its query.
     pub(super) fn apply(self, target: &[u8]) -> Rewritten {
         let mark = target.iter().position(|&byte| byte == b'?').unwrap_or(target.len());

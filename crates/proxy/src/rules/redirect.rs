@@ -1,9 +1,10 @@
 //! `redirect` and `http-request redirect`, and servers that redirect (`redir`).
 
+use telamon_config::{Args, ConfigErrorKind};
 use telamon_http_proto::Head;
 
-use super::{Answer, Edited, error_reply};
-use crate::expr::LogFormat;
+use super::{Answer, Edited, HttpAction, error_reply};
+use crate::expr::{FormatUse, LogFormat, ParseScope, Place};
 use crate::model::Server;
 use crate::stream::{Direction, Stream};
 
@@ -55,6 +56,65 @@ pub fn redirect_to_server(stream: &Stream, server: &Server) -> Answer {
 }
 
 impl Redirect {
+    /// Reads `{ location | prefix | scheme } TO` and the options around it, in any order, up to the condition.
+    pub(super) fn read(args: &mut Args<'_>, scope: &mut ParseScope<'_>) -> Option<HttpAction> {
+        let mut target = None;
+        let mut status = 302;
+        let (mut drop_query, mut append_slash, mut ignore_empty) = (false, false, false);
+        let mut cookie = None;
+        while let Some(word) = args.peek().filter(|word| !matches!(word.text, "if" | "unless")) {
+            args.next_if_any();
+            let kind = match word.text {
+                "location" => Some(RedirectKind::Location),
+                "prefix" => Some(RedirectKind::Prefix),
+                "scheme" => Some(RedirectKind::Scheme),
+                _ => None,
+            };
+            if let Some(kind) = kind {
+                if kind != RedirectKind::Location && scope.place == Place::HttpResponse {
+                    args.bad(word, "kind of redirect", "`location`, the only one for responses");
+                    return None;
+                }
+                target = Some((kind, LogFormat::parse(args, scope, FormatUse::Http)?));
+                continue;
+            }
+            match word.text {
+                "code" => {
+                    const CODES: [(&str, u16); 5] =
+                        [("301", 301), ("302", 302), ("303", 303), ("307", 307), ("308", 308)];
+                    status = args.one_of("code", &CODES)?;
+                }
+                "drop-query" => drop_query = true,
+                "append-slash" => append_slash = true,
+                "ignore-empty" => ignore_empty = true,
+                "set-cookie" => {
+                    cookie = Some(RedirectCookie::Set(args.next("a cookie")?.bytes.into()));
+                }
+                "clear-cookie" => {
+                    cookie = Some(RedirectCookie::Clear(args.next("a cookie")?.bytes.into()));
+                }
+                other => {
+                    let kind = ConfigErrorKind::unknown("redirect option", other, WORDS);
+                    args.fail(word.at, kind);
+                    return None;
+                }
+            }
+        }
+        let Some((kind, target)) = target else {
+            args.missing("`location`, `prefix` or `scheme`");
+            return None;
+        };
+        Some(HttpAction::Redirect(Self {
+            kind,
+            target,
+            status,
+            drop_query,
+            append_slash,
+            cookie,
+            ignore_empty,
+        }))
+    }
+
     /// The answer; `None` where the location is empty and that is to be ignored.
     pub(crate) fn answer(&self, stream: &Stream, direction: Direction) -> Option<Answer> {
         let mut location = stream.session.worker.lend_buffer();
@@ -115,3 +175,16 @@ impl Redirect {
         }
     }
 }
+
+/// What may stand on a redirect, for the nearest right word.
+const WORDS: [&str; 9] = [
+    "location",
+    "prefix",
+    "scheme",
+    "code",
+    "drop-query",
+    "append-slash",
+    "ignore-empty",
+    "set-cookie",
+    "clear-cookie",
+];

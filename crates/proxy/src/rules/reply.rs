@@ -9,8 +9,13 @@ use std::sync::Arc;
 use telamon_http_proto::{EditError, Head, Limits, Version, error_response};
 
 use super::Edited;
+
 use crate::expr::LogFormat;
 use crate::stream::{Context, Direction, Stream};
+
+mod read;
+
+pub use read::{ErrorSets, MessageError, parse_http_error};
 
 /// An answer of the configuration's: `deny`, `return`, `tarpit`, `http-error`, `errorfile`, `errorloc`.
 #[derive(Debug)]
@@ -29,8 +34,11 @@ pub enum ReplyBody {
     Default,
     /// No body.
     Empty,
-    /// A whole response, sent as it stands; it has been read once, so it can be.
+    /// A whole response, sent as it stands; it has been read once, so it can be. One without any bytes closes the
+    /// connection without a word.
     Message(Arc<[u8]>),
+    /// `errorloc302` and `errorloc303`, by the status: where to.
+    Location(Box<[u8]>),
     /// A body of a content type.
     Text { content_type: Option<Box<[u8]>>, text: ReplyText },
 }
@@ -43,7 +51,8 @@ pub enum ReplyText {
     Format(LogFormat),
 }
 
-/// An answer ready to be sent: a head with its framing fields, and its body.
+/// An answer ready to be sent: a head with its framing fields, and its body. Without a head the connection is closed
+/// without a word.
 #[derive(Debug)]
 pub struct Answer {
     pub head: Head,
@@ -64,6 +73,9 @@ pub fn error_reply(stream: &Stream, status: u16) -> Answer {
 /// the parser's own.
 pub fn configured_message(stream: &Stream, status: u16) -> Option<Vec<u8>> {
     let reply = configured(stream, status)?;
+    if matches!(&reply.body, ReplyBody::Message(bytes) if bytes.is_empty()) {
+        return Some(Vec::new());
+    }
     let mut answer = reply.render(stream, Direction::Request);
     let mut bytes = Vec::new();
     if !closes(&answer.head) {
@@ -83,6 +95,9 @@ pub fn unauthorized(stream: &Stream, realm: &[u8]) -> Answer {
     let (status, field) =
         if by_proxy { (407, &b"proxy-authenticate"[..]) } else { (401, &b"www-authenticate"[..]) };
     let mut answer = error_reply(stream, status);
+    if !answer.head.is_complete() {
+        return answer;
+    }
     let challenge = [b"Basic realm=\"", realm, b"\""].concat();
     // Without room for the challenge the client still learns that it may not.
     let _ = answer.head.add_header(field, &challenge);
@@ -123,7 +138,18 @@ impl Reply {
                     _ => built_in(stream, self.status),
                 };
             }
+            ReplyBody::Message(bytes) if bytes.is_empty() => {
+                return Answer { head: Head::default(), body: Vec::new(), denied: false };
+            }
             ReplyBody::Message(bytes) => return message(stream, bytes),
+            ReplyBody::Location(url) => Answer::build(stream, self.status, b"", |head| {
+                if self.status == 302 {
+                    head.set_status(302, Some(b"Found"))?;
+                }
+                head.add_header(b"cache-control", b"no-cache")?;
+                head.add_header(b"content-length", b"0")?;
+                head.add_header(b"location", url)
+            }),
             ReplyBody::Default | ReplyBody::Empty => self.build(stream, direction, None, b""),
             ReplyBody::Text { content_type, text } => match text {
                 ReplyText::Fixed(bytes) => {

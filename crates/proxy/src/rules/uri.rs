@@ -1,10 +1,12 @@
 //! `set-method`, `set-uri`, `set-path`, `set-pathq`, `set-query`, `replace-uri`, `replace-path`, `replace-pathq`.
 
 use regex::bytes::Regex;
+use telamon_config::Args;
 use telamon_http_proto::Head;
 
-use super::{Edited, with_text};
-use crate::expr::{LogFormat, regex::expand};
+use super::{Edited, HttpAction, header, with_text};
+use crate::expr::regex::expand;
+use crate::expr::{FormatUse, LogFormat, ParseScope};
 use crate::stream::{Direction, Stream};
 
 /// An edit of the request line.
@@ -33,6 +35,27 @@ pub enum TargetPart {
 }
 
 impl UriEdit {
+    /// Reads `FORMAT`.
+    pub(super) fn read(
+        args: &mut Args<'_>,
+        scope: &mut ParseScope<'_>,
+        part: TargetPart,
+    ) -> Option<HttpAction> {
+        let value = LogFormat::parse(args, scope, FormatUse::Http)?;
+        Some(HttpAction::Uri(Self::Set { part, value }))
+    }
+
+    /// Reads `REGEX FORMAT`.
+    pub(super) fn read_replacement(
+        args: &mut Args<'_>,
+        scope: &mut ParseScope<'_>,
+        part: TargetPart,
+    ) -> Option<HttpAction> {
+        let regex = header::read_regex(args)?;
+        let value = LogFormat::parse(args, scope, FormatUse::Http)?;
+        Some(HttpAction::Uri(Self::Replace { part, regex, value }))
+    }
+
     pub(crate) fn apply(&self, stream: &mut Stream) -> Edited {
         match self {
             Self::Method(value) => with_text(value, stream, Direction::Request, |stream, text| {

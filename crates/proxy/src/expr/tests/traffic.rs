@@ -129,6 +129,7 @@ struct Configuration {
     directory: Directory,
     lists: Lists,
     files: Memory,
+    errors: crate::rules::ErrorSets,
     environment: Environment,
 }
 
@@ -150,6 +151,7 @@ impl Configuration {
             directory,
             lists: Lists::default(),
             files: Memory(HashMap::from([("paths.lst", "/x\n/a/\n")])),
+            errors: HashMap::new(),
             environment: Environment::new(),
         }
     }
@@ -159,6 +161,7 @@ impl Configuration {
             directory: &self.directory,
             lists: &self.lists,
             files: &self.files,
+            errors: &self.errors,
             environment: &self.environment,
             acls: Acls::default(),
             place,
