@@ -3,7 +3,7 @@
 //! [`load`] makes a [`model`] from a configuration; [`plane::Plane`] runs it. On a worker, [`listen`] accepts,
 //! [`http`] and [`tcp`] serve a client connection, [`dial`] and [`upstream`] reach a server, [`relay`] and [`tunnel`]
 //! move the bytes. [`expr`] evaluates expressions over a [`stream`], [`rules`] act on it, [`log`] tells of it.
-//! [`check`] watches the servers from the control thread, [`stats`] shows what was counted; both reach the rest through
+//! [`check`] watches the servers from the control thread and [`state_change`] does what follows, [`stats`] shows what was counted; both reach the rest through
 //! a [`view`].
 
 mod account;
@@ -21,6 +21,7 @@ mod relay;
 pub mod rules;
 pub mod snapshot;
 pub mod state;
+pub mod state_change;
 pub mod stats;
 pub mod stream;
 mod tcp;

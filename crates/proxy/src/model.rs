@@ -358,6 +358,11 @@ impl Model {
         &self.proxies[id.0 as usize]
     }
 
+    /// The proxies with their ids.
+    pub fn numbered(&self) -> impl Iterator<Item = (ProxyId, &Proxy)> {
+        (0..).map(ProxyId).zip(&self.proxies)
+    }
+
     /// A server of a proxy; `None` where there is no such server.
     pub fn server(&self, proxy: ProxyId, server: ServerId) -> Option<&Server> {
         self.proxies.get(proxy.0 as usize)?.backend.as_ref()?.servers.get(server.0 as usize)
@@ -442,4 +447,3 @@ pub enum Password {
     Crypt(Box<str>),
     Clear(Box<[u8]>),
 }
-

@@ -31,13 +31,14 @@ impl Plane {
     ///
     /// `connections_max` is the process's `maxconn`; pages of `stats` are asked of `page`.
     pub async fn start(
-        model: Model,
+        mut model: Model,
         registry: &Registry,
         workers: usize,
         connections_max: u32,
         page: ServiceHandle,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::new(workers, connections_max, page));
+        model.link_trackers();
         let snapshot = Arc::new(Snapshot { model, generation: 0 });
         let options = WorkerOptions { count: workers, cpus: snapshot.model.global.cpu_map.clone() };
         let seed = shared.started_at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| {
@@ -63,6 +64,7 @@ impl Plane {
     /// Puts a new configuration in force. Servers, counters and health are carried over by name; what is in flight
     /// keeps the configuration it began with.
     pub async fn reload(&mut self, mut model: Model, registry: &Registry) {
+        model.link_trackers();
         crate::state::adopt(&mut model, &self.snapshot.model);
         let generation = self.snapshot.generation + 1;
         self.snapshot = Arc::new(Snapshot { model, generation });

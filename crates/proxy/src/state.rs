@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::R
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use telamon_balance::health::Health;
-use telamon_balance::{Admin, Load, Member, PerWorker, RateCounter};
 use telamon_balance::member::Times;
+use telamon_balance::{Admin, Load, Member, PerWorker, RateCounter};
 use telamon_runtime::Endpoint;
 use telamon_runtime::limit::Limit;
 
@@ -79,6 +79,8 @@ pub struct ServerState {
     /// Its health, as checks and orders made it; [`state_change`](crate::state_change) alone changes it. It also knows
     /// the failed checks, how often it went down and for how long.
     health: Mutex<Health>,
+    /// It has its first state.
+    pub(crate) begun: AtomicBool,
     /// What the last check found, for pages and sockets.
     check: Mutex<CheckReport>,
     /// The socket disabled its checks.
@@ -157,6 +159,7 @@ impl ServerState {
             idle: AtomicU32::new(0),
             last_session: AtomicI64::new(0),
             health: Mutex::new(Health::new(None, Admin::READY, 0)),
+            begun: AtomicBool::new(false),
             check: Mutex::default(),
             checks_disabled: AtomicBool::new(false),
             idle_pool: IdlePool::new(workers),

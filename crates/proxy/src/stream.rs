@@ -342,6 +342,8 @@ pub struct Context<'a> {
     pub stream: Option<&'a Stream>,
     /// Variables of scope `check`, present in health checks only.
     pub check_vars: Option<&'a RefCell<Variables>>,
+    /// Present in health checks only.
+    pub check: Option<&'a CheckSight<'a>>,
     pub direction: Direction,
     /// Set by a fetch whose answer may change when more bytes come; `tcp-request content` then waits.
     pub wants_more: &'a Cell<bool>,
@@ -358,6 +360,7 @@ impl<'a> Context<'a> {
             session: Some(&stream.session),
             stream: Some(stream),
             check_vars: None,
+            check: None,
             direction,
             wants_more,
         }
@@ -370,6 +373,7 @@ impl<'a> Context<'a> {
             session: Some(session),
             stream: None,
             check_vars: None,
+            check: None,
             direction: Direction::Request,
             wants_more,
         }
@@ -382,10 +386,22 @@ impl<'a> Context<'a> {
             session: None,
             stream: None,
             check_vars: None,
+            check: None,
             direction: Direction::Request,
             wants_more,
         }
     }
+}
+
+/// What there is to see in a health check: whom it is for, and what has come since something was last sent.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckSight<'a> {
+    pub backend: ProxyId,
+    pub server: ServerId,
+    /// The response, once its head is there (`status`, `res.hdr`).
+    pub response: Option<&'a Head>,
+    /// Its body; in a check that does not speak HTTP all bytes (`res.body`, `check.payload`).
+    pub content: &'a [u8],
 }
 
 /// Which half of an exchange is being looked at.

@@ -1,5 +1,6 @@
 //! ACLs: `acl NAME CRITERION [flags] [operator] VALUES…`, named, anonymous and predefined.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
@@ -19,6 +20,7 @@ use crate::stream::Context;
 #[derive(Debug, Default)]
 pub struct Acls {
     list: Vec<Arc<Acl>>,
+    by_name: HashMap<Box<str>, usize>,
 }
 
 /// Tests of one name; it holds when one of them does.
@@ -116,8 +118,8 @@ impl Acls {
         args: &mut Args<'_>,
         scope: &mut ParseScope<'_>,
     ) -> Option<Arc<Acl>> {
-        if let Some(acl) = scope.acls.list.iter().find(|acl| *acl.name == *name) {
-            return Some(Arc::clone(acl));
+        if let Some(&index) = scope.acls.by_name.get(name) {
+            return Some(Arc::clone(&scope.acls.list[index]));
         }
         let Some((_, words)) = PREDEFINED.iter().find(|(known, _)| *known == name) else {
             let known = PREDEFINED.iter().map(|(name, _)| *name);
@@ -132,9 +134,12 @@ impl Acls {
     }
 
     fn add(&mut self, name: &str, test: Arc<Test>) {
-        match self.list.iter().find(|acl| *acl.name == *name) {
-            Some(acl) => acl.push(test),
-            None => self.list.push(Acl::of(name, test)),
+        match self.by_name.get(name) {
+            Some(&index) => self.list[index].push(test),
+            None => {
+                self.by_name.insert(name.into(), self.list.len());
+                self.list.push(Acl::of(name, test));
+            }
         }
     }
 }

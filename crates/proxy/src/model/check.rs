@@ -52,7 +52,10 @@ pub struct Script {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckProtocol {
     Http,
+    /// `option tcp-check`: its reports name the step that failed.
     Tcp,
+    /// `option redis-check` and the like: bytes as in `Tcp`, and reports that say only what the script says.
+    Preset,
 }
 
 /// One `http-check` or `tcp-check` line.
@@ -104,6 +107,8 @@ pub enum CheckPort {
 #[derive(Debug)]
 pub enum CheckText {
     Fixed(Box<[u8]>),
+    /// `binary`, `send-binary`: written as hexadecimal digits; here what they mean.
+    Binary(Box<[u8]>),
     /// `…-lf`
     Format(Arc<LogFormat>),
     /// `…-binary-lf`: hexadecimal digits once it is filled in.

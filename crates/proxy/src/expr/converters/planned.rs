@@ -21,8 +21,9 @@ pub(super) static TABLE: LazyLock<Vec<Converter>> = LazyLock::new(|| {
 });
 
 /// What is needed first, and the converters that wait for it.
-const PLANNED: [(&str, &str); 5] = [
+const PLANNED: [(&str, &str); 6] = [
     ("TLS", "aes_gcm_dec"),
+    ("event sinks", "debug"),
     ("JSON Web Tokens", "jwt_header_query jwt_payload_query jwt_verify"),
     ("Protocol Buffers", "protobuf ungrpc"),
     ("captures made by a converter", "capture-req capture-res"),

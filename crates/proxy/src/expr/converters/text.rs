@@ -26,9 +26,6 @@ pub(super) const TABLE: &[Converter] = &[
             Some(0..end)
         })
     }),
-    // Written to the log of the process; the sample passes.
-    converter("debug", ValueType::Any, ValueType::Any, |_, _, value| Some(value))
-        .with(&[Param::Str, Param::Str], 0),
     converter("field", ValueType::Str, ValueType::Str, field).with(PART, 2).checked(check_part),
     converter("host_only", ValueType::Str, ValueType::Str, |cx, args, value| {
         lower(cx, args, part(value, |text| Some(0..host_end(text)))?)

@@ -65,6 +65,10 @@ pub(super) const TABLE: &[Fetch] = &[
     one("fe_name", ValueType::Str, Source::Frontend, |cx, _| {
         Some(Value::str(frontend(cx)?.name.as_bytes()))
     }),
+    one("http_first_req", ValueType::Bool, Source::Request, |cx, _| {
+        // Later streams of a session begin with their own requests.
+        Some(Value::Bool(cx.stream?.log.started == cx.session?.accepted))
+    }),
     one("so_id", ValueType::Int, Source::Listener, |cx, _| {
         Some(Value::Int(cx.session?.listener.number.into()))
     }),
@@ -81,6 +85,9 @@ pub(super) const TABLE: &[Fetch] = &[
     }),
     // There is no TLS yet, so no connection has it.
     one("ssl_fc", ValueType::Bool, Source::ClientConnection, |_, _| Some(Value::Bool(false))),
+    one("stopping", ValueType::Bool, Source::Internal, |cx, _| {
+        Some(Value::Bool(cx.session?.worker.finishing.get()))
+    }),
     one("thread", ValueType::Int, Source::ClientAddress, |cx, _| {
         Some(Value::Int(cx.session?.worker.index() as i64))
     }),

@@ -1,0 +1,435 @@
+//! One check of one server, from its first connection to what it found.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::time::Duration;
+
+use telamon_http_proto::{Limits, Method};
+use telamon_runtime::connect::connect;
+use telamon_runtime::{Endpoint, Socket};
+use tokio::time::{Instant, timeout_at};
+
+use super::expect::{Judged, judge_bytes, judge_response, text};
+use super::reply::Reply;
+use super::{CheckStatus, Finding, request, words};
+use crate::expr::{SetConditions, ValueType, Variables};
+use crate::model::{
+    CheckConnect, CheckExpect, CheckMethod, CheckPort, CheckProtocol, CheckRequest, CheckStep,
+    Proxy, ProxyId, Script, Server, ServerCheck, ServerId,
+};
+use crate::snapshot::Snapshot;
+use crate::stream::{CheckSight, Context, Direction};
+
+/// Checks a server once. Ends by itself, at the latest when the time-outs of its connections are over.
+pub(super) async fn check(snapshot: &Snapshot, proxy: ProxyId, server: ServerId) -> Finding {
+    let gone = || Finding::new(CheckStatus::SocketError, "the server is not checked");
+    let Some(config) = snapshot.model.server(proxy, server) else { return gone() };
+    let Some(check) = &config.check else { return gone() };
+    let Some(backend) = &snapshot.model.proxy(proxy).backend else { return gone() };
+    match &backend.check {
+        CheckMethod::Connect => connect_once(snapshot.model.proxy(proxy), config, check).await,
+        CheckMethod::Script(script) => {
+            let mut run = Run::new(snapshot, (proxy, server), (config, check), script);
+            run.steps().await.unwrap_or_else(|finding| finding)
+        }
+    }
+}
+
+/// How long a connection may take to stand: all of the interval, or `timeout connect` where `timeout check` leaves the
+/// rest its own time.
+fn connect_deadline(proxy: &Proxy, check: &ServerCheck) -> Instant {
+    let limit = proxy.timeouts.check.and(proxy.timeouts.connect).unwrap_or(Duration::MAX);
+    Instant::now() + check.inter.min(limit)
+}
+
+async fn connect_once(proxy: &Proxy, server: &Server, check: &ServerCheck) -> Finding {
+    let to = endpoint(server, check, &CheckConnect::default(), None);
+    match timeout_at(connect_deadline(proxy, check), connect(&to, &server.connect)).await {
+        Ok(Ok(socket)) => {
+            // It is reset, not left waiting; where that fails it is closed all the same.
+            let _ = socket.set_nolinger();
+            Finding::new(CheckStatus::L4Ok, "")
+        }
+        Ok(Err(error)) => {
+            Finding::new(CheckStatus::L4Connection, words::connect_failure(&error, !to.is_inet()))
+        }
+        Err(_) => Finding::new(CheckStatus::L4Timeout, ""),
+    }
+}
+
+/// Where to connect: what the step says, else what the server's `addr` and `port` say, else where the server is.
+fn endpoint(
+    server: &Server,
+    check: &ServerCheck,
+    step: &CheckConnect,
+    sampled_port: Option<u16>,
+) -> Endpoint {
+    let own = server.state.address().endpoint;
+    let ip = step.address.map(|address| address.ip()).or(check.address).or_else(|| own.ip());
+    let Some(ip) = ip else { return own };
+    let fixed = match &step.port {
+        Some(CheckPort::Fixed(port)) => Some(*port),
+        _ => None,
+    };
+    let port = [fixed, sampled_port, step.address.map(|address| address.port()), check.port]
+        .into_iter()
+        .flatten()
+        .find(|port| *port != 0)
+        .or_else(|| own.port())
+        .unwrap_or(0);
+    std::net::SocketAddr::new(ip, port).into()
+}
+
+/// A script under way.
+struct Run<'a> {
+    snapshot: &'a Snapshot,
+    proxy: &'a Proxy,
+    server: &'a Server,
+    check: &'a ServerCheck,
+    script: &'a Script,
+    /// The same proxy and server by number.
+    ids: (ProxyId, ServerId),
+    socket: Option<Socket>,
+    reply: Reply,
+    /// The server sends no more.
+    ended: bool,
+    deadline: Instant,
+    variables: RefCell<Variables>,
+    /// The last connection, transmission or expectation begun; what a failure is reported for.
+    current: usize,
+    code: u16,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        snapshot: &'a Snapshot,
+        ids: (ProxyId, ServerId),
+        (server, check): (&'a Server, &'a ServerCheck),
+        script: &'a Script,
+    ) -> Self {
+        let proxy = snapshot.model.proxy(ids.0);
+        let tune = &snapshot.model.global.tune;
+        let limits = Limits {
+            head_max: tune.bufsize,
+            rewritten_max: tune.bufsize,
+            headers_max: tune.http_maxhdr,
+            accept_invalid: proxy.options.accept_invalid_http_response,
+            keep_case: false,
+        };
+        Self {
+            snapshot,
+            proxy,
+            server,
+            check,
+            script,
+            ids,
+            socket: None,
+            reply: Reply::new(script.protocol, limits, tune.bufsize),
+            ended: false,
+            deadline: Instant::now(),
+            variables: RefCell::default(),
+            current: 0,
+            code: 0,
+        }
+    }
+
+    /// Goes through the steps; the error is what ended them early.
+    async fn steps(&mut self) -> Result<Finding, Finding> {
+        let script = self.script;
+        let mut at = 0;
+        let mut last = None;
+        // An expectation looks at what is there already if one before it has read it.
+        let mut must_read = true;
+        while let Some(step) = script.steps.get(at) {
+            if !matches!(step, CheckStep::Comment(_)) {
+                self.code = 0;
+            }
+            match step {
+                CheckStep::Connect(connect) => {
+                    (self.current, last, must_read) = (at, Some(step), true);
+                    self.connect(connect).await?;
+                }
+                CheckStep::Send { data, .. } => {
+                    (self.current, last, must_read) = (at, Some(step), true);
+                    let bytes = self.with_context(Direction::Request, |cx| {
+                        match (text(data, cx), data) {
+                            (Ok(bytes), _) => Ok(bytes.into_owned()),
+                            // A format that comes out empty sends nothing.
+                            (Err(_), crate::model::CheckText::Format(_)) => Ok(Vec::new()),
+                            (Err(_), _) => Err(()),
+                        }
+                    });
+                    self.reply.restart(Method::Other);
+                    self.send(&bytes.map_err(|()| self.unsendable(at))?).await?;
+                }
+                CheckStep::Request(request) => {
+                    (self.current, last, must_read) = (at, Some(step), true);
+                    self.request(request).await?;
+                }
+                CheckStep::Expect(expect) => {
+                    (self.current, last) = (at, Some(step));
+                    if must_read {
+                        self.receive().await?;
+                        must_read = false;
+                    }
+                    if !self.expect(at, expect)? {
+                        at = self.first_of_chain(at);
+                        self.current = at;
+                        must_read = true;
+                        continue;
+                    }
+                }
+                CheckStep::SetVar { variable, value } => {
+                    self.with_context(Direction::Response, |cx| {
+                        if let Some(value) = value.eval(cx) {
+                            variable.set(cx, value, SetConditions::default());
+                        }
+                    });
+                }
+                CheckStep::SetVarFormat { variable, value } => {
+                    self.with_context(Direction::Response, |cx| {
+                        let mut text = Vec::new();
+                        value.render(cx, &mut text);
+                        let value = crate::expr::Value::Str(text.into());
+                        variable.set(cx, value, SetConditions::default());
+                    });
+                }
+                CheckStep::UnsetVar(variable) => {
+                    self.with_context(Direction::Response, |cx| variable.unset(cx));
+                }
+                CheckStep::Comment(_) => {}
+            }
+            at += 1;
+        }
+        Ok(self.passed(last))
+    }
+
+    /// All steps went well.
+    fn passed(&mut self, last: Option<&CheckStep>) -> Finding {
+        let by_tcp_check =
+            if self.script.protocol == CheckProtocol::Tcp { "(tcp-check)" } else { "" };
+        match last {
+            Some(CheckStep::Expect(_)) if self.is_conditional() => {
+                Finding { code: self.code, ..Finding::new(CheckStatus::L7OkConditional, "") }
+            }
+            Some(CheckStep::Expect(expect)) => {
+                let text = self.formatted(expect.on_success.as_deref());
+                let text = text.unwrap_or_else(|| by_tcp_check.to_owned());
+                self.take_code(expect);
+                let status = expect.ok_status.unwrap_or(CheckStatus::L7Ok);
+                Finding { code: self.code, ..Finding::new(status, text) }
+            }
+            Some(CheckStep::Connect(connect)) if connect.implicit => {
+                Finding::new(CheckStatus::L4Ok, "")
+            }
+            Some(CheckStep::Connect(_)) => Finding::new(CheckStatus::L4Ok, "(tcp-check)"),
+            _ => Finding::new(CheckStatus::L7Ok, "(tcp-check)"),
+        }
+    }
+
+    async fn connect(&mut self, step: &CheckConnect) -> Result<(), Finding> {
+        self.socket = None;
+        self.ended = false;
+        self.reply.restart(Method::Other);
+        let sampled = match &step.port {
+            Some(CheckPort::Sample(expr)) => {
+                self.with_context(Direction::Request, |cx| match expr.eval_as(cx, ValueType::Int) {
+                    Some(crate::expr::Value::Int(port)) => u16::try_from(port).ok(),
+                    _ => None,
+                })
+            }
+            _ => None,
+        };
+        let to = endpoint(self.server, self.check, step, sampled);
+        self.deadline = connect_deadline(self.proxy, self.check);
+        let connecting = connect(&to, &self.server.connect);
+        match timeout_at(self.deadline, connecting).await {
+            Ok(Ok(socket)) => {
+                if !step.linger {
+                    // Closing then leaves nothing behind; where that fails it is closed all the same.
+                    let _ = socket.set_nolinger();
+                }
+                self.socket = Some(socket);
+                if let Some(timeout) = self.proxy.timeouts.check {
+                    self.deadline = Instant::now() + timeout;
+                }
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                let text = words::connect_failure(&error, !to.is_inet());
+                Err(self.failed_here(CheckStatus::L4Connection, &text))
+            }
+            Err(_) => Err(self.failed_here(CheckStatus::L4Timeout, "")),
+        }
+    }
+
+    async fn request(&mut self, request: &CheckRequest) -> Result<(), Finding> {
+        let mut bytes = Vec::new();
+        let of = (self.proxy, self.server);
+        self.with_context(Direction::Request, |cx| {
+            request::write(request, self.script.send_state, of, cx, &mut bytes);
+        });
+        self.reply.restart(Method::of(&request.method));
+        self.send(&bytes).await
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), Finding> {
+        let Some(socket) = &self.socket else { return Err(self.unconnected()) };
+        match timeout_at(self.deadline, socket.write_all(bytes)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.broken(&error)),
+            Err(_) => Err(self.failed_here(CheckStatus::L7Timeout, "")),
+        }
+    }
+
+    /// Waits until something has come, or nothing will.
+    async fn receive(&mut self) -> Result<(), Finding> {
+        if self.ended || self.reply.is_over() {
+            return self.received_anything();
+        }
+        let Some(socket) = &self.socket else { return Err(self.unconnected()) };
+        let space = self.reply.space();
+        let reading = std::future::poll_fn(|cx| socket.poll_read_append(cx, space));
+        match timeout_at(self.deadline, reading).await {
+            Ok(Ok(0)) => self.ended = true,
+            Ok(Ok(count)) => self.reply.received(count),
+            Ok(Err(error)) if self.reply.is_empty() => return Err(self.broken(&error)),
+            // Many servers reset the connection behind their last byte.
+            Ok(Err(_)) => self.ended = true,
+            Err(_) => {
+                let status = match &self.script.steps[self.current] {
+                    CheckStep::Expect(expect) => expect.tout_status,
+                    _ => None,
+                };
+                return Err(self.failed_here(status.unwrap_or(CheckStatus::L7Timeout), ""));
+            }
+        }
+        self.received_anything()
+    }
+
+    fn received_anything(&self) -> Result<(), Finding> {
+        if self.script.protocol == CheckProtocol::Http || !self.reply.is_empty() {
+            return Ok(());
+        }
+        let status = match &self.script.steps[self.current] {
+            CheckStep::Expect(expect) => expect.error_status,
+            _ => None,
+        };
+        let text = words::empty(self.script, self.current);
+        Err(Finding::new(status.unwrap_or(CheckStatus::L7Response), text))
+    }
+
+    /// Whether an expectation holds; `false` waits for more.
+    fn expect(&mut self, at: usize, expect: &CheckExpect) -> Result<bool, Finding> {
+        let last = self.ended || self.reply.is_over();
+        let judged = if self.script.protocol == CheckProtocol::Http {
+            self.code = self.reply.response().map_or(0, |response| response.status());
+            if self.is_conditional() {
+                return Ok(true);
+            }
+            self.with_context(Direction::Response, |cx| {
+                judge_response(expect, &self.reply, last, cx)
+            })
+        } else {
+            self.with_context(Direction::Response, |cx| {
+                judge_bytes(expect, self.reply.bytes(), last, cx)
+            })
+        };
+        let failure = match judged {
+            Judged::Wait => return Ok(false),
+            Judged::Holds => return Ok(true),
+            Judged::Fails(failure) => failure,
+        };
+        let said = self.formatted(expect.on_error.as_deref());
+        let mut text = match (said, failure.text) {
+            (Some(said), _) => said,
+            (None, Some(text)) => text.into_owned(),
+            (None, None) if self.script.protocol == CheckProtocol::Tcp => {
+                words::mismatch(self.script, at, failure.matched)
+            }
+            (None, None) => String::new(),
+        };
+        if let Some(comment) = words::comment(self.script, at) {
+            text.push_str(" comment: ");
+            text.push_str(comment);
+        }
+        self.take_code(expect);
+        Err(Finding { code: self.code, ..Finding::new(failure.status, text) })
+    }
+
+    /// A 404 that takes the server out of the balancing rather than down: only where it was not down.
+    fn is_conditional(&self) -> bool {
+        self.script.disable_on_404
+            && self.code == 404
+            && self.server.state.member.status().run != telamon_balance::Run::Stopped
+    }
+
+    /// Where to begin again when more has come: the first expectation of this chain that forbids something, since what
+    /// is new may be just that.
+    fn first_of_chain(&self, at: usize) -> usize {
+        let mut first = at;
+        for before in (0..at).rev() {
+            match &self.script.steps[before] {
+                CheckStep::Expect(expect) if expect.negated => first = before,
+                CheckStep::Connect(_) | CheckStep::Send { .. } | CheckStep::Request(_) => break,
+                _ => {}
+            }
+        }
+        first
+    }
+
+    fn formatted(&self, format: Option<&crate::expr::LogFormat>) -> Option<String> {
+        let mut text = Vec::new();
+        self.with_context(Direction::Response, |cx| format.map(|f| f.render(cx, &mut text)))?;
+        Some(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    fn take_code(&mut self, expect: &CheckExpect) {
+        let Some(expr) = &expect.status_code else { return };
+        let code =
+            self.with_context(Direction::Response, |cx| match expr.eval_as(cx, ValueType::Int) {
+                Some(crate::expr::Value::Int(code)) => u16::try_from(code).ok(),
+                _ => None,
+            });
+        self.code = code.unwrap_or(self.code);
+    }
+
+    /// The connection failed, or time is over, at the current step.
+    fn failed_here(&self, status: CheckStatus, text: &str) -> Finding {
+        Finding::new(status, format!("{text}{}", words::place(self.script, self.current)))
+    }
+
+    fn broken(&self, error: &io::Error) -> Finding {
+        self.failed_here(CheckStatus::SocketError, &words::socket_failure(error))
+    }
+
+    fn unsendable(&self, at: usize) -> Finding {
+        let step = words::step_number(self.script, at);
+        let text = format!("tcp-check send : failed to build log-format string at step {step}");
+        Finding::new(CheckStatus::L7Response, text)
+    }
+
+    /// The loader puts a connection before all else.
+    fn unconnected(&self) -> Finding {
+        self.failed_here(CheckStatus::SocketError, "not connected")
+    }
+
+    fn with_context<R>(&self, direction: Direction, f: impl FnOnce(&Context<'_>) -> R) -> R {
+        let wants_more = Cell::new(false);
+        let sight = CheckSight {
+            backend: self.ids.0,
+            server: self.ids.1,
+            response: self.reply.response(),
+            content: self.reply.content(),
+        };
+        f(&Context {
+            model: &self.snapshot.model,
+            session: None,
+            stream: None,
+            check_vars: Some(&self.variables),
+            check: Some(&sight),
+            direction,
+            wants_more: &wants_more,
+        })
+    }
+}

@@ -1,0 +1,392 @@
+//! A server changes state: by its checks, by an order, or because the server that it tracks did.
+//!
+//! Everything that may change a server's health goes through here, on the control thread: [`checked`] for what a check
+//! found, [`order`] for what an administrator asks, [`rebalance`] after a new weight or limit. Each tells the server's
+//! [`Health`], publishes it to the workers, hands freed slots to those who wait, logs HAProxy's lines, keeps the
+//! backend's own record and lets the servers that track this one follow.
+
+mod dump;
+mod lines;
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime};
+
+use telamon_balance::health::{CheckConfig, Forced, Health};
+use telamon_balance::{Admin, MemberId, Rng, Run, Status};
+
+pub use dump::log_server_states;
+
+use crate::check::Finding;
+use crate::log::{Level, notice, send};
+use crate::model::{Backend, Proxy, ProxyId, Server, ServerCheck, ServerId};
+use crate::snapshot::Snapshot;
+use crate::upstream::deliver;
+use crate::worker::Shared;
+
+use lines::{Moved, Reason};
+
+/// Which server of a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub proxy: ProxyId,
+    pub server: ServerId,
+}
+
+/// What an administrator asks of a server, by socket or page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// `set server … state ready`, `enable server`.
+    Ready,
+    /// `set server … state drain`: no new units but those that persistence brings.
+    Drain,
+    /// `set server … state maint`, `disable server`.
+    Maintenance,
+    /// `set server … health up|stopping|down`.
+    Health(Forced),
+}
+
+/// Gives each server that is new its first state, and the others the rise and fall of a new configuration. Says nothing.
+pub(crate) fn begin(shared: &Shared, snapshot: &Snapshot) {
+    let servers = |then: &mut dyn FnMut(&Site<'_>, &Server)| {
+        for (proxy, config) in snapshot.model.numbered() {
+            for server in config.backend.iter().flat_map(|backend| &backend.servers) {
+                let place = Place { proxy, server: ServerId(server.index) };
+                if let Some(site) = Site::new(shared, snapshot, place) {
+                    then(&site, server);
+                }
+            }
+        }
+    };
+    servers(&mut |site, server| {
+        let config = server.check.as_ref().map(check_config);
+        if server.state.begun.swap(true, Relaxed) {
+            site.change(|health, _| health.configure(config));
+            return;
+        }
+        let admin = if server.disabled { Admin::MAINT_CONFIGURED } else { Admin::READY };
+        site.change(|health, now_ms| *health = Health::new(config, admin, now_ms));
+        if config.is_some() {
+            server.state.check_report().status = crate::check::CheckStatus::Initializing;
+        }
+    });
+    servers(&mut |site, server| {
+        let Some((proxy, tracked)) = server.tracks else { return };
+        let Some(tracked) = snapshot.model.server(proxy, tracked) else { return };
+        if tracked.state.member.status().admin.in_maintenance() {
+            site.change(|health, now_ms| {
+                let admin = health.status().admin.with(Admin::MAINT_INHERITED);
+                _ = health.set_admin(admin, now_ms);
+            });
+        }
+    });
+}
+
+/// Takes in what a check found.
+pub(crate) fn checked(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    place: Place,
+    finding: Finding,
+    took: Duration,
+) {
+    let Some(site) = Site::new(shared, snapshot, place) else { return };
+    let Some(result) = finding.status.result() else { return };
+    let report = {
+        let mut report = site.server.state.check_report();
+        let same = report.status == finding.status;
+        report.status = finding.status;
+        report.code = finding.code;
+        report.text = finding.text;
+        report.duration_ms = Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        report.at_ms = unix_ms();
+        (same, report.clone())
+    };
+    let (same, report) = report;
+    let logs_checks = site.proxy.options.log_health_checks;
+    let change = site.change(|health, now_ms| {
+        let counted = health.on_result(result, now_ms).counted;
+        if logs_checks && (counted || !same) {
+            let line = lines::check(site.proxy, site.server, &report, result, health.status());
+            site.say(Level::Notice, &line);
+        }
+    });
+    let reason = if logs_checks { Reason::None } else { Reason::Report(&report) };
+    if let Some(change) = change {
+        site.tell_run(&change, &reason);
+        site.tell_backend(&change);
+        site.follow_run(change.to.run);
+    }
+}
+
+/// Does what an administrator asks. `cause` is added to the line in the log; empty for none.
+///
+/// Returns whether there is such a server.
+pub fn order(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    place: Place,
+    order: Order,
+    cause: &str,
+) -> bool {
+    let Some(site) = Site::new(shared, snapshot, place) else { return false };
+    match order {
+        Order::Ready => {
+            site.clear_flag(Admin::DRAIN_FORCED);
+            site.clear_flag(Admin::MAINT_FORCED.with(Admin::MAINT_CONFIGURED));
+        }
+        Order::Drain => {
+            site.set_flag(Admin::DRAIN_FORCED, cause);
+            site.clear_flag(Admin::MAINT_FORCED.with(Admin::MAINT_CONFIGURED));
+        }
+        Order::Maintenance => {
+            site.set_flag(Admin::MAINT_FORCED, cause);
+            site.clear_flag(Admin::DRAIN_FORCED);
+        }
+        Order::Health(forced) => {
+            let reason = if cause.is_empty() { Reason::None } else { Reason::Text(cause) };
+            site.force(forced, &reason);
+        }
+    }
+    true
+}
+
+/// Takes a new weight or limits of a server into the balancing. Returns whether there is such a server.
+pub fn rebalance(shared: &Shared, snapshot: &Snapshot, place: Place) -> bool {
+    let Some(site) = Site::new(shared, snapshot, place) else { return false };
+    let before = site.backend.pool.usable();
+    let status = site.server.state.member.status();
+    let moved = site.settle();
+    site.tell_backend(&Change { from: status, to: status, before, moved });
+    true
+}
+
+/// A server with all that belongs to it.
+struct Site<'a> {
+    shared: &'a Shared,
+    snapshot: &'a Snapshot,
+    proxy: &'a Proxy,
+    backend: &'a Backend,
+    server: &'a Server,
+    member: MemberId,
+}
+
+/// What a change of state did.
+struct Change {
+    from: Status,
+    to: Status,
+    /// The servers in use before, regular and backup.
+    before: (u32, u32),
+    moved: Moved,
+}
+
+impl<'a> Site<'a> {
+    fn new(shared: &'a Shared, snapshot: &'a Snapshot, place: Place) -> Option<Self> {
+        let proxy = snapshot.model.proxies.get(place.proxy.0 as usize)?;
+        let backend = proxy.backend.as_ref()?;
+        let server = backend.servers.get(place.server.0 as usize)?;
+        Some(Self { shared, snapshot, proxy, backend, server, member: MemberId(place.server.0) })
+    }
+
+    /// Changes the health and, where that makes it another state, the balancing.
+    fn change(&self, edit: impl FnOnce(&mut Health, u64)) -> Option<Change> {
+        let state = &self.server.state;
+        let mut health = state.health();
+        let from = health.status();
+        edit(&mut health, self.shared.now_ms());
+        let to = health.status();
+        let changed = from.run != to.run || from.admin != to.admin;
+        // The pool reads the member: what it counted before has to be asked first.
+        let before = if changed { self.backend.pool.usable() } else { (0, 0) };
+        health.publish(&state.member);
+        drop(health);
+        changed.then(|| Change { from, to, before, moved: self.settle() })
+    }
+
+    /// Tells the pool of a changed member, and those who waited what became of it.
+    fn settle(&self) -> Moved {
+        let pool = &self.backend.pool;
+        let queued = self.server.state.member.load.queued();
+        let mut rng = Rng::new(self.shared.now_ms());
+        let settled = pool.member_changed(self.member, &mut rng, self.shared.now_ms());
+        let left = queued.saturating_sub(self.server.state.member.load.queued());
+        let moved = Moved {
+            requeued: left,
+            granted: u32::try_from(settled.granted.len()).unwrap_or(u32::MAX),
+            usable: pool.usable(),
+        };
+        for grant in settled.granted {
+            deliver(pool, grant.member, Some(grant));
+        }
+        // Those who are refused learn it from the closed channel.
+        drop(settled.refused);
+        moved
+    }
+
+    fn force(&self, forced: Forced, reason: &Reason<'_>) {
+        let change = self.change(|health, now_ms| _ = health.force(forced, now_ms));
+        if let Some(change) = change {
+            self.tell_run(&change, reason);
+            self.tell_backend(&change);
+            self.follow_run(change.to.run);
+        }
+    }
+
+    /// The servers that track this one go where it went.
+    fn follow_run(&self, run: Run) {
+        let forced = match run {
+            Run::Stopped => Forced::Down,
+            Run::Stopping => Forced::Stopping,
+            Run::Starting | Run::Running => Forced::Up,
+        };
+        self.each_tracker(|tracker| tracker.force(forced, &Reason::None));
+    }
+
+    fn set_flag(&self, flag: Admin, cause: &str) {
+        let was = self.server.state.member.status();
+        if was.admin.has(flag) {
+            return;
+        }
+        let admin = was.admin.with(flag);
+        let Some(change) = self.set_admin(admin) else { return };
+        let forced = flag == Admin::MAINT_FORCED || flag == Admin::DRAIN_FORCED;
+        if flag.in_maintenance() {
+            if !was.admin.in_maintenance() {
+                let line = lines::enters_maintenance(self, &change, cause, forced);
+                let paused = was.run == Run::Stopped || was_stopping(was);
+                self.say(if paused { Level::Notice } else { Level::Alert }, &line);
+                self.tell_backend(&change);
+                self.each_tracker(|tracker| tracker.set_flag(Admin::MAINT_INHERITED, cause));
+            }
+        } else if !was.admin.in_maintenance() {
+            let line = if was.admin.is_drained() {
+                lines::remains_drained(self, admin)
+            } else {
+                lines::enters_drain(self, &change, cause, forced)
+            };
+            self.say(Level::Notice, &line);
+            self.tell_backend(&change);
+            if !was.admin.is_drained() {
+                self.each_tracker(|tracker| tracker.set_flag(Admin::DRAIN_INHERITED, cause));
+            }
+        } else if !was.admin.is_drained() {
+            self.each_tracker(|tracker| tracker.set_flag(Admin::DRAIN_INHERITED, cause));
+        }
+    }
+
+    fn clear_flag(&self, flags: Admin) {
+        let was = self.server.state.member.status();
+        if !was.admin.has(flags) {
+            return;
+        }
+        let admin = was.admin.without(flags);
+        let Some(change) = self.set_admin(admin) else { return };
+        if flags.in_maintenance() {
+            let line = if admin.in_maintenance() {
+                lines::remains_in_maintenance(self, flags)
+            } else {
+                lines::leaves_maintenance(self, &change, flags)
+            };
+            self.say(Level::Notice, &line);
+            self.tell_backend(&change);
+            if !admin.in_maintenance() {
+                self.each_tracker(|tracker| tracker.clear_flag(Admin::MAINT_INHERITED));
+            }
+            return;
+        }
+        if !was.admin.in_maintenance() {
+            let line = if admin.is_drained() {
+                lines::remains_drained(self, admin)
+            } else {
+                lines::leaves_drain(self, &change)
+            };
+            self.say(Level::Notice, &line);
+            self.tell_backend(&change);
+        }
+        if !admin.is_drained() {
+            self.each_tracker(|tracker| tracker.clear_flag(Admin::DRAIN_INHERITED));
+        }
+    }
+
+    /// Sets what is asked of the server. One that leaves maintenance is where the server is that it tracks.
+    fn set_admin(&self, admin: Admin) -> Option<Change> {
+        let tracked = self.tracked().map(|(_, server)| server.state.member.status().run);
+        self.change(|health, now_ms| {
+            let left = health.status().admin.in_maintenance() && !admin.in_maintenance();
+            _ = health.set_admin(admin, now_ms);
+            match tracked {
+                Some(Run::Stopped) if left => _ = health.force(Forced::Down, now_ms),
+                Some(Run::Stopping) if left => _ = health.force(Forced::Stopping, now_ms),
+                _ => {}
+            }
+        })
+    }
+
+    /// The server that this one tracks, and its proxy.
+    fn tracked(&self) -> Option<(&'a Proxy, &'a Server)> {
+        let (proxy, server) = self.server.tracks?;
+        Some((self.snapshot.model.proxy(proxy), self.snapshot.model.server(proxy, server)?))
+    }
+
+    fn each_tracker(&self, act: impl Fn(&Site<'_>)) {
+        for (proxy, server) in &self.server.trackers {
+            let place = Place { proxy: *proxy, server: *server };
+            if let Some(tracker) = Site::new(self.shared, self.snapshot, place) {
+                act(&tracker);
+            }
+        }
+    }
+
+    /// Logs that the server went up, down or stopping.
+    fn tell_run(&self, change: &Change, reason: &Reason<'_>) {
+        if change.from.run == change.to.run {
+            return;
+        }
+        let alarming = change.to.run == Run::Stopped && !was_stopping(change.from);
+        let level = if alarming { Level::Alert } else { Level::Notice };
+        self.say(level, &lines::run(self, change, reason));
+    }
+
+    /// Keeps the record of the backend, and logs when its last server went.
+    fn tell_backend(&self, change: &Change) {
+        let record = &self.proxy.state.backend;
+        let was = change.before.0 + change.before.1;
+        let is = change.moved.usable.0 + change.moved.usable.1;
+        let now_ms = self.shared.now_ms();
+        if was == 0 && is > 0 {
+            let since = record.last_change_ms.swap(now_ms, Relaxed);
+            record.downtime_ms.fetch_add(now_ms.saturating_sub(since), Relaxed);
+        } else if was > 0 && is == 0 {
+            record.last_change_ms.store(now_ms, Relaxed);
+            record.down_transitions.fetch_add(1, Relaxed);
+            let (kind, name) = (lines::kind(self.proxy), &self.proxy.name);
+            notice::alert(format_args!("{kind} '{name}' has no server available!"));
+            let line = format!("{kind} {name} has no server available!");
+            send(Level::Emergency, self.proxy, &line);
+        }
+    }
+
+    fn say(&self, level: Level, line: &str) {
+        notice::warning(format_args!("{line}"));
+        send(level, self.proxy, line);
+    }
+}
+
+fn was_stopping(status: Status) -> bool {
+    status.run == Run::Stopping || status.admin.is_drained()
+}
+
+fn check_config(check: &ServerCheck) -> CheckConfig {
+    let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    CheckConfig {
+        rise: u16::try_from(check.rise).unwrap_or(u16::MAX),
+        fall: u16::try_from(check.fall).unwrap_or(u16::MAX),
+        inter_ms: ms(check.inter),
+        fastinter_ms: check.fastinter.map(ms),
+        downinter_ms: check.downinter.map(ms),
+    }
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
