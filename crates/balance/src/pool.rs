@@ -414,6 +414,12 @@ impl<W: Send> Pool<W> {
         self.shared.waiting.load(Relaxed)
     }
 
+    /// What its configuration says, as it was given: to [`Pool::renew`] it with other members.
+    pub fn options(&self) -> PoolOptions {
+        let mut state = self.shared.lock();
+        state.generation(self.generation).map_or_else(PoolOptions::default, |g| g.options.clone())
+    }
+
     /// The strategy's name.
     pub fn strategy(&self) -> &'static str {
         self.strategy

@@ -21,6 +21,9 @@ mod script;
 mod status;
 mod words;
 
+#[cfg(test)]
+mod tests;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use telamon_balance::strategy::{First, Hash, LeastConn, Random, RoundRobin, StaticRr, Strategy};
 use telamon_config::Location;
 
 use crate::expr::LogFormat;
@@ -344,6 +345,20 @@ pub enum BalanceStrategy {
     Random {
         draws: u32,
     },
+}
+
+impl BalanceStrategy {
+    /// The strategy itself, for the regular servers or the backups of one pool.
+    pub fn make(self) -> Box<dyn Strategy> {
+        match self {
+            Self::RoundRobin => Box::<RoundRobin>::default(),
+            Self::StaticRr => Box::<StaticRr>::default(),
+            Self::LeastConn => Box::<LeastConn>::default(),
+            Self::First => Box::<First>::default(),
+            Self::Source => Box::new(Hash::source()),
+            Self::Random { draws } => Box::new(Random::new(draws)),
+        }
+    }
 }
 
 impl Balance {

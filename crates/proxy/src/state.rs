@@ -214,6 +214,10 @@ pub fn adopt(new: &mut Model, old: &Model) {
                     server.state.set_address(fresh.address());
                 }
             }
+            // The pool was made before it was known which members there are already.
+            let members = new.servers.iter().map(|server| Arc::clone(&server.state.member));
+            let (strategy, options) = (new.balance.strategy, new.pool.options());
+            new.pool = old.pool.renew(members.collect(), || strategy.make(), options);
         }
     }
 }

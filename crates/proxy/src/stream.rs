@@ -400,7 +400,7 @@ pub struct CheckSight<'a> {
     pub server: ServerId,
     /// The response, once its head is there (`status`, `res.hdr`).
     pub response: Option<&'a Head>,
-    /// Its body; in a check that does not speak HTTP all bytes (`res.body`, `check.payload`).
+    /// Its body; in a check that does not speak HTTP all bytes (`res.body`, `res.payload`).
     pub content: &'a [u8],
 }
 

@@ -219,9 +219,7 @@ impl Drop for InQueue<'_> {
 fn balance_key(backend: &Backend, session: &Session) -> Option<telamon_balance::Key> {
     match backend.balance.key {
         BalanceKey::None => None,
-        BalanceKey::Source => {
-            session.src.borrow().ip().map(telamon_balance::Key::of_address)
-        }
+        BalanceKey::Source => session.src.borrow().ip().map(telamon_balance::Key::of_address),
     }
 }
 
@@ -247,8 +245,7 @@ pub(crate) fn take_idle(
     };
     let own = worker.index();
     while let Some(connection) = state.idle_pool.pop(own, state, fits) {
-        let seen =
-            if sure { connection.socket.peek_now() } else { connection.socket.peek() };
+        let seen = if sure { connection.socket.peek_now() } else { connection.socket.peek() };
         if seen == Idle::Quiet {
             return Some(connection);
         }
@@ -266,7 +263,8 @@ pub(crate) fn take_idle(
             }
             // It moves from the other worker's reactor to this one's.
             let kind = connection.socket.kind();
-            let moved = connection.socket.into_fd().and_then(|fd| Socket::from_nonblocking(fd, kind));
+            let moved =
+                connection.socket.into_fd().and_then(|fd| Socket::from_nonblocking(fd, kind));
             if let Ok(socket) = moved {
                 return Some(ServerConnection { socket, ..connection });
             }
@@ -377,4 +375,3 @@ impl IdleServers {
 
 /// How often idle server connections are looked after.
 pub(crate) const CLEAN_EVERY: Duration = Duration::from_secs(1);
-

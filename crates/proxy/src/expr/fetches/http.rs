@@ -124,7 +124,10 @@ pub(super) const TABLE: &[Fetch] = &[
         .with(HEADER, 0)
         .checked(check_occurrence),
     one("status", ValueType::Int, Source::Response, |cx, _| {
-        let status = cx.stream?.response.status();
+        let status = match cx.check {
+            Some(check) => check.response?.status(),
+            None => cx.stream?.response.status(),
+        };
         (status != 0).then(|| Value::Int(status.into()))
     }),
     // Captures.
@@ -212,6 +215,9 @@ pub(super) fn request<'a>(cx: &Context<'a>) -> Option<&'a Head> {
 }
 
 fn response<'a>(cx: &Context<'a>) -> Option<&'a Head> {
+    if let Some(check) = cx.check {
+        return check.response;
+    }
     let stream = cx.stream.filter(|_| cx.direction == Direction::Response)?;
     if stream.response.is_complete() {
         return Some(&stream.response);
@@ -637,6 +643,9 @@ fn request_body<'a>(cx: &Context<'a>) -> Option<Cow<'a, [u8]>> {
 
 fn response_body<'a>(cx: &Context<'a>) -> Option<Cow<'a, [u8]>> {
     let head = response(cx)?;
+    if let Some(check) = cx.check {
+        return Some(Cow::Borrowed(check.content));
+    }
     let method = cx.stream?.request.method_kind();
     body(head, head.response_body(method, false).ok()?)
 }

@@ -72,6 +72,9 @@ pub(super) const TABLE: &[Fetch] = &[
 
 /// What is held of the half that is being looked at, and whether no more will come.
 fn input<'a>(cx: &Context<'a>) -> Option<(&'a [u8], bool)> {
+    if let Some(check) = cx.check {
+        return Some((check.content, true));
+    }
     let stream = cx.stream?;
     Some(match cx.direction {
         Direction::Request => (stream.request.remaining(), stream.request_input_complete),
@@ -89,10 +92,10 @@ fn more<T>(cx: &Context<'_>, complete: bool) -> Option<T> {
 
 fn length<'a>(cx: &Context<'a>, _: &'a [Arg]) -> Option<Value<'a>> {
     let (bytes, complete) = input(cx)?;
-    let stream = cx.stream?;
-    let head = match cx.direction {
-        Direction::Request => stream.request.len(),
-        Direction::Response => stream.response.len(),
+    let head = match (cx.stream, cx.direction) {
+        (None, _) => 0,
+        (Some(stream), Direction::Request) => stream.request.len(),
+        (Some(stream), Direction::Response) => stream.response.len(),
     };
     if !complete {
         cx.wants_more.set(true);

@@ -127,11 +127,15 @@ fn frontend<'a>(cx: &Context<'a>) -> Option<&'a Proxy> {
 }
 
 fn backend<'a>(cx: &Context<'a>) -> Option<&'a Proxy> {
-    cx.model.proxies.get(cx.stream?.backend.0 as usize)
+    let id = cx.stream.map(|stream| stream.backend).or(cx.check.map(|check| check.backend))?;
+    cx.model.proxies.get(id.0 as usize)
 }
 
 fn server<'a>(cx: &Context<'a>) -> Option<&'a Server> {
-    let id = cx.stream?.server?;
+    let id = match cx.check {
+        Some(check) => check.server,
+        None => cx.stream?.server?,
+    };
     backend(cx)?.backend.as_ref()?.servers.get(id.0 as usize)
 }
 
