@@ -164,7 +164,7 @@ impl<'a> Args<'a> {
     /// Returns whether it ran without a mistake; if not, the rest of the line is of no use.
     pub fn one<C>(&mut self, table: &Table<C>, context: &mut C) -> bool {
         if self.is_empty() {
-            self.missing(format!("a {}", table.what));
+            self.missing(with_article(table.what));
             return false;
         }
         let in_order = self.nested(table, context) && !self.failed;
@@ -183,7 +183,7 @@ impl<'a> Args<'a> {
         read: impl FnOnce(&mut Self, &mut C) -> Option<R>,
     ) -> Option<R> {
         if self.is_empty() {
-            self.missing(format!("a {}", table.what));
+            self.missing(with_article(table.what));
             return None;
         }
         let outer = (self.keyword.clone(), self.usage);
@@ -299,7 +299,11 @@ impl<'a> Args<'a> {
         let kind = ConfigErrorKind::Unknown {
             what: table.what,
             found: words[..count].join(" "),
-            nearest: nearest.map(|name| name.trim_end_matches('(').to_owned()),
+            nearest: nearest.map(|name| match name.strip_suffix('(') {
+                // Only the parenthesis is missing.
+                Some(bare) if bare == words[..count].join(" ") => format!("{name}…)"),
+                bare => bare.unwrap_or(name).to_owned(),
+            }),
         };
         self.fail(self.words_at(self.next..self.next + count), kind);
     }
@@ -445,6 +449,12 @@ impl<'a> Args<'a> {
         let last = words.end.checked_sub(1).and_then(|last| self.line.token(last));
         last.map_or(first, |last| first.to(last.at))
     }
+}
+
+/// `an action`, `a keyword`
+fn with_article(noun: &str) -> String {
+    let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {noun}")
 }
 
 /// Fills `{1}`, `{2}` … and `{*}` of a template.

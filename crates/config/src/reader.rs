@@ -537,7 +537,7 @@ fn set_environment(line: Line<'_>, environment: &mut Environment, diagnostics: &
 const DIRECTIVES: &[&str] =
     &[".if", ".elif", ".else", ".endif", ".notice", ".warning", ".alert", ".diag"];
 /// Keywords that look like slips of `peers` and `mailers`.
-const NEAR_SECTIONS: &[&[u8]] = &[b"peer", b"mailer"];
+const NEAR_SECTIONS: &[&[u8]] = &[b"peer", b"mailer", b"http-error"];
 /// As in HAProxy.
 const NESTED_MAX: usize = 99;
 /// Far above anything real; keeps every range within 32 bits.

@@ -11,6 +11,8 @@ pub mod capture;
 pub mod check;
 mod dial;
 pub mod expr;
+#[cfg(test)]
+mod fixture;
 mod http;
 mod listen;
 pub mod log;

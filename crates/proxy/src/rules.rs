@@ -274,3 +274,6 @@ fn with_rendered<R>(format: &LogFormat, stream: &Stream, read: impl FnOnce(&[u8]
 
 /// What an edit of a message comes to.
 type Edited = Result<(), EditError>;
+
+#[cfg(test)]
+mod tests;

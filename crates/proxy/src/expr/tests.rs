@@ -1,53 +1,14 @@
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::io;
-use std::net::IpAddr;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use telamon_config::Environment;
-use telamon_runtime::files::{PathKind, UserIds};
-use telamon_runtime::{BindSpec, Files};
 
 use super::*;
+use crate::fixture::Memory;
 use crate::model::{Mode, Model};
 
 mod traffic;
-
-/// Files in memory.
-struct Memory(HashMap<&'static str, &'static str>);
-
-impl Files for Memory {
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let text = path.to_str().and_then(|path| self.0.get(path));
-        text.map(|text| text.as_bytes().to_vec()).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn kind(&self, _: &Path) -> io::Result<PathKind> {
-        Ok(PathKind::File)
-    }
-
-    fn list(&self, _: &Path) -> io::Result<Vec<PathBuf>> {
-        Ok(Vec::new())
-    }
-
-    fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn user(&self, _: &str) -> io::Result<UserIds> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn group(&self, _: &str) -> io::Result<u32> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn bind(&self, _: &BindSpec, _: usize) -> io::Result<Vec<OwnedFd>> {
-        Ok(Vec::new())
-    }
-}
 
 /// Reads an expression and hands it over, or what is wrong with it and where.
 fn with_expr<R>(text: &[u8], then: impl FnOnce(Result<Expr, ExprError>, &Context<'_>) -> R) -> R {

@@ -170,8 +170,13 @@ async fn attempt(
     account::server_answered(stream, server);
     match response_rules(stream, proxy, frontend) {
         Verdict::Answer(answer) => {
-            account::denied_response(stream, proxy, server);
-            (stream.log.cause, stream.log.phase) = (Cause::Proxy, Phase::Headers);
+            if answer.denied {
+                account::denied_response(stream, proxy, server);
+            }
+            if stream.log.cause == Cause::None {
+                let cause = if answer.denied { Cause::Proxy } else { Cause::Local };
+                (stream.log.cause, stream.log.phase) = (cause, Phase::Headers);
+            }
             return Attempt::Done(respond::send(client, stream, *answer).await);
         }
         Verdict::Close { .. } => {

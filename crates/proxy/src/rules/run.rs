@@ -242,17 +242,11 @@ fn is_strict_before(rules: &[Rule<HttpAction>], from: usize) -> bool {
 /// A message could not be edited as a rule wants it: an internal error, unless the set is lenient.
 fn failed(stream: &mut Stream, direction: Direction) -> Verdict {
     stream.log.cause = Cause::Internal;
-    let status = match direction {
-        Direction::Request => {
-            stream.log.phase = Phase::Request;
-            500
-        }
-        Direction::Response => {
-            stream.log.phase = Phase::Headers;
-            502
-        }
+    stream.log.phase = match direction {
+        Direction::Request => Phase::Request,
+        Direction::Response => Phase::Headers,
     };
-    answer(error_reply(stream, status))
+    answer(error_reply(stream, 500))
 }
 
 fn answer(answer: Answer) -> Verdict {

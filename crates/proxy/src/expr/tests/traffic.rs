@@ -1,21 +1,14 @@
 //! Expressions and conditions against a request and its answer, on a real worker.
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::mpsc;
-use std::time::{Instant, SystemTime};
 
-use telamon_config::{Diagnostics, Environment, Location, SectionSpec, Source as Text, read};
-use telamon_http_proto::Limits;
-use telamon_runtime::{BindAddress, Endpoint, WorkerOptions, Workers};
+use telamon_config::{Diagnostics, Environment, SectionSpec, Source as Text, read};
 
 use super::*;
-use crate::model::{Frontend, Listener, Password, Proxy, ProxyId, User, Userlist};
-use crate::snapshot::{Snapshot, SnapshotRef};
-use crate::state::{ListenerState, ProxyState};
-use crate::stream::{Direction, Session, Stream};
-use crate::worker::{Shared, Worker};
+use crate::fixture::{self, Memory};
+use crate::model::{Password, ProxyId, User, Userlist};
+use crate::stream::{Direction, Stream};
 
 const REQUEST: &[u8] = b"GET /a/b.png?x=1&y=2&x=3;z=4 HTTP/1.1\r\n\
     Host: www.Example.com:8080\r\n\
@@ -34,94 +27,7 @@ const RESPONSE: &[u8] = b"HTTP/1.1 404 Not Found\r\n\
 
 /// Runs something with a stream that has read the request and the answer.
 fn with_stream<R: Send + 'static>(run: impl FnOnce(&Stream) -> R + Send + 'static) -> R {
-    let workers =
-        Workers::start(&WorkerOptions { count: 1, ..WorkerOptions::default() }, |thread| {
-            let shared = Arc::new(Shared::new(1, 1, telamon_runtime::service::channel().0));
-            Worker::new(thread, shared, Arc::new(Snapshot { model: model(), generation: 0 }), 1)
-        })
-        .expect("a worker");
-    let (send, receive) = mpsc::channel();
-    let sent = workers.peers().send(0, move |worker| {
-        let snapshot = worker.snapshot();
-        let session = session(worker, &snapshot);
-        let mut stream = Stream::begin(Rc::new(session), snapshot);
-        stream.request.input_mut().extend_from_slice(REQUEST);
-        stream.request.parse_request(&Limits::default()).expect("a request");
-        stream.head_received();
-        stream.request_input_complete = true;
-        stream.response.input_mut().extend_from_slice(RESPONSE);
-        stream.response.parse_response(&Limits::default()).expect("a response");
-        stream.response_input_complete = true;
-        _ = send.send(run(&stream));
-    });
-    sent.expect("an empty mailbox");
-    let result = receive.recv().expect("it ran without a panic");
-    workers.stop();
-    workers.join();
-    result
-}
-
-fn model() -> Model {
-    let frontend = Frontend {
-        listeners: Vec::new(),
-        maxconn: None,
-        backlog: None,
-        rate_limit_sessions: 0,
-        use_backend: Vec::new(),
-        default_backend: None,
-        monitor_uri: None,
-        monitor_fail: Vec::new(),
-    };
-    let proxy = Proxy {
-        name: "fe".into(),
-        number: 2,
-        section: "frontend",
-        at: Location::COMMAND_LINE,
-        mode: Mode::Http,
-        disabled: false,
-        description: None,
-        options: Default::default(),
-        timeouts: Default::default(),
-        rules: Default::default(),
-        errors: Default::default(),
-        log: Default::default(),
-        captures: Default::default(),
-        unique_id_format: None,
-        unique_id_header: None,
-        stats: None,
-        frontend: Some(frontend),
-        backend: None,
-        state: ProxyState::new(1),
-    };
-    Model { proxies: vec![proxy], ..Model::default() }
-}
-
-fn session(worker: &Rc<Worker>, snapshot: &SnapshotRef) -> Session {
-    let endpoint = |text: &str| RefCell::new(Endpoint::Inet(text.parse().expect("an address")));
-    let address = BindAddress::Inet("127.0.0.1:80".parse().expect("an address"));
-    Session {
-        worker: Rc::clone(worker),
-        snapshot: snapshot.clone(),
-        frontend: ProxyId(0),
-        listener: Arc::new(Listener {
-            frontend: ProxyId(0),
-            proxy_name: "fe".into(),
-            name: "sock-1".into(),
-            number: 1,
-            at: Location::COMMAND_LINE,
-            bind: BindSpec::new(address),
-            maxconn: 0,
-            accept_proxy: false,
-            state: ListenerState::new(1),
-        }),
-        src: endpoint("10.0.0.7:1234"),
-        dst: endpoint("[::ffff:10.0.0.8]:80"),
-        accepted: Instant::now(),
-        accepted_at: SystemTime::now(),
-        vars: RefCell::default(),
-        id: 1,
-        places: Default::default(),
-    }
+    fixture::with_stream(fixture::model(), REQUEST, RESPONSE, |stream| run(stream))
 }
 
 /// What parsing needs, owned.
