@@ -3,8 +3,8 @@
 //! [`load`] makes a [`model`] from a configuration; [`plane::Plane`] runs it. On a worker, [`listen`] accepts,
 //! [`http`] and [`tcp`] serve a client connection, [`dial`] and [`upstream`] reach a server, [`relay`] and [`tunnel`]
 //! move the bytes. [`expr`] evaluates expressions over a [`stream`], [`rules`] act on it, [`log`] tells of it.
-//! [`check`] watches the servers from the control thread and [`state_change`] does what follows, [`stats`] shows what was counted; both reach the rest through
-//! a [`view`].
+//! [`check`] watches the servers from the control thread and [`state_change`] does what follows, [`stats`] shows what
+//! was counted; both reach the rest through a [`view`].
 
 mod account;
 pub mod capture;

@@ -97,6 +97,11 @@ impl Plane {
         self.workers.stuck(Instant::now(), Duration::from_secs(2))
     }
 
+    /// Logs the state of each server (SIGHUP without `-W`).
+    pub fn log_server_states(&self) {
+        crate::state_change::log_server_states(&self.snapshot);
+    }
+
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
     }

@@ -289,6 +289,9 @@ impl<'a> Site<'a> {
             self.say(Level::Notice, &line);
             self.tell_backend(&change);
             if !admin.in_maintenance() {
+                if admin.is_drained() {
+                    self.say(Level::Notice, &lines::remains_drained(self, admin));
+                }
                 self.each_tracker(|tracker| tracker.clear_flag(Admin::MAINT_INHERITED));
             }
             return;

@@ -9,8 +9,7 @@ use crate::snapshot::Snapshot;
 /// Logs the state of each server and proxy, to the proxies' logs and to standard error.
 pub fn log_server_states(snapshot: &Snapshot) {
     notice::warning(format_args!("SIGHUP received, dumping servers states."));
-    // HAProxy keeps its proxies in the reverse of the order it read them in.
-    for proxy in snapshot.model.proxies.iter().rev() {
+    for proxy in &snapshot.model.proxies {
         let name = &proxy.name;
         let line = format!("SIGHUP received, dumping servers states for proxy {name}.");
         send(Level::Notice, proxy, &line);
