@@ -231,6 +231,16 @@ impl<W: Send> Pool<W> {
         pool
     }
 
+    /// Sets the load at which members reach their `maxconn`; 0 is at once. For a plane that derives
+    /// it from others of its pools.
+    pub fn set_fullconn(&mut self, fullconn: u32) {
+        self.fullconn = fullconn;
+        let mut state = self.shared.lock();
+        if let Some(generation) = state.generation(self.generation) {
+            generation.options.fullconn = fullconn;
+        }
+    }
+
     /// Chooses a member and counts the unit in.
     ///
     /// Tried members are chosen when nothing else is usable. `units` of dynamic limits is

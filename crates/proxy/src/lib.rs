@@ -15,6 +15,7 @@ pub mod expr;
 mod fixture;
 mod http;
 mod listen;
+pub mod load;
 pub mod log;
 pub mod model;
 mod page;

@@ -39,7 +39,7 @@ pub struct Model {
     /// Frontends, backends and listens in the order of the files.
     pub proxies: Vec<Proxy>,
     /// Lists that ACLs and maps read from files, and that the socket may change.
-    pub lists: crate::expr::Lists,
+    pub lists: Arc<crate::expr::Lists>,
     /// Variables of scope `proc`, shared by all workers.
     pub variables: Arc<crate::expr::ProcessVariables>,
     /// The first backend of each name, made when one is first looked for.
@@ -82,7 +82,7 @@ pub struct Proxy {
     pub log: LogSettings,
     pub captures: Captures,
     /// `unique-id-format` and `unique-id-header`.
-    pub unique_id_format: Option<LogFormat>,
+    pub unique_id_format: Option<Arc<LogFormat>>,
     pub unique_id_header: Option<Box<[u8]>>,
     /// `stats …` when the proxy serves the status page on its own listener.
     pub stats: Option<Arc<StatsPage>>,
@@ -310,7 +310,7 @@ pub struct CookieCapture {
 }
 
 /// The status page of a proxy: `stats …`.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct StatsPage {
     /// Path prefix; `/haproxy?stats` unless set.
     pub uri: Box<[u8]>,
@@ -327,9 +327,9 @@ pub struct StatsPage {
     pub show_node: Option<Box<str>>,
     pub show_desc: Option<Box<str>>,
     /// `stats admin if …`, in order; the first that holds allows changes.
-    pub admin: Vec<crate::expr::Condition>,
+    pub admin: Arc<[crate::expr::Condition]>,
     /// `stats http-request …`.
-    pub rules: Vec<HttpRequestRule>,
+    pub rules: Arc<[HttpRequestRule]>,
 }
 
 /// The strategies of `balance`.

@@ -108,6 +108,12 @@ impl LogFormat {
         })
     }
 
+    /// A format in which nothing varies.
+    pub fn constant(text: &[u8]) -> Self {
+        let usage = FormatUse::Text;
+        Self { template: Template::constant(text, usage.style(false)), usage }
+    }
+
     /// The format that an option names.
     pub fn builtin(builtin: Builtin) -> Self {
         let style = FormatUse::Log.style(true);

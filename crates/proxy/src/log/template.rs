@@ -128,6 +128,11 @@ impl<E> Template<E> {
         Ok(Self { pieces: parser.pieces.into(), style, has_variables })
     }
 
+    /// A format in which nothing varies.
+    pub(crate) fn constant(text: &[u8], style: Style) -> Self {
+        Self { pieces: Box::new([Piece::Text(text.into())]), style, has_variables: false }
+    }
+
     /// The whole text where nothing in it varies.
     pub(crate) fn as_constant(&self) -> Option<&[u8]> {
         match &*self.pieces {

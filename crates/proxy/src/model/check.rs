@@ -58,8 +58,8 @@ pub enum CheckProtocol {
     Preset,
 }
 
-/// One `http-check` or `tcp-check` line.
-#[derive(Debug)]
+/// One `http-check` or `tcp-check` line. Proxies that inherit it share what is large.
+#[derive(Debug, Clone)]
 pub enum CheckStep {
     /// A new connection; one that stands is closed.
     Connect(CheckConnect),
@@ -75,7 +75,7 @@ pub enum CheckStep {
     Comment(Box<str>),
     SetVar {
         variable: VariableName,
-        value: Expr,
+        value: Arc<Expr>,
     },
     SetVarFormat {
         variable: VariableName,
@@ -85,7 +85,7 @@ pub enum CheckStep {
 }
 
 /// `connect [default] [port P] [addr A] [linger] [comment TEXT]`.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct CheckConnect {
     /// Where it differs from what the server's line says; [`CheckPort::Sample`] is asked at each check.
     pub port: Option<CheckPort>,
@@ -97,14 +97,14 @@ pub struct CheckConnect {
     pub comment: Option<Box<str>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum CheckPort {
     Fixed(u16),
-    Sample(Expr),
+    Sample(Arc<Expr>),
 }
 
 /// Bytes to send, or to look for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum CheckText {
     Fixed(Box<[u8]>),
     /// `binary`, `send-binary`: written as hexadecimal digits; here what they mean.
@@ -115,14 +115,14 @@ pub enum CheckText {
     HexFormat(Arc<LogFormat>),
 }
 
-/// `http-check send`, with what `option httpchk` says where it says nothing.
-#[derive(Debug)]
+/// `http-check send`, with what `option httpchk` says where it says nothing. In a [`Script`] all is filled in.
+#[derive(Debug, Clone, Default)]
 pub struct CheckRequest {
     /// Default `OPTIONS`.
     pub method: Box<[u8]>,
     /// Default `/`.
     pub uri: CheckText,
-    /// `HTTP/1.0` unless written.
+    /// Default `HTTP/1.0`.
     pub version: Box<[u8]>,
     /// In order. `Connection: close` and `Content-Length` are the sender's to add.
     pub headers: Vec<(Box<[u8]>, Arc<LogFormat>)>,
@@ -131,7 +131,7 @@ pub struct CheckRequest {
 }
 
 /// `expect [min-recv N] [comment TEXT] … [!] MATCH PATTERN`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CheckExpect {
     pub what: Expected,
     /// `!`: the check fails where it matches.
@@ -147,11 +147,11 @@ pub struct CheckExpect {
     pub on_success: Option<Arc<LogFormat>>,
     pub on_error: Option<Arc<LogFormat>>,
     /// Gives the code of the report in place of the response's status.
-    pub status_code: Option<Expr>,
+    pub status_code: Option<Arc<Expr>>,
 }
 
 /// What is looked for in what the server sends.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Expected {
     /// `status 200-299,301`: ranges, both ends included.
     Status(Box<[(u16, u16)]>),
@@ -170,13 +170,66 @@ pub enum Expected {
 }
 
 /// A name or a value of a header: `[-m str|beg|end|sub|reg] TEXT` or `name-lf`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum HeaderPart {
     Exact(CheckText),
     Begin(CheckText),
     End(CheckText),
     Contains(CheckText),
     Regex(regex::bytes::Regex),
+}
+
+impl CheckText {
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Fixed(bytes) if bytes.is_empty())
+    }
+}
+
+impl Default for CheckText {
+    fn default() -> Self {
+        Self::Fixed(Box::default())
+    }
+}
+
+impl CheckRequest {
+    /// Takes from `other` what is not said here, and the built-in values for the rest.
+    pub(crate) fn complete(&mut self, other: &Self) {
+        let fill = |own: &mut Box<[u8]>, other: &[u8], built_in: &[u8]| {
+            if own.is_empty() {
+                *own = if other.is_empty() { built_in } else { other }.into();
+            }
+        };
+        fill(&mut self.method, &other.method, b"OPTIONS");
+        fill(&mut self.version, &other.version, b"HTTP/1.0");
+        if self.uri.is_empty() {
+            let built_in = CheckText::Fixed((*b"/").into());
+            self.uri = if other.uri.is_empty() { built_in } else { other.uri.clone() };
+        }
+        if self.headers.is_empty() {
+            self.headers.clone_from(&other.headers);
+        }
+        if self.body.is_none() {
+            self.body.clone_from(&other.body);
+        }
+    }
+}
+
+impl CheckExpect {
+    /// An expectation without options.
+    pub(crate) fn of(what: Expected) -> Self {
+        Self {
+            what,
+            negated: false,
+            min_recv: None,
+            comment: None,
+            ok_status: None,
+            error_status: None,
+            tout_status: None,
+            on_success: None,
+            on_error: None,
+            status_code: None,
+        }
+    }
 }
 
 impl ServerCheck {

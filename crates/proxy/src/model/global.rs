@@ -43,8 +43,21 @@ pub struct Global {
     pub spread_checks: u32,
     pub max_spread_checks: Option<Duration>,
     pub tune: Tune,
-    /// `set-var proc.NAME EXPR`, evaluated once at the start.
-    pub process_vars: Vec<(Box<str>, crate::expr::Expr)>,
+    /// `set-var` and `set-var-fmt`, evaluated once at the start, in order.
+    pub process_vars: Vec<(crate::rules::VariableName, ProcessVariable)>,
+    /// `noreuseport`: one socket for each address, not one for each worker.
+    pub noreuseport: bool,
+    /// `fd-hard-limit`: descriptors that an absent `maxconn` is computed from, at most.
+    pub fd_hard_limit: Option<u64>,
+    /// `zero-warning`: warnings are errors.
+    pub zero_warning: bool,
+}
+
+/// The value of a variable of the process.
+#[derive(Debug)]
+pub enum ProcessVariable {
+    Sample(crate::expr::Expr),
+    Format(crate::expr::LogFormat),
 }
 
 /// `tune.*` settings with an effect here.

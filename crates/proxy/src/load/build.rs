@@ -1,0 +1,387 @@
+//! From what the lines say to a [`Proxy`].
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use telamon_balance::{Member, MemberConfig, Pool, PoolOptions};
+use telamon_config::{Address, ConfigErrorKind, Diagnostics, Host, Location, Port, Section};
+use telamon_runtime::connect::{Source, SourcePorts};
+use telamon_runtime::{ConnectOptions, Endpoint};
+
+use super::balance;
+use super::base::unspecified;
+use super::draft::{Format, ProxyContext};
+use super::mistake::ProxyMistake;
+use super::names::assign_numbers;
+use super::server::{InitWay, ServerLine, SourceDraft};
+use crate::expr::LogFormat;
+use crate::log::Builtin;
+use crate::model::{
+    Backend, Frontend, Listener, LogSettings, Mode, Proxy, ProxyId, Rules, Server, ServerAddress,
+    ServerCheck, ServerId, ServerPort, StatsPage,
+};
+use crate::state::{self, ListenerState, ProxyState, ServerState};
+
+/// Makes the proxy of a section whose lines have been read.
+pub(super) fn proxy(
+    mut context: ProxyContext,
+    id: ProxyId,
+    section: &Section,
+    number: u32,
+    diagnostics: &mut Diagnostics,
+) -> Proxy {
+    let name: Arc<str> = Arc::clone(&context.base.directory.proxies[id.0 as usize].name);
+    let at = section.name().map_or(section.at(), |name| name.at);
+    let frontend = context.accepts().then(|| frontend(&mut context, id, &name, diagnostics));
+    let backend = context.serves().then(|| backend(&mut context, id, diagnostics));
+    let log = log_settings(&context, section, diagnostics);
+    let ProxyContext { draft, own, base, .. } = context;
+    let workers = base.workers.get();
+    let rules = Rules {
+        tcp_request_inspect_delay: draft.inspect_delay,
+        tcp_response_inspect_delay: draft.inspect_delay_response,
+        ..own.rules
+    };
+    let stats = draft.stats.filter(|_| draft.mode == Mode::Http).map(|page| {
+        let rules = if own.stats_rules.is_empty() { page.rules } else { own.stats_rules.into() };
+        Arc::new(StatsPage { admin: own.stats_admin.into(), rules, ..page })
+    });
+    let state = ProxyState::new(workers);
+    if let Some(frontend) = &frontend
+        && let Some(maxconn) = frontend.maxconn
+    {
+        state.frontend.limit.set_max(maxconn);
+    }
+    Proxy {
+        name,
+        number,
+        section: section.keyword(),
+        at,
+        mode: draft.mode,
+        disabled: draft.disabled,
+        description: own.description,
+        options: draft.options,
+        timeouts: draft.timeouts,
+        rules,
+        errors: draft.errors,
+        log,
+        captures: own.captures,
+        unique_id_format: draft.unique_id_format,
+        unique_id_header: draft.unique_id_header,
+        stats,
+        frontend,
+        backend,
+        state,
+    }
+}
+
+fn frontend(
+    context: &mut ProxyContext,
+    id: ProxyId,
+    name: &Arc<str>,
+    diagnostics: &mut Diagnostics,
+) -> Frontend {
+    let own = &mut context.own;
+    let draft = &context.draft;
+    let maxconn = draft.maxconn.or(context.base.options.proxy_maxconn);
+    let mut specs = Vec::new();
+    for line in std::mem::take(&mut own.binds) {
+        let mut number = line.settings.id.map(|(number, _)| number);
+        for (address, at) in &line.addresses {
+            let bound = line.settings.specs(
+                address,
+                *at,
+                &context.socket_owner,
+                &context.base,
+                diagnostics,
+            );
+            for spec in bound {
+                specs.push((spec, line.settings.clone(), *at, number));
+                number = number.map(|number| number + 1);
+            }
+        }
+    }
+    let written: Vec<Option<u32>> = specs.iter().map(|(.., number)| *number).collect();
+    let numbers = assign_numbers(&written, 1);
+    let options = &draft.options;
+    let listeners = specs.into_iter().zip(numbers).map(|((mut bind, settings, at, _), number)| {
+        let wanted = settings.backlog.or(draft.backlog);
+        let most = (settings.maxconn > 0).then_some(settings.maxconn).or(maxconn);
+        bind.backlog = wanted.or(most).filter(|backlog| *backlog > 0).unwrap_or(BACKLOG_DEFAULT);
+        bind.keepalive = options.clitcpka.then(|| draft.client_keepalive.build());
+        bind.nolinger = options.nolinger;
+        bind.reuse_port = !context.global.noreuseport;
+        let state = ListenerState::new(context.base.workers.get());
+        if settings.maxconn > 0 {
+            state.limit.set_max(settings.maxconn);
+        }
+        Arc::new(Listener {
+            frontend: id,
+            proxy_name: Arc::clone(name),
+            name: settings.name.unwrap_or_else(|| format!("sock-{number}").into()),
+            number,
+            at,
+            bind,
+            maxconn: settings.maxconn,
+            accept_proxy: false,
+            state,
+        })
+    });
+    Frontend {
+        listeners: listeners.collect(),
+        maxconn,
+        backlog: draft.backlog,
+        rate_limit_sessions: draft.rate_limit_sessions,
+        use_backend: std::mem::take(&mut own.use_backend),
+        default_backend: draft.default_backend.map(|(id, _)| id),
+        monitor_uri: draft.monitor_uri.clone(),
+        monitor_fail: std::mem::take(&mut own.monitor_fail),
+    }
+}
+
+fn backend(context: &mut ProxyContext, id: ProxyId, diagnostics: &mut Diagnostics) -> Backend {
+    let lines = std::mem::take(&mut context.own.servers);
+    let written: Vec<Option<u32>> = lines
+        .iter()
+        .map(|line| line.settings.id.map(|(number, _)| number + line.number_step))
+        .collect();
+    duplicate_numbers(&lines, &written, diagnostics);
+    let numbers = assign_numbers(&written, 1);
+    let mut servers = Vec::with_capacity(lines.len());
+    let mut members = Vec::with_capacity(lines.len());
+    for (line, number) in lines.into_iter().zip(numbers) {
+        let server = server(context, line, servers.len() as u32, number, id, diagnostics);
+        members.push(Arc::clone(&server.state.member));
+        servers.push(server);
+    }
+    let draft = &context.draft;
+    let strategy = draft.balance.strategy;
+    let options = PoolOptions {
+        all_backups: draft.options.allbackups,
+        // What is not written is computed once all frontends are known.
+        fullconn: draft.fullconn.unwrap_or(0),
+        queue_max: 0,
+        redispatch: draft.redispatch != 0,
+    };
+    Backend {
+        servers,
+        balance: draft.balance.clone(),
+        pool: Pool::new(members, || balance::make(strategy), options),
+        use_server: std::mem::take(&mut context.own.use_server),
+        fullconn: draft.fullconn,
+        retries: draft.retries,
+        redispatch: draft.redispatch,
+        reuse: draft.reuse,
+        dispatch: context.own.dispatch,
+        check: draft.check.method(),
+        send_name_header: draft.send_name_header.clone(),
+        max_keep_alive_queue: draft.max_keep_alive_queue,
+    }
+}
+
+fn duplicate_numbers(lines: &[ServerLine], written: &[Option<u32>], diagnostics: &mut Diagnostics) {
+    let mut places = std::collections::HashMap::new();
+    for (line, number) in lines.iter().zip(written) {
+        let (Some(number), Some((_, at))) = (number, line.settings.id) else { continue };
+        if let Some(first) = places.insert(*number, at) {
+            let (what, name) = ("server id", number.to_string());
+            diagnostics.error(at, ConfigErrorKind::Duplicate { what, name, first });
+        }
+    }
+}
+
+fn server(
+    context: &ProxyContext,
+    line: ServerLine,
+    index: u32,
+    number: u32,
+    id: ProxyId,
+    diagnostics: &mut Diagnostics,
+) -> Server {
+    let ServerLine { at, address, settings, .. } = line;
+    let base = &context.base;
+    let draft = &context.draft;
+    let names = &base.directory.proxies[id.0 as usize].servers;
+    let name = names.get(index as usize).map_or_else(|| line.name.as_ref().into(), Arc::clone);
+    let mut disabled = settings.disabled;
+    let (address, address_at) = address;
+    let (address, endpoint, mapped_port) = match address {
+        Address::Ip { host, port, family, .. } => {
+            let ip = match &host {
+                Host::Ip(ip) => *ip,
+                Host::Unspecified => unspecified(family),
+                Host::Name(name) => {
+                    let ways = &settings.init_address.ways;
+                    let found = if ways.is_empty() {
+                        base.look_up_unless_offline(name, family)
+                    } else {
+                        ways.iter().find_map(|way| match way {
+                            InitWay::Last => None,
+                            InitWay::Libc => base.look_up_unless_offline(name, family),
+                            InitWay::Ip(ip) => Some(*ip),
+                            InitWay::None => Some(unspecified(family)),
+                        })
+                    };
+                    let lost = ways.contains(&InitWay::None)
+                        && found.is_some_and(|ip| ip.is_unspecified());
+                    match found {
+                        Some(ip) => {
+                            disabled |= lost;
+                            ip
+                        }
+                        None => {
+                            if !base.options.offline && !base.options.ignore_resolve_failures {
+                                let kind = ConfigErrorKind::Unresolved {
+                                    what: "host",
+                                    name: name.clone(),
+                                };
+                                diagnostics.error(address_at, kind);
+                            }
+                            disabled = true;
+                            unspecified(family)
+                        }
+                    }
+                }
+            };
+            let (port, number, mapped) = match port {
+                Port::One(port) => (ServerPort::Fixed(port), port, None),
+                Port::Offset(shift) => (ServerPort::Mapped(shift), 0, Some(shift)),
+                Port::None | Port::Range(..) => (ServerPort::Mapped(0), 0, Some(0)),
+            };
+            let host = match host {
+                Host::Name(name) => Some(name.into()),
+                _ => None,
+            };
+            let endpoint = Endpoint::Inet(SocketAddr::new(ip, number));
+            (ServerAddress::Ip { address: ip, port, host }, endpoint, mapped)
+        }
+        Address::Unix { path, .. } => {
+            let path = std::path::PathBuf::from(path);
+            (ServerAddress::Unix(path.clone()), Endpoint::Unix(path), None)
+        }
+        Address::Abstract { name } => {
+            let name: Box<[u8]> = name.into_bytes().into();
+            (ServerAddress::Abstract(name.clone()), Endpoint::Abstract(name), None)
+        }
+        // The rules for servers do not let it through.
+        Address::Descriptor(_) => {
+            (ServerAddress::Abstract(Box::default()), Endpoint::Unnamed, None)
+        }
+    };
+    let check_address = settings
+        .check_address
+        .as_deref()
+        .and_then(|(host, family, at)| base.address(diagnostics, host, *family, *at));
+    let check = settings.check.then(|| ServerCheck {
+        inter: settings.inter,
+        fastinter: settings.fastinter,
+        downinter: settings.downinter,
+        rise: settings.rise,
+        fall: settings.fall,
+        address: check_address,
+        port: settings.check_port,
+    });
+    let has_port = mapped_port.is_none() || settings.check_port.is_some() || draft.check.has_port();
+    if check.is_some() && !has_port {
+        let server = name.to_string();
+        diagnostics.error(at, ProxyMistake::NoCheckPort { server }.into());
+    }
+    let member_config = MemberConfig {
+        number,
+        weight: settings.weight,
+        limits: settings.limits,
+        backup: settings.backup,
+    };
+    let workers = base.workers.get();
+    let member = Member::new(&name, &member_config, workers);
+    let tracks =
+        settings.track.as_deref().and_then(|(text, at)| track(context, id, text, *at, diagnostics));
+    let source = settings.source.as_deref().or(draft.source.as_ref());
+    let connect = ConnectOptions {
+        source: source.and_then(|source| build_source(source)),
+        interface: source.and_then(|source| source.interface.clone()),
+        keepalive: draft.options.srvtcpka.then(|| draft.server_keepalive.build()),
+        nolinger: draft.options.nolinger,
+        user_timeout: settings.user_timeout,
+        fast_open: settings.fast_open,
+        ..ConnectOptions::default()
+    };
+    Server {
+        name,
+        index,
+        number,
+        at,
+        address,
+        check,
+        disabled,
+        member_config,
+        connect,
+        pool_max_conn: settings.pool_max_conn,
+        pool_low_conn: settings.pool_low_conn,
+        pool_purge_delay: settings.pool_purge_delay,
+        max_reuse: settings.max_reuse,
+        redir: settings.redir,
+        tracks,
+        trackers: Vec::new(),
+        cookie: settings.cookie,
+        state: ServerState::new(member, state::Address { endpoint, mapped_port }, workers),
+    }
+}
+
+fn build_source(draft: &SourceDraft) -> Option<Source> {
+    // All addresses and any port: the kernel's choice.
+    if draft.ip.is_unspecified() && draft.ports.is_none() {
+        return None;
+    }
+    let ports = draft.ports.map(|(first, last)| SourcePorts::new(first..=last));
+    Some(Source { ip: draft.ip, ports, transparent: draft.transparent })
+}
+
+/// The server that `track` names.
+fn track(
+    context: &ProxyContext,
+    own: ProxyId,
+    text: &str,
+    at: Location,
+    diagnostics: &mut Diagnostics,
+) -> Option<(ProxyId, ServerId)> {
+    let directory = &context.base.directory;
+    let found = match text.split_once('/') {
+        Some((backend, server)) => directory
+            .backend(backend)
+            .and_then(|id| directory.server(id, server).map(|server| (id, server))),
+        None => directory.server(own, text).map(|server| (own, server)),
+    };
+    found.map_err(|kind| diagnostics.error(at, kind)).ok()
+}
+
+fn log_settings(
+    context: &ProxyContext,
+    section: &Section,
+    diagnostics: &mut Diagnostics,
+) -> LogSettings {
+    let ProxyContext { draft, global, base, .. } = context;
+    let mut resolve = |format: &Option<Format>| -> Option<Arc<LogFormat>> {
+        match format.as_ref().filter(|_| context.accepts())? {
+            Format::Written(format) => Some(Arc::clone(format)),
+            Format::Builtin(builtin, at) if builtin.needs_http() && draft.mode == Mode::Tcp => {
+                let (what, proxy) = ("`option httplog`".to_owned(), section.title());
+                diagnostics.warning(*at, ProxyMistake::NeedsHttp { what, proxy }.into());
+                Some(base.builtin_format(Builtin::Tcp))
+            }
+            Format::Builtin(builtin, _) => Some(base.builtin_format(*builtin)),
+        }
+    };
+    LogSettings {
+        format: resolve(&draft.format),
+        error_format: resolve(&draft.error_format),
+        format_sd: draft.format_sd.clone(),
+        targets: draft.log.clone(),
+        tag: draft.log_tag.clone().or_else(|| global.log_tag.clone()),
+        send_hostname: global.log_send_hostname.clone(),
+        ..LogSettings::default()
+    }
+}
+
+/// Connections that the kernel keeps where nothing says how many.
+const BACKLOG_DEFAULT: u32 = 1024;

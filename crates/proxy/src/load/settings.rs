@@ -1,0 +1,399 @@
+//! The table of a proxy's keywords, and those that set one plain value.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use telamon_config::{AddressRules, Args, ConfigErrorKind, Keyword, Port, Sections, Table};
+
+use super::draft::ProxyContext;
+use super::{absent, balance, bind, check, errors, logs, obsolete, options, rules, server, stats};
+use crate::model::HttpReuse;
+
+type K = Keyword<ProxyContext>;
+
+/// Every keyword of `defaults`, `frontend`, `listen` and `backend`.
+pub(super) static KEYWORDS: LazyLock<Table<ProxyContext>> = LazyLock::new(|| {
+    Table::new(
+        "keyword",
+        &[
+            SETTINGS,
+            TIMEOUTS,
+            bind::KEYWORDS,
+            server::KEYWORDS,
+            balance::KEYWORDS,
+            rules::KEYWORDS,
+            options::KEYWORDS,
+            check::KEYWORDS,
+            logs::KEYWORDS,
+            errors::KEYWORDS,
+            stats::KEYWORDS,
+            absent::KEYWORDS,
+            obsolete::KEYWORDS,
+        ],
+    )
+});
+
+const ANY: Sections = Sections::PROXIES;
+const FRONT: Sections = Sections::FRONTS;
+const BACK: Sections = Sections::BACKS;
+const NAMED: Sections = Sections::PROXIES.without(Sections::DEFAULTS);
+
+const SETTINGS: &[K] = &[
+    K::works(
+        "mode",
+        ANY,
+        "mode { tcp | http }",
+        "what traffic the proxy understands",
+        |_, args| {
+            // The names were collected with it; here it is only checked.
+            if args.is("health") {
+                let instead = "monitor-uri /health, or `http-request return status 200`".to_owned();
+                let kind = ConfigErrorKind::Obsolete { keyword: "mode health".to_owned(), instead };
+                return args.fail(args.at(), kind);
+            }
+            args.one_of("mode", &[("tcp", ()), ("http", ())]);
+        },
+    ),
+    K::works("description", NAMED, "description <text>", "shown beside the name", |proxy, args| {
+        let words: Vec<_> = args.rest().iter().map(|token| token.text).collect();
+        proxy.own.description = Some(words.join(" ").into());
+    }),
+    K::works("id", NAMED, "id <number>", "the number that statistics name it by", |_, args| {
+        args.integer("id", 1..=NUMBER_MAX);
+    }),
+    K::works("disabled", ANY, "disabled", "configured, and not started", |proxy, _| {
+        proxy.draft.disabled = true;
+    }),
+    K::works("enabled", ANY, "enabled", "takes back `disabled`", |proxy, _| {
+        proxy.draft.disabled = false;
+    }),
+    K::works(
+        "maxconn",
+        ANY,
+        "maxconn <number>",
+        "connections that it accepts at a time",
+        |proxy, args| {
+            if proxy.has_side(args, FRONT) {
+                proxy.draft.maxconn = args.integer("maxconn", 0..=NUMBER_MAX);
+            }
+        },
+    ),
+    K::works(
+        "backlog",
+        ANY,
+        "backlog <number>",
+        "connections that the kernel keeps until they are accepted",
+        |proxy, args| {
+            if proxy.has_side(args, FRONT) {
+                proxy.draft.backlog = args.integer("backlog", 0..=NUMBER_MAX);
+            }
+        },
+    ),
+    K::works(
+        "rate-limit sessions",
+        ANY,
+        "rate-limit sessions <number>",
+        "new sessions that it accepts per second",
+        |proxy, args| {
+            if proxy.has_side(args, FRONT)
+                && let Some(rate) = args.integer("rate", 0..=NUMBER_MAX)
+            {
+                proxy.draft.rate_limit_sessions = rate;
+            }
+        },
+    ),
+    K::works(
+        "default_backend",
+        ANY,
+        "default_backend <backend>",
+        "where requests go that no `use_backend` takes",
+        |proxy, args| {
+            if !proxy.has_side(args, FRONT) {
+                return;
+            }
+            let Some(name) = args.next("the name of a backend") else { return };
+            match proxy.base.directory.backend(name.text) {
+                Ok(id) => proxy.draft.default_backend = Some((id, name.at)),
+                Err(kind) => args.fail(name.at, kind),
+            }
+        },
+    ),
+    K::works(
+        "monitor-uri",
+        ANY,
+        "monitor-uri <uri>",
+        "a URI that answers 200 while the frontend works",
+        |proxy, args| {
+            if proxy.has_side(args, FRONT) {
+                proxy.draft.monitor_uri = args.next("a URI").map(|token| token.bytes.into());
+            }
+        },
+    ),
+    K::works(
+        "fullconn",
+        ANY,
+        "fullconn <number>",
+        "the load at which servers reach their `maxconn`",
+        |proxy, args| {
+            if proxy.has_side(args, BACK) {
+                proxy.draft.fullconn = args.integer("fullconn", 0..=NUMBER_MAX);
+            }
+        },
+    ),
+    K::works(
+        "retries",
+        ANY,
+        "retries <number>",
+        "attempts after the first that fails",
+        |proxy, args| {
+            if proxy.has_side(args, BACK)
+                && let Some(retries) = args.integer("retries", 0..=NUMBER_MAX)
+            {
+                proxy.draft.retries = retries;
+            }
+        },
+    ),
+    K::works(
+        "retry-on",
+        ANY,
+        "retry-on { conn-failure | none | ... }",
+        "after which failures a request is sent again",
+        |proxy, args| {
+            if !proxy.has_side(args, BACK) {
+                return;
+            }
+            for token in args.rest() {
+                match token.text {
+                    // What happens anyway.
+                    "conn-failure" => {}
+                    other if RETRY_ON.contains(&other) => {
+                        let keyword = format!("retry-on {other}");
+                        args.report(
+                            token.at,
+                            ConfigErrorKind::NotYet { keyword, guards_access: false },
+                        );
+                    }
+                    other => {
+                        let known = RETRY_ON.iter().copied().chain(["conn-failure"]);
+                        args.fail(token.at, ConfigErrorKind::unknown("failure", other, known));
+                    }
+                }
+            }
+        },
+    ),
+    K::works(
+        "http-reuse",
+        ANY,
+        "http-reuse { never | safe | aggressive | always }",
+        "which requests may use an idle server connection",
+        |proxy, args| {
+            let words = [
+                ("never", HttpReuse::Never),
+                ("safe", HttpReuse::Safe),
+                ("aggressive", HttpReuse::Aggressive),
+                ("always", HttpReuse::Always),
+            ];
+            if proxy.has_side(args, BACK)
+                && let Some(reuse) = args.one_of("mode of reuse", &words)
+            {
+                proxy.draft.reuse = reuse;
+            }
+        },
+    ),
+    K::works(
+        "http-send-name-header",
+        ANY,
+        "http-send-name-header [<header>]",
+        "a header that tells a server its name",
+        |proxy, args| {
+            if proxy.has_side(args, BACK) {
+                proxy.draft.send_name_header =
+                    args.next_if_any().map(|token| token.bytes.to_ascii_lowercase().into());
+            }
+        },
+    ),
+    K::works(
+        "max-keep-alive-queue",
+        ANY,
+        "max-keep-alive-queue <number>",
+        "a longer queue makes a kept connection give way",
+        |proxy, args| {
+            if proxy.has_side(args, BACK)
+                && let Some(queue) = args.integer("queue", -1..=i32::MAX)
+            {
+                proxy.draft.max_keep_alive_queue = u32::try_from(queue).ok();
+            }
+        },
+    ),
+    K::works(
+        "source",
+        ANY,
+        "source <address>[:<port>] [interface <name>] [usesrc ...]",
+        "the address to connect to servers from",
+        |proxy, args| {
+            if proxy.has_side(args, BACK) {
+                let source = server::source(args);
+                if !args.failed() {
+                    proxy.draft.source = source;
+                }
+            }
+        },
+    ),
+    K::works(
+        "dispatch",
+        NAMED,
+        "dispatch <address>:<port>",
+        "where connections go, without servers",
+        |proxy, args| {
+            if !proxy.has_side(args, BACK) {
+                return;
+            }
+            let at = args.peek().map_or(args.at(), |token| token.at);
+            let rules = AddressRules {
+                unix: false,
+                port_offset: false,
+                port: telamon_config::PortRule::Required,
+                ..AddressRules::SERVER
+            };
+            let base = std::rc::Rc::clone(&proxy.base);
+            if let Some(telamon_config::Address::Ip { host, port: Port::One(port), family, .. }) =
+                args.address(&rules)
+                && let Some(ip) = base.address(args, &host, family, at)
+            {
+                proxy.own.dispatch = Some((ip, port).into());
+            }
+        },
+    ),
+    K::works(
+        "clitcpka-cnt",
+        ANY,
+        "clitcpka-cnt <count>",
+        "unanswered probes that end a client's connection",
+        |proxy, args| {
+            proxy.draft.client_keepalive.count = count(args);
+        },
+    ),
+    K::works(
+        "clitcpka-idle",
+        ANY,
+        "clitcpka-idle <time>",
+        "silence before a client is probed",
+        |proxy, args| {
+            proxy.draft.client_keepalive.idle = args.duration_secs();
+        },
+    ),
+    K::works(
+        "clitcpka-intvl",
+        ANY,
+        "clitcpka-intvl <time>",
+        "time between two probes of a client",
+        |proxy, args| {
+            proxy.draft.client_keepalive.interval = args.duration_secs();
+        },
+    ),
+    K::works(
+        "srvtcpka-cnt",
+        ANY,
+        "srvtcpka-cnt <count>",
+        "unanswered probes that end a server's connection",
+        |proxy, args| {
+            proxy.draft.server_keepalive.count = count(args);
+        },
+    ),
+    K::works(
+        "srvtcpka-idle",
+        ANY,
+        "srvtcpka-idle <time>",
+        "silence before a server is probed",
+        |proxy, args| {
+            proxy.draft.server_keepalive.idle = args.duration_secs();
+        },
+    ),
+    K::works(
+        "srvtcpka-intvl",
+        ANY,
+        "srvtcpka-intvl <time>",
+        "time between two probes of a server",
+        |proxy, args| {
+            proxy.draft.server_keepalive.interval = args.duration_secs();
+        },
+    ),
+];
+
+/// A row of `timeout`: its name, side, field and manual line.
+macro_rules! timeout {
+    ($name:literal, $side:expr, $field:ident, $doc:literal) => {
+        K::works(
+            concat!("timeout ", $name),
+            ANY,
+            concat!("timeout ", $name, " <time>"),
+            $doc,
+            |proxy, args| {
+                if proxy.has_side(args, $side) {
+                    let time = args.duration();
+                    if !args.failed() {
+                        proxy.draft.timeouts.$field = time.filter(|time| *time > Duration::ZERO);
+                    }
+                }
+            },
+        )
+    };
+}
+
+const TIMEOUTS: &[K] = &[
+    timeout!("client", FRONT, client, "how long a client may be silent"),
+    timeout!("connect", BACK, connect, "how long a connection to a server may take"),
+    timeout!("server", BACK, server, "how long a server may be silent"),
+    timeout!("check", BACK, check, "how long a check may wait for an answer, once connected"),
+    timeout!(
+        "client-fin",
+        FRONT,
+        client_fin,
+        "how long a client may be silent once one side has closed"
+    ),
+    timeout!(
+        "server-fin",
+        BACK,
+        server_fin,
+        "how long a server may be silent once one side has closed"
+    ),
+    timeout!("http-keep-alive", ANY, http_keep_alive, "how long the next request may be awaited"),
+    timeout!("http-request", ANY, http_request, "how long a whole request head may take"),
+    timeout!(
+        "queue",
+        BACK,
+        queue,
+        "how long a request may wait for a free slot; without it, `timeout connect`"
+    ),
+    timeout!(
+        "tarpit",
+        ANY,
+        tarpit,
+        "how long a tarpit holds a client; without it, `timeout connect`"
+    ),
+    timeout!("tunnel", BACK, tunnel, "how long a tunnel may be silent"),
+];
+
+const RETRY_ON: [&str; 14] = [
+    "none",
+    "empty-response",
+    "junk-response",
+    "response-timeout",
+    "0rtt-rejected",
+    "all-retryable-errors",
+    "401",
+    "403",
+    "404",
+    "408",
+    "425",
+    "500",
+    "502",
+    "503",
+];
+
+fn count(args: &mut Args<'_>) -> Option<u32> {
+    args.integer("count", 1..=127u32)
+}
+
+/// The largest number where HAProxy has an `int`.
+pub(super) const NUMBER_MAX: u32 = i32::MAX.cast_unsigned();

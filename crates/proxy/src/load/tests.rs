@@ -1,0 +1,145 @@
+//! Lines and what the model has of them; mistakes and what is said.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use telamon_config::{Diagnostics, Environment, Source, Style};
+use telamon_runtime::Neighbor;
+use telamon_runtime::files::Direct;
+
+use super::{LoadOptions, Loaded, load_source};
+use crate::model::{BalanceStrategy, ConnectionMode, HttpReuse, Mode, Model, ServerPort};
+
+fn load_text(text: &str, options: &LoadOptions) -> Loaded {
+    let mut source = Source::new();
+    source.add("test.cfg", text.as_bytes().to_vec());
+    let environment = Environment::new().with_variables([("HOME", "/root")]);
+    let files = Rc::new(Direct::new(Neighbor::Refused));
+    let diagnostics = Diagnostics::new().lenient(options.lenient);
+    load_source(files, options, environment, source, diagnostics)
+}
+
+#[track_caller]
+fn model(text: &str) -> Model {
+    let Loaded { model, mut diagnostics, source } = load_text(text, &LoadOptions::default());
+    match model {
+        Some(model) => model,
+        None => panic!("{}", diagnostics.render(&source, Style::Plain)),
+    }
+}
+
+/// The lines of everything that is said, as `line:column severity title`.
+fn told(text: &str, options: &LoadOptions) -> Vec<String> {
+    let Loaded { diagnostics, .. } = load_text(text, options);
+    let one = |error: &telamon_config::ConfigError| {
+        let word = error.severity.word().to_lowercase();
+        let explained = error.kind.explain();
+        let label = explained.label.map_or(String::new(), |label| format!(" ({label})"));
+        format!("{}:{} {word} {}{label}", error.at.line, error.at.column, explained.title)
+    };
+    diagnostics.iter().map(one).collect()
+}
+
+#[track_caller]
+fn check(text: &str, expected: &[&str]) {
+    assert_eq!(told(text, &LoadOptions::default()), expected, "{text}");
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+#[test]
+fn the_examples_load() {
+    let mut seen = 0;
+    for entry in std::fs::read_dir(root().join("examples")).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "cfg") {
+            continue;
+        }
+        seen += 1;
+        let text = std::fs::read_to_string(&path).expect("a file");
+        let options = LoadOptions { offline: true, ..LoadOptions::default() };
+        let Loaded { model, mut diagnostics, source } = load_text(&text, &options);
+        let shown = diagnostics.render(&source, Style::Plain);
+        assert!(model.is_some() && diagnostics.warnings() == 0, "{}: {shown}", path.display());
+    }
+    assert!(seen > 5);
+}
+
+#[test]
+fn all_slips_are_told_in_one_run() {
+    let path = root().join("examples/mistakes/two-apps-by-path-with-slips.cfg");
+    let text = std::fs::read_to_string(path).expect("a file");
+    check(
+        &text,
+        &[
+            "6:16 alert bad maxconn `508x` (expected a number, without `x`)",
+            "13:10 alert bad address `*:` (expected no space: `*:80`)",
+            "17:17 alert there is no backend `odd_application_node` (did you mean `odd_application_nodes`?)",
+            "19:10 alert bad address `*83` (expected a port: `*:83`?)",
+            "23:13 alert unknown balance strategy `roundrobbin` (did you mean `roundrobin`?)",
+            "26:12 alert second server `server01` (the name is taken)",
+            "26:36 alert unknown server option `chekc` (did you mean `check`?)",
+            "29:5 alert unknown keyword `option httpchek` (did you mean `option httpchk`?)",
+        ],
+    );
+}
+
+#[test]
+fn settings_reach_the_model() {
+    let model = model(
+        "global\n maxconn 500\n nbthread 2\n tune.bufsize 32k\n\
+         defaults\n mode http\n timeout connect 10s\n timeout client 50s\n timeout server 50000\n retries 5\n\
+         \x20option httpclose\n option forwardfor except 127.0.0.0/8 header X-Client\n default-server inter 5s weight 3\n\
+         frontend web\n bind :8001-8002 name a\n bind 127.0.0.1:8003,[::1]:8004 maxconn 7\n no option httpclose\n\
+         \x20acl static path_beg /static\n use_backend files if static\n default_backend apps\n\
+         backend apps\n balance random(3)\n http-reuse always\n option redispatch\n\
+         \x20server a 127.0.0.1:1 check port 9\n server b 127.0.0.2 weight 7 backup id 9\n server c 127.0.0.3:+10 disabled\n\
+         backend files\n fullconn 9\n server-template s 2-4 127.0.0.1:80\n",
+    );
+    assert_eq!((model.global.maxconn, model.global.nbthread), (Some(500), Some(2)));
+    assert_eq!(model.global.tune.bufsize, 32 * 1024);
+    let [web, apps, files] = &model.proxies[..] else { panic!("{}", model.proxies.len()) };
+    assert_eq!((web.number, apps.number, files.number), (2, 3, 4));
+    assert_eq!((web.mode, apps.timeouts.server.map(|t| t.as_secs())), (Mode::Http, Some(50)));
+    assert_eq!(web.options.connection, ConnectionMode::KeepAlive);
+    assert_eq!(apps.options.connection, ConnectionMode::Close);
+    assert_eq!(&*apps.options.forwardfor.as_ref().expect("set").header, b"x-client");
+    let front = web.frontend.as_ref().expect("accepts");
+    let listeners: Vec<_> = front
+        .listeners
+        .iter()
+        .map(|l| format!("{} {} {}", l.name, super::describe(&l.bind), l.maxconn))
+        .collect();
+    assert_eq!(
+        listeners,
+        ["a 0.0.0.0:8001 0", "a 0.0.0.0:8002 0", "sock-3 127.0.0.1:8003 7", "sock-4 [::1]:8004 7"]
+    );
+    assert_eq!(front.use_backend.len(), 1);
+    assert_eq!(front.default_backend.map(|id| id.0), Some(1));
+    let back = apps.backend.as_ref().expect("serves");
+    assert_eq!(back.balance.strategy, BalanceStrategy::Random { draws: 3 });
+    assert_eq!((back.reuse, back.retries, back.redispatch), (HttpReuse::Always, 5, -1));
+    assert_eq!(
+        (back.fullconn, files.backend.as_ref().and_then(|b| b.fullconn)),
+        (Some(50), Some(9))
+    );
+    let servers: Vec<_> = back
+        .servers
+        .iter()
+        .map(|s| {
+            format!("{} {} {} {}", s.name, s.number, s.member_config.weight, s.check.is_some())
+        })
+        .collect();
+    assert_eq!(servers, ["a 1 3 true", "b 9 7 false", "c 2 3 false"]);
+    assert_eq!(
+        back.servers[0].check.as_ref().map(|c| (c.inter.as_secs(), c.port)),
+        Some((5, Some(9)))
+    );
+    let crate::model::ServerAddress::Ip { port, .. } = back.servers[2].address else { panic!() };
+    assert_eq!((port, back.servers[2].disabled), (ServerPort::Mapped(10), true));
+    let names: Vec<_> =
+        files.backend.iter().flat_map(|b| &b.servers).map(|s| s.name.to_string()).collect();
+    assert_eq!(names, ["s2", "s3", "s4"]);
+}

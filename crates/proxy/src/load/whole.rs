@@ -1,0 +1,233 @@
+//! What only the finished parts show: references between proxies, missing pieces, doubtful combinations.
+
+use std::cell::Cell;
+
+use telamon_config::{ConfigErrorKind, Diagnostics, Location, Section};
+
+use super::draft::{Draft, Own, ProxyContext};
+use super::mistake::ProxyMistake;
+use crate::model::{Mode, Model, ProcessVariable, Proxy, ProxyId, ServerId};
+use crate::rules::BackendChoice;
+use crate::stream::Context;
+
+/// Looks at one section whose lines have been read. HAProxy warns of the same.
+pub(super) fn section(context: &ProxyContext, section: &Section, diagnostics: &mut Diagnostics) {
+    let ProxyContext { draft, own, .. } = context;
+    let at = section.name().map_or(section.at(), |name| name.at);
+    let title = || section.title();
+    if context.accepts() && own.binds.is_empty() && !draft.disabled && !has_bind_line(section) {
+        diagnostics.warning(at, ProxyMistake::NoBind { proxy: title() }.into());
+    }
+    let missing = missing_timeouts(context);
+    if !missing.is_empty() && !draft.disabled {
+        diagnostics.warning(at, ProxyMistake::MissingTimeouts { proxy: title(), missing }.into());
+    }
+    let ignored = [
+        (own.http_check_at, draft.check.is_http(), "http-check", "option httpchk"),
+        (own.tcp_check_at, draft.check.is_tcp(), "tcp-check", "option tcp-check"),
+    ];
+    for (place, used, rules, needs) in ignored {
+        if let (Some(place), false) = (place, used) {
+            let kind = ProxyMistake::IgnoredRules { rules, needs, proxy: title() };
+            diagnostics.warning(place, kind.into());
+        }
+    }
+    if context.accepts() && draft.format.is_some() && draft.log.is_empty() {
+        diagnostics.warning(at, ProxyMistake::NoLogTarget { proxy: title() }.into());
+    }
+    if draft.mode == Mode::Tcp {
+        needs_http(draft, own, at, &title(), diagnostics);
+    }
+}
+
+/// `bind` lines that are wrong were reported; they are there all the same.
+fn has_bind_line(section: &Section) -> bool {
+    section.lines().any(|line| line.keyword().is("bind"))
+}
+
+fn missing_timeouts(context: &ProxyContext) -> Vec<&'static str> {
+    let timeouts = &context.draft.timeouts;
+    let serves = context.serves() && !context.own.servers.is_empty();
+    let tunnels = context.draft.mode == Mode::Tcp && timeouts.tunnel.is_some();
+    let wanted = [
+        (context.accepts() && timeouts.client.is_none(), "timeout client"),
+        (serves && timeouts.connect.is_none(), "timeout connect"),
+        (serves && timeouts.server.is_none() && !tunnels, "timeout server"),
+    ];
+    wanted.into_iter().filter_map(|(missing, name)| missing.then_some(name)).collect()
+}
+
+/// What stands in a proxy of `mode tcp` without effect.
+fn needs_http(draft: &Draft, own: &Own, at: Location, proxy: &str, diagnostics: &mut Diagnostics) {
+    let rules = &own.rules;
+    let first = |places: Vec<Location>| places.into_iter().next();
+    let places =
+        |set: &[crate::rules::HttpRequestRule]| first(set.iter().map(|rule| rule.at).collect());
+    let captures = !own.captures.request.is_empty()
+        || !own.captures.response.is_empty()
+        || own.captures.cookie.is_some();
+    let found = [
+        ("`stats`", own.stats_at),
+        ("`capture`", captures.then_some(at)),
+        ("`http-request` rules", places(&rules.http_request)),
+        ("`http-response` rules", places(&rules.http_response)),
+        ("`http-after-response` rules", places(&rules.http_after_response)),
+        ("`redirect` rules", places(&rules.redirect)),
+        ("`option forwardfor`", draft.options.forwardfor.is_some().then_some(at)),
+        ("`option originalto`", draft.options.originalto.is_some().then_some(at)),
+    ];
+    for (what, place) in found {
+        if let Some(place) = place {
+            let kind = ProxyMistake::NeedsHttp { what: what.to_owned(), proxy: proxy.to_owned() };
+            diagnostics.warning(place, kind.into());
+        }
+    }
+}
+
+/// Looks at all proxies together, and completes what takes all of them.
+pub(super) fn check(model: &mut Model, diagnostics: &mut Diagnostics) {
+    for (index, proxy) in model.proxies.iter().enumerate() {
+        targets(model, ProxyId(index as u32), proxy, diagnostics);
+        tracked(model, proxy, diagnostics);
+    }
+    duplicate_addresses(model, diagnostics);
+    fullconn(model);
+    model.link_trackers();
+    set_variables(model);
+}
+
+/// Where a frontend may pass its traffic.
+fn targets(model: &Model, id: ProxyId, proxy: &Proxy, diagnostics: &mut Diagnostics) {
+    let Some(frontend) = &proxy.frontend else { return };
+    let rules = frontend.use_backend.iter().filter_map(|rule| match rule.action {
+        BackendChoice::Static(target) => Some((target, rule.at)),
+        BackendChoice::Dynamic(_) => None,
+    });
+    let default = frontend.default_backend.map(|target| (target, proxy.at));
+    for (target, at) in rules.chain(default) {
+        let to = model.proxy(target);
+        if target == id {
+            diagnostics.error(at, ProxyMistake::Loop { proxy: title(proxy) }.into());
+        } else if proxy.mode == Mode::Http && to.mode == Mode::Tcp {
+            let (from, to_title) = (with_mode(proxy), with_mode(to));
+            let kind = ProxyMistake::WrongMode { from, to: to_title, to_at: to.at };
+            diagnostics.error(at, kind.into());
+        }
+    }
+}
+
+fn title(proxy: &Proxy) -> String {
+    format!("{} {}", proxy.section, proxy.name)
+}
+
+fn with_mode(proxy: &Proxy) -> String {
+    let mode = if proxy.mode == Mode::Http { "http" } else { "tcp" };
+    format!("{} (mode {mode})", title(proxy))
+}
+
+/// Servers that follow others: the chain has to end in one that is checked.
+fn tracked(model: &Model, proxy: &Proxy, diagnostics: &mut Diagnostics) {
+    let Some(backend) = &proxy.backend else { return };
+    for server in &backend.servers {
+        let Some(mut at) = server.tracks else { continue };
+        if server.check.is_some() {
+            let kind = ConfigErrorKind::Conflict {
+                what: "track".into(),
+                with: "check".into(),
+                first: None,
+            };
+            diagnostics.error(server.at, kind);
+            continue;
+        }
+        let end = (0..TRACK_MAX).find_map(|_| {
+            let (ProxyId(_), ServerId(index)) = at;
+            let followed = model.proxy(at.0).backend.as_ref()?.servers.get(index as usize)?;
+            match followed.tracks {
+                Some(next) => {
+                    at = next;
+                    None
+                }
+                None => Some(followed),
+            }
+        });
+        let why = match end {
+            Some(followed) if followed.check.is_some() => continue,
+            Some(_) => "it is not checked",
+            None => "the chain of `track` does not end",
+        };
+        let kind = ProxyMistake::BadTrack { server: server.name.to_string(), why };
+        diagnostics.error(server.at, kind.into());
+    }
+}
+
+/// One address twice in the same configuration cannot be bound twice.
+fn duplicate_addresses(model: &Model, diagnostics: &mut Diagnostics) {
+    let mut places = std::collections::HashMap::new();
+    for proxy in model.proxies.iter().filter(|proxy| !proxy.disabled) {
+        for listener in proxy.frontend.iter().flat_map(|frontend| &frontend.listeners) {
+            if let Some(first) = places.insert(listener.bind.key(), listener.at) {
+                let (what, name) = ("address", super::describe(&listener.bind));
+                diagnostics.error(listener.at, ConfigErrorKind::Duplicate { what, name, first });
+            }
+        }
+    }
+}
+
+/// Gives backends without `fullconn` a tenth of what their frontends accept, as HAProxy does.
+fn fullconn(model: &mut Model) {
+    let mut reach = vec![0u64; model.proxies.len()];
+    let default = model.global.maxconn.unwrap_or(0);
+    for (index, proxy) in model.proxies.iter().enumerate() {
+        let Some(frontend) = &proxy.frontend else { continue };
+        let maxconn = u64::from(frontend.maxconn.unwrap_or(default));
+        let mut targets: Vec<usize> = frontend
+            .use_backend
+            .iter()
+            .filter_map(|rule| match rule.action {
+                BackendChoice::Static(target) => Some(target.0 as usize),
+                BackendChoice::Dynamic(_) => None,
+            })
+            .chain(frontend.default_backend.map(|target| target.0 as usize))
+            .collect();
+        if proxy.backend.is_some() {
+            targets.push(index);
+        }
+        targets.sort_unstable();
+        targets.dedup();
+        for target in targets {
+            reach[target] += maxconn;
+        }
+    }
+    for (proxy, reach) in model.proxies.iter_mut().zip(reach) {
+        if let Some(backend) = &mut proxy.backend
+            && backend.fullconn.is_none()
+        {
+            let fullconn = u32::try_from(reach.div_ceil(10)).unwrap_or(u32::MAX);
+            backend.fullconn = Some(fullconn);
+            backend.pool.set_fullconn(fullconn);
+        }
+    }
+}
+
+/// `set-var` and `set-var-fmt` of `global`.
+fn set_variables(model: &Model) {
+    let wants_more = Cell::new(false);
+    let cx = Context::for_process(model, &wants_more);
+    for (variable, value) in &model.global.process_vars {
+        match value {
+            ProcessVariable::Sample(expr) => {
+                if let Some(value) = expr.eval(&cx) {
+                    variable.set(&cx, value, Default::default());
+                }
+            }
+            ProcessVariable::Format(format) => {
+                let mut text = Vec::new();
+                format.render(&cx, &mut text);
+                variable.set(&cx, crate::expr::Value::Str(text.into()), Default::default());
+            }
+        }
+    }
+}
+
+/// The longest chain of `track`.
+const TRACK_MAX: usize = 1000;
