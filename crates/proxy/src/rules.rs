@@ -82,6 +82,9 @@ pub enum Verdict {
     /// The rule at `resume` needs more of the message: wait until the buffer is full, the message ends, or the time is
     /// over, then run the set again from there.
     Wait { resume: usize, timeout: Option<Duration> },
+    /// Wait for the body, or `at_least` bytes of it, and go on at the rule `resume`; answer with 408 when the time is
+    /// over.
+    WaitForBody { resume: usize, time: Duration, at_least: usize },
 }
 
 /// `http-request`, `http-response` and `http-after-response` actions; each set's table says which it takes.
@@ -119,7 +122,7 @@ pub enum HttpAction {
         which: TimeoutKind,
         value: TimeoutValue,
     },
-    /// 0 for `at_least` waits for the whole body.
+    /// `usize::MAX` for `at_least` waits for the whole body.
     WaitForBody {
         time: Duration,
         at_least: usize,

@@ -106,7 +106,10 @@ async fn admitted(stream: &mut Stream, proxy: &Proxy, socket: &Socket, deadline:
                 }
                 return false;
             }
-            Verdict::Pass | Verdict::Answer(_) | Verdict::Tarpit(_) => break,
+            Verdict::Pass
+            | Verdict::Answer(_)
+            | Verdict::Tarpit(_)
+            | Verdict::WaitForBody { .. } => break,
         }
     }
     true

@@ -7,10 +7,23 @@ use telamon_http_proto::{BodyLength, ChunkedDecoder};
 use crate::http::Client;
 use crate::stream::Stream;
 
-/// Reads until the whole body is in the buffer, the buffer is full, the client stops sending, or the time is over.
-pub(super) async fn wait(client: &mut Client, stream: &mut Stream, timeout: Option<Duration>) {
+/// Reads until the whole body is in the buffer or `enough` bytes of it, the buffer is full, the client stops sending, or
+/// the time is over, which returns false.
+pub(super) async fn wait(
+    client: &mut Client,
+    stream: &mut Stream,
+    enough: usize,
+    timeout: Option<Duration>,
+) -> bool {
     client.deadline.arm_optional(timeout);
-    while !is_buffered(stream) {
+    if !is_buffered(stream) && stream.request.expects_continue() {
+        // It is waited for here, so the server need not ask for it again. A client that does not take it sends nothing.
+        stream.request.del_header(b"expect");
+        let go_on = client.socket.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
+        let _ = client.deadline.guard(go_on).await;
+    }
+    let mut in_time = true;
+    while buffered(stream).is_some_and(|(len, whole)| !whole && len < enough) {
         let capacity = stream.snapshot.global.tune.bufsize;
         let input = stream.request.input_mut();
         if input.len() >= capacity {
@@ -20,10 +33,15 @@ pub(super) async fn wait(client: &mut Client, stream: &mut Stream, timeout: Opti
         let read = std::future::poll_fn(|cx| client.socket.poll_read_append(cx, stream.request.input_mut()));
         match client.deadline.guard(read).await {
             Ok(Ok(count)) if count > 0 => {}
-            _ => break,
+            Ok(_) => break,
+            Err(_) => {
+                in_time = false;
+                break;
+            }
         }
     }
     stream.request_input_complete = true;
+    in_time
 }
 
 /// Whether the buffer holds the whole body.
@@ -60,3 +78,6 @@ fn buffered(stream: &Stream) -> Option<(usize, bool)> {
         BodyLength::UntilClose | BodyLength::Tunnel => Some((held.len(), false)),
     }
 }
+
+/// Wants the whole body.
+pub(super) const WHOLE: usize = usize::MAX;

@@ -183,7 +183,10 @@ async fn attempt(
             account::denied_response(stream, proxy, server);
             return Attempt::Failed { status: 502, cause: Cause::Proxy, phase: Phase::Headers };
         }
-        Verdict::Pass | Verdict::Tarpit(_) | Verdict::Wait { .. } => {}
+        Verdict::Pass
+        | Verdict::Tarpit(_)
+        | Verdict::Wait { .. }
+        | Verdict::WaitForBody { .. } => {}
     }
 
     let version = stream.request.version();

@@ -59,7 +59,10 @@ async fn proxy_rules(client: &mut Client, stream: &mut Stream, proxy: &Proxy) ->
         }
     }
     if proxy.options.http_buffer_request {
-        body::wait(client, stream, proxy.timeouts.http_request.or(proxy.timeouts.client)).await;
+        let time = proxy.timeouts.http_request.or(proxy.timeouts.client);
+        if !body::wait(client, stream, body::WHOLE, time).await {
+            return Some(too_slow(stream));
+        }
     }
     if !rules.http_request.is_empty() {
         let run = |stream: &mut Stream, from| {
@@ -78,7 +81,10 @@ async fn proxy_rules(client: &mut Client, stream: &mut Stream, proxy: &Proxy) ->
                 return Some(routed);
             }
         }
-        body::wait(client, stream, proxy.timeouts.http_request.or(proxy.timeouts.client)).await;
+        let time = proxy.timeouts.http_request.or(proxy.timeouts.client);
+        if !body::wait(client, stream, body::WHOLE, time).await {
+            return Some(too_slow(stream));
+        }
         return Some(Routed::Page);
     }
     if !rules.redirect.is_empty() {
@@ -122,12 +128,24 @@ async fn run_set(
             }
             Verdict::Wait { resume, timeout } => {
                 from = resume;
-                body::wait(client, stream, timeout.or(inspect)).await;
+                body::wait(client, stream, body::WHOLE, timeout.or(inspect)).await;
                 // Whatever the outcome, a rule does not wait twice for the same body.
                 stream.request_input_complete = true;
             }
+            Verdict::WaitForBody { resume, time, at_least } => {
+                from = resume;
+                if !body::wait(client, stream, at_least, Some(time)).await {
+                    return Some(too_slow(stream));
+                }
+            }
         }
     }
+}
+
+/// The body did not come in time.
+fn too_slow(stream: &mut Stream) -> Routed {
+    (stream.log.cause, stream.log.phase) = (Cause::ClientTimeout, Phase::Request);
+    Routed::Answer(Box::new(rules::error_reply(stream, 408)))
 }
 
 /// Notes for the log who gave the answer, unless the rule that made it has.

@@ -344,7 +344,7 @@ const REQUEST_ACTIONS: &[H] = &[
             let time = args.duration()?;
             let at_least = match args.accept("at-least") {
                 true => usize::try_from(args.size()?).ok()?,
-                false => 0,
+                false => usize::MAX,
             };
             Some(HttpAction::WaitForBody { time, at_least })
         }

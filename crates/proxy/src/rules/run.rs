@@ -108,11 +108,8 @@ fn run_http(
                 return answer(unauthorized(stream, realm).denied());
             }
             HttpAction::WaitForBody { time, at_least } => {
-                let held = stream.request.remaining().len();
-                if stream.request_input_complete || *at_least != 0 && held >= *at_least {
-                    continue;
-                }
-                return Verdict::Wait { resume: index, timeout: Some(*time) };
+                let (resume, time, at_least) = (index + 1, *time, *at_least);
+                return Verdict::WaitForBody { resume, time, at_least };
             }
             HttpAction::StrictMode(on) => {
                 strict = *on;

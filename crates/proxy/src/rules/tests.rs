@@ -131,6 +131,9 @@ fn show(verdict: Verdict, head: &Head) -> String {
         Verdict::Answer(answer) => bytes(*answer),
         Verdict::Tarpit(answer) => format!("tarpit {}", bytes(*answer)),
         Verdict::Close { silent } => format!("close {silent}"),
+        Verdict::WaitForBody { resume, time, at_least } => {
+            format!("body {resume} {time:?} {at_least}")
+        }
         Verdict::Wait { resume, timeout } => format!("wait {resume} {timeout:?}"),
     }
 }
@@ -383,9 +386,9 @@ fn a_failed_rewrite_is_an_internal_error_unless_lenient() {
 fn bodies_are_waited_for() {
     check(
         "http-request deny if { path /x }\nhttp-request wait-for-body time 2s",
-        "wait 1 Some(2s)",
+        "body 2 2s 18446744073709551615",
     );
-    check("http-request wait-for-body time 2s at-least 1k", "wait 0 Some(2s)");
+    check("http-request wait-for-body time 2s at-least 1k", "body 1 2s 1024");
 }
 
 #[test]
