@@ -19,8 +19,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use telamon_config::{
-    Checker, Diagnostics, Environment, FileId, Section, SectionSpec, Sections, Source, Style,
-    check_condition, read, resolve_defaults,
+    Checker, Diagnostics, Environment, FileId, Section, SectionSpec, Sections, Source, markdown,
+    read, resolve_defaults,
 };
 use telamon_runtime::files::PathKind;
 use telamon_runtime::{BindAddress, BindSpec, Files};
@@ -58,7 +58,7 @@ use draft::{Draft, Own, ProxyContext};
 use global::GlobalContext;
 
 /// How a configuration is to be loaded: what the command line says.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct LoadOptions {
     /// `-f`: files and directories, in order.
     pub paths: Vec<PathBuf>,
@@ -67,17 +67,33 @@ pub struct LoadOptions {
     /// `--lenient`: what is not there yet is a warning where leaving it out is harmless.
     pub lenient: bool,
     /// `-dD`: hints too.
-    pub diagnostic_mode: bool,
+    pub diagnostic: bool,
+    /// `-n`: takes precedence over `maxconn` in `global`.
+    pub maxconn: Option<u32>,
     /// `-N`: the `maxconn` of frontends that set none.
     pub proxy_maxconn: Option<u32>,
-    /// `-L`; the machine's name unless given.
+    /// `-L`: takes precedence over `localpeer`.
     pub local_peer: Option<String>,
     /// `-dr`: servers whose names do not resolve begin in maintenance.
     pub ignore_resolve_failures: bool,
-    /// `-dS`: as `nosplice`.
-    pub no_splice: bool,
-    /// `-W`: as `master-worker`.
-    pub master_worker: bool,
+    /// Worker threads where `nbthread` does not say, at least 1.
+    pub workers: usize,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            paths: Vec::new(),
+            offline: false,
+            lenient: false,
+            diagnostic: false,
+            maxconn: None,
+            proxy_maxconn: None,
+            local_peer: None,
+            ignore_resolve_failures: false,
+            workers: 1,
+        }
+    }
 }
 
 /// What came of it.
@@ -91,21 +107,25 @@ pub struct Loaded {
     pub source: Source,
 }
 
-/// Loads a configuration, which sees the variables of the process.
-pub fn load(files: Rc<dyn Files>, options: &LoadOptions) -> Loaded {
-    let mut diagnostics = diagnostics(options);
+/// Loads a configuration. `environment` has the variables and features that it may ask about.
+pub fn load(options: &LoadOptions, environment: Environment, files: Rc<dyn Files>) -> Loaded {
+    let mut diagnostics =
+        Diagnostics::new().lenient(options.lenient).diagnostic_mode(options.diagnostic);
     let source = Source::load(&Texts(&*files), &options.paths, &mut diagnostics);
-    load_source(files, options, environment(options), source, diagnostics)
+    load_source(options, environment, files, source, diagnostics)
 }
 
-/// As [`load`], of texts that were read already and an environment of the caller's.
+/// As [`load`], of texts that were read already.
 pub fn load_source(
-    files: Rc<dyn Files>,
     options: &LoadOptions,
     mut environment: Environment,
+    files: Rc<dyn Files>,
     source: Source,
     mut diagnostics: Diagnostics,
 ) -> Loaded {
+    if let Some(name) = &options.local_peer {
+        environment = environment.with_local_peer(name);
+    }
     let sections = read(&source, SectionSpec::HAPROXY, &mut environment, &mut diagnostics);
     let presets = resolve_defaults(&sections, &mut diagnostics);
     let mut loader = Loader {
@@ -121,25 +141,30 @@ pub fn load_source(
     Loaded { model, diagnostics, source }
 }
 
-/// Evaluates `-cc EXPRESSION`.
-///
-/// # Errors
-/// What is wrong with it, as it is shown.
-pub fn condition(expression: &str, options: &LoadOptions) -> Result<bool, String> {
-    let mut diagnostics = diagnostics(options);
-    let mut source = Source::new();
-    let file = source.add("-cc", expression.as_bytes().to_vec());
-    check_condition(&source, file, &environment(options), &mut diagnostics)
-        .ok_or_else(|| diagnostics.render(&source, Style::Plain))
+/// The manual's tables of keywords, in Markdown.
+pub fn manual() -> String {
+    let specs = SectionSpec::HAPROXY;
+    let chapters = [
+        ("`global`", markdown(&global::KEYWORDS, specs)),
+        ("`defaults`, `frontend`, `listen`, `backend`", markdown(&settings::KEYWORDS, specs)),
+        ("`bind`, `stats socket`", markdown(&bind::OPTIONS, specs)),
+        ("`server`, `default-server`", markdown(&server::OPTIONS, specs)),
+        ("`balance`", markdown(&balance::STRATEGIES, specs)),
+        ("`http-check`", markdown(&check::HTTP_RULES, specs)),
+        ("`tcp-check`", markdown(&check::TCP_RULES, specs)),
+        ("`userlist`", markdown(&userlist::TABLE, specs)),
+        ("`http-errors`", markdown(&errors::SECTION, specs)),
+    ];
+    let chapters = chapters.map(|(title, table)| format!("## {title}\n\n{table}"));
+    chapters.join("\n")
 }
 
-/// The worker threads of a configuration: `nbthread`, else one per usable core.
-pub fn worker_count(model: &Model) -> usize {
-    model.global.nbthread.unwrap_or_else(cores)
+fn host_name() -> Box<str> {
+    rustix::system::uname().nodename().to_string_lossy().into()
 }
 
-/// The address of a socket as a `bind` line writes it.
-pub fn describe(spec: &BindSpec) -> String {
+/// A socket's address as a `bind` line writes it.
+fn describe(spec: &BindSpec) -> String {
     match &spec.address {
         BindAddress::Inet(address) => address.to_string(),
         BindAddress::Unix(path) => format!("unix@{}", path.display()),
@@ -147,65 +172,6 @@ pub fn describe(spec: &BindSpec) -> String {
         BindAddress::Fd(number) => format!("fd@{number}"),
     }
 }
-
-/// The first setting that differs and cannot be changed by a reload.
-pub fn needs_restart(old: &Model, new: &Model) -> Option<&'static str> {
-    let (old_workers, new_workers) = (worker_count(old), worker_count(new));
-    let (old, new) = (&old.global, &new.global);
-    let settings = [
-        ("nbthread", old_workers == new_workers),
-        ("cpu-map", old.cpu_map == new.cpu_map),
-        ("user", (&old.user, old.uid) == (&new.user, new.uid)),
-        ("group", (&old.group, old.gid) == (&new.group, new.gid)),
-        ("chroot", old.chroot == new.chroot),
-        ("daemon", old.daemon == new.daemon),
-        ("pidfile", old.pidfile == new.pidfile),
-        ("master-worker", old.master_worker == new.master_worker),
-        ("maxconn", old.maxconn == new.maxconn),
-        ("ulimit-n", old.ulimit_n == new.ulimit_n),
-    ];
-    settings.into_iter().find_map(|(name, same)| (!same).then_some(name))
-}
-
-fn diagnostics(options: &LoadOptions) -> Diagnostics {
-    Diagnostics::new().lenient(options.lenient).diagnostic_mode(options.diagnostic_mode)
-}
-
-/// What configurations may ask about.
-fn environment(options: &LoadOptions) -> Environment {
-    use std::os::unix::ffi::OsStringExt;
-    let variables = std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec()));
-    let mut environment = Environment::new().with_variables(variables).with_features(FEATURES);
-    match &options.local_peer {
-        Some(name) => environment = environment.with_local_peer(name),
-        None => environment.set("HAPROXY_LOCALPEER", &*host_name()),
-    }
-    environment
-}
-
-fn host_name() -> Box<str> {
-    rustix::system::uname().nodename().to_string_lossy().into()
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// What `feature(NAME)` answers to.
-const FEATURES: &[(&str, bool)] = &[
-    ("EPOLL", true),
-    ("GETADDRINFO", true),
-    ("LINUX_SPLICE", true),
-    ("LINUX_TPROXY", true),
-    ("NETFILTER", true),
-    ("THREAD", true),
-    ("TFO", true),
-    ("OPENSSL", false),
-    ("LUA", false),
-    ("ZLIB", false),
-    ("SLZ", false),
-    ("QUIC", false),
-];
 
 /// One run.
 struct Loader<'l> {
@@ -239,7 +205,7 @@ impl<'l> Loader<'l> {
             }
         }
         let (global, socket_owner) = global.finish(self.options, self.diagnostics);
-        base.workers.set(global.nbthread.unwrap_or_else(cores));
+        base.workers.set(global.nbthread.unwrap_or(self.options.workers).max(1));
         let (global, socket_owner) = (Rc::new(global), Rc::new(socket_owner));
         let errors =
             Rc::new(errors::sections(self.sections, &base, self.environment, self.diagnostics));

@@ -54,7 +54,7 @@ pub(super) const KEYWORDS: &[K] = &[
     K::not_yet("hash-balance-factor", Sections::PROXIES),
 ];
 
-static STRATEGIES: LazyLock<Table<Balance>> =
+pub(super) static STRATEGIES: LazyLock<Table<Balance>> =
     LazyLock::new(|| Table::new("balance strategy", &[STRATEGY_KEYWORDS]));
 
 /// A row of a strategy without arguments.

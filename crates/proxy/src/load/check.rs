@@ -103,7 +103,7 @@ pub(super) const KEYWORDS: &[K] = &[
     }),
 ];
 
-static HTTP_RULES: LazyLock<Table<ProxyContext>> = LazyLock::new(|| {
+pub(super) static HTTP_RULES: LazyLock<Table<ProxyContext>> = LazyLock::new(|| {
     const KEYWORDS: &[K] = &[
         K::works(
             "connect",
@@ -199,7 +199,7 @@ static HTTP_RULES: LazyLock<Table<ProxyContext>> = LazyLock::new(|| {
     Table::new("http-check rule", &[KEYWORDS])
 });
 
-static TCP_RULES: LazyLock<Table<ProxyContext>> = LazyLock::new(|| {
+pub(super) static TCP_RULES: LazyLock<Table<ProxyContext>> = LazyLock::new(|| {
     const KEYWORDS: &[K] = &[
         K::works(
             "connect",

@@ -97,12 +97,12 @@ pub(super) fn sections(
     sets
 }
 
-struct ErrorSet {
+pub(super) struct ErrorSet {
     base: Rc<Base>,
     replies: ErrorReplies,
 }
 
-static SECTION: LazyLock<Table<ErrorSet>> = LazyLock::new(|| {
+pub(super) static SECTION: LazyLock<Table<ErrorSet>> = LazyLock::new(|| {
     const KEYWORDS: &[Keyword<ErrorSet>] = &[Keyword::works(
         "errorfile",
         Sections::HTTP_ERRORS,

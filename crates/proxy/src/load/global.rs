@@ -554,8 +554,7 @@ impl GlobalContext {
         let tune = &mut self.global.tune;
         // As HAProxy: half a buffer at most.
         tune.maxrewrite = self.maxrewrite.unwrap_or(tune.maxrewrite).min(tune.bufsize / 2);
-        self.global.nosplice |= options.no_splice;
-        self.global.master_worker |= options.master_worker;
+        self.global.maxconn = options.maxconn.or(self.global.maxconn);
         (self.global, self.owner)
     }
 

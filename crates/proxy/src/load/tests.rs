@@ -16,7 +16,7 @@ fn load_text(text: &str, options: &LoadOptions) -> Loaded {
     let environment = Environment::new().with_variables([("HOME", "/root")]);
     let files = Rc::new(Direct::new(Neighbor::Refused));
     let diagnostics = Diagnostics::new().lenient(options.lenient);
-    load_source(files, options, environment, source, diagnostics)
+    load_source(options, environment, files, source, diagnostics)
 }
 
 #[track_caller]

@@ -11,7 +11,7 @@ use crate::model::{Password, User, Userlist};
 
 /// One section while it is read.
 #[derive(Default)]
-struct Draft {
+pub(super) struct Draft {
     users: HashMap<Box<str>, (User, Location)>,
     groups: HashMap<Box<str>, Location>,
     /// Who belongs to what, and where it says so.
@@ -20,7 +20,8 @@ struct Draft {
 
 type K = Keyword<Draft>;
 
-static TABLE: LazyLock<Table<Draft>> = LazyLock::new(|| Table::new("keyword", &[KEYWORDS]));
+pub(super) static TABLE: LazyLock<Table<Draft>> =
+    LazyLock::new(|| Table::new("keyword", &[KEYWORDS]));
 
 const KEYWORDS: &[K] = &[
     K::works(
