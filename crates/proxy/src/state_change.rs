@@ -8,6 +8,11 @@
 mod dump;
 mod lines;
 
+#[cfg(test)]
+pub(crate) mod scene;
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 

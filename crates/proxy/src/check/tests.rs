@@ -1,20 +1,17 @@
 //! Checks of real servers on the loopback, from the first connection to the line in the log.
 
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use regex::bytes::Regex;
-use telamon_balance::strategy::RoundRobin;
-use telamon_balance::{Member, MemberConfig, Pool, PoolOptions, Run};
-use telamon_config::Location;
+use telamon_balance::Run;
 use telamon_runtime::workers::block_on;
 
 use super::*;
-use crate::log::{Destination, Facility, HeaderFormat, LogTarget};
 use crate::model::*;
-use crate::state::{Address, ProxyState, ServerState};
+use crate::state_change::scene::{LogEar, backend, server, shared};
 use crate::state_change::{Order, Place, order};
 
 /// A backend under checks, with its log.
@@ -22,15 +19,15 @@ struct Scene {
     shared: Arc<Shared>,
     snapshot: Arc<Snapshot>,
     checks: Checks,
-    log: UdpSocket,
+    log: LogEar,
 }
 
 impl Scene {
     /// Starts to check a backend `b` with servers `s1`, `s2` … at these addresses, once per 50 ms, `rise 1 fall 1`.
     fn start(check: CheckMethod, log_checks: bool, servers: &[SocketAddr]) -> Self {
-        let log = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let shared = Arc::new(Shared::new(1, 100, telamon_runtime::service::channel().0));
-        let model = model(check, log_checks, servers, log.local_addr().unwrap());
+        let log = LogEar::new();
+        let shared = shared();
+        let model = model(check, log_checks, servers, &log);
         let snapshot = Arc::new(Snapshot { model, generation: 0 });
         let checks = Checks::start(Arc::clone(&snapshot), Arc::clone(&shared));
         Self { shared, snapshot, checks, log }
@@ -38,13 +35,10 @@ impl Scene {
 
     /// The next line of the log, with durations as `N`; empty when there is none for a second.
     async fn line(&self) -> String {
-        self.log.set_nonblocking(true).unwrap();
-        let mut buffer = [0; 2000];
-        let duration = regex::Regex::new("duration: [0-9]+ms").unwrap();
         let end = Instant::now() + Duration::from_secs(1);
+        let duration = regex::Regex::new("duration: [0-9]+ms").unwrap();
         while Instant::now() < end {
-            if let Ok(count) = self.log.recv(&mut buffer) {
-                let line = String::from_utf8_lossy(&buffer[..count]).trim_end().to_owned();
+            if let Some(line) = self.log.line() {
                 return duration.replace(&line, "duration: Nms").into_owned();
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -62,65 +56,10 @@ impl Scene {
     }
 }
 
-fn model(check: CheckMethod, log_checks: bool, servers: &[SocketAddr], log: SocketAddr) -> Model {
-    let servers: Vec<Server> =
-        servers.iter().zip(0..).map(|(address, index)| server(*address, index)).collect();
-    let members = servers.iter().map(|server| Arc::clone(&server.state.member)).collect();
-    let backend = Backend {
-        pool: Pool::new(members, || Box::new(RoundRobin::default()), PoolOptions::default()),
-        servers,
-        balance: Balance::default(),
-        use_server: Vec::new(),
-        fullconn: None,
-        retries: 3,
-        redispatch: 0,
-        reuse: HttpReuse::Safe,
-        dispatch: None,
-        check,
-        send_name_header: None,
-        max_keep_alive_queue: None,
-    };
-    let mut target = LogTarget::new(Destination::Udp(log), Facility::from_name("local0").unwrap());
-    target.format = Some(HeaderFormat::Priority);
-    let proxy = Proxy {
-        name: "b".into(),
-        number: 2,
-        section: "backend",
-        at: Location::COMMAND_LINE,
-        mode: Mode::Http,
-        disabled: false,
-        description: None,
-        options: Options { log_health_checks: log_checks, ..Options::default() },
-        timeouts: Timeouts { check: Some(Duration::from_millis(60)), ..Timeouts::default() },
-        rules: Rules::default(),
-        errors: ErrorReplies::default(),
-        log: LogSettings { targets: vec![Arc::new(target)], ..LogSettings::default() },
-        captures: Captures::default(),
-        unique_id_format: None,
-        unique_id_header: None,
-        stats: None,
-        frontend: None,
-        backend: Some(backend),
-        state: ProxyState::new(1),
-    };
-    Model { proxies: vec![proxy], ..Model::default() }
-}
-
-fn server(address: SocketAddr, index: u32) -> Server {
-    let name = format!("s{}", index + 1);
-    let member = Member::new(&name, &MemberConfig::default(), 1);
-    let endpoint = address.into();
-    Server {
-        name: name.into(),
-        index,
-        number: index + 1,
-        at: Location::COMMAND_LINE,
-        address: ServerAddress::Ip {
-            address: address.ip(),
-            port: ServerPort::Fixed(address.port()),
-            host: None,
-        },
-        check: Some(ServerCheck {
+fn model(check: CheckMethod, log_checks: bool, servers: &[SocketAddr], log: &LogEar) -> Model {
+    let servers = servers.iter().zip(1..).map(|(address, number)| {
+        let mut server = server(&format!("s{number}"), *address);
+        server.check = Some(ServerCheck {
             inter: Duration::from_millis(50),
             fastinter: None,
             downinter: None,
@@ -128,20 +67,16 @@ fn server(address: SocketAddr, index: u32) -> Server {
             fall: 1,
             address: None,
             port: None,
-        }),
-        disabled: false,
-        member_config: MemberConfig::default(),
-        connect: Default::default(),
-        pool_max_conn: None,
-        pool_low_conn: 0,
-        pool_purge_delay: Duration::from_secs(5),
-        max_reuse: None,
-        redir: None,
-        tracks: None,
-        trackers: Vec::new(),
-        cookie: None,
-        state: ServerState::new(member, Address { endpoint, mapped_port: None }, 1),
+        });
+        server
+    });
+    let mut proxy = backend("b", servers.collect(), log);
+    proxy.options.log_health_checks = log_checks;
+    proxy.timeouts.check = Some(Duration::from_millis(60));
+    if let Some(backend) = &mut proxy.backend {
+        backend.check = check;
     }
+    Model { proxies: vec![proxy], ..Model::default() }
 }
 
 /// A server that answers each connection with these bytes, once something has come if `reads`.
@@ -234,8 +169,7 @@ fn a_reload_keeps_health_and_checks_who_is_new() {
         let mut scene = Scene::start(CheckMethod::Connect, false, &[address]);
         assert!(scene.line().await.starts_with("<129>Server b/s1 is DOWN"));
         assert!(scene.line().await.starts_with("<128>"));
-        let log = scene.log.local_addr().unwrap();
-        let mut model = model(CheckMethod::Connect, false, &[address, nobody()], log);
+        let mut model = model(CheckMethod::Connect, false, &[address, nobody()], &scene.log);
         crate::state::adopt(&mut model, &scene.snapshot.model);
         scene.snapshot = Arc::new(Snapshot { model, generation: 1 });
         scene.checks.reload(Arc::clone(&scene.snapshot));
@@ -379,13 +313,13 @@ fn tcp_checks_say_where_they_failed() {
 fn first_checks_are_spread() {
     block_on(async {
         let unused = SocketAddr::from((IpAddr::from(Ipv4Addr::LOCALHOST), 9));
-        let mut model = model(CheckMethod::Connect, false, &[unused; 200], unused);
+        let mut model = model(CheckMethod::Connect, false, &[unused; 200], &LogEar::new());
         for server in
             model.proxies.iter_mut().flat_map(|p| &mut p.backend).flat_map(|b| &mut b.servers)
         {
             server.check.as_mut().unwrap().inter = Duration::from_secs(2);
         }
-        let shared = Arc::new(Shared::new(1, 100, telamon_runtime::service::channel().0));
+        let shared = shared();
         let snapshot = Arc::new(Snapshot { model, generation: 0 });
         state_change::begin(&shared, &snapshot);
         let mut calendar = Calendar {
