@@ -7,9 +7,10 @@ use std::time::Duration;
 use telamon_config::{Args, ConfigErrorKind, Keyword, Sections};
 
 use super::draft::ProxyContext;
+use super::mistake::ProxyMistake;
 use crate::expr::{Acls, Condition, Place};
 use crate::model::HeaderCapture;
-use crate::rules::{self as parse, Capture, HttpAction, TcpAction};
+use crate::rules::{self as parse, Capture, Final, HttpAction, Rule, TcpAction};
 
 type K = Keyword<ProxyContext>;
 
@@ -53,7 +54,7 @@ pub(super) const KEYWORDS: &[K] = &[
                 if let Some(HttpAction::Capture(capture)) = rule.as_ref().map(|rule| &rule.action) {
                     proxy.declare(capture);
                 }
-                proxy.own.rules.http_request.extend(rule);
+                add(args, &mut proxy.own.rules.http_request, rule);
             }
         },
     ),
@@ -65,7 +66,7 @@ pub(super) const KEYWORDS: &[K] = &[
         |proxy, args| {
             if proxy.takes_rules(args) {
                 let rule = proxy.scoped(args, Place::HttpResponse, parse::parse_http_response_rule);
-                proxy.own.rules.http_response.extend(rule);
+                add(args, &mut proxy.own.rules.http_response, rule);
             }
         },
     ),
@@ -78,7 +79,7 @@ pub(super) const KEYWORDS: &[K] = &[
             if proxy.takes_rules(args) {
                 let rule =
                     proxy.scoped(args, Place::HttpResponse, parse::parse_after_response_rule);
-                proxy.own.rules.http_after_response.extend(rule);
+                add(args, &mut proxy.own.rules.http_after_response, rule);
             }
         },
     ),
@@ -90,7 +91,7 @@ pub(super) const KEYWORDS: &[K] = &[
         |proxy, args| {
             proxy.rank(args, rank::REDIRECT, "redirect");
             let rule = proxy.scoped(args, Place::HttpRequest, parse::parse_redirect_rule);
-            proxy.own.rules.redirect.extend(rule);
+            add(args, &mut proxy.own.rules.redirect, rule);
         },
     ),
     K::works(
@@ -103,7 +104,7 @@ pub(super) const KEYWORDS: &[K] = &[
                 proxy.rank(args, rank::CONNECTION, "tcp-request connection");
                 let rule =
                     proxy.scoped(args, Place::TcpRequestConnection, parse::parse_tcp_request_rule);
-                proxy.own.rules.tcp_request_connection.extend(rule);
+                add(args, &mut proxy.own.rules.tcp_request_connection, rule);
             }
         },
     ),
@@ -117,7 +118,7 @@ pub(super) const KEYWORDS: &[K] = &[
                 proxy.rank(args, rank::SESSION, "tcp-request session");
                 let rule =
                     proxy.scoped(args, Place::TcpRequestSession, parse::parse_tcp_request_rule);
-                proxy.own.rules.tcp_request_session.extend(rule);
+                add(args, &mut proxy.own.rules.tcp_request_session, rule);
             }
         },
     ),
@@ -134,7 +135,7 @@ pub(super) const KEYWORDS: &[K] = &[
                 if let Some(TcpAction::Capture(capture)) = rule.as_ref().map(|rule| &rule.action) {
                     proxy.declare(capture);
                 }
-                proxy.own.rules.tcp_request_content.extend(rule);
+                add(args, &mut proxy.own.rules.tcp_request_content, rule);
             }
         },
     ),
@@ -156,7 +157,7 @@ pub(super) const KEYWORDS: &[K] = &[
             if proxy.takes_rules(args) {
                 let rule =
                     proxy.scoped(args, Place::TcpResponseContent, parse::parse_tcp_response_rule);
-                proxy.own.rules.tcp_response_content.extend(rule);
+                add(args, &mut proxy.own.rules.tcp_response_content, rule);
             }
         },
     ),
@@ -210,6 +211,16 @@ pub(super) const KEYWORDS: &[K] = &[
     K::not_yet("force-persist", BACK),
     K::not_yet("ignore-persist", BACK),
 ];
+
+/// Adds a rule, with a warning where the one before it lets nothing pass.
+fn add<A: Final>(args: &mut Args<'_>, rules: &mut Vec<Rule<A>>, rule: Option<Rule<A>>) {
+    if rule.is_some() && rules.last().is_some_and(Rule::ends_set) {
+        let title = "a rule that is never reached".to_owned();
+        let help = "the one before it ends the rule set and has no condition";
+        args.warn(args.at(), ProxyMistake::Says { title, help }.into());
+    }
+    rules.extend(rule);
+}
 
 /// Whether a line of a `defaults` section is read again for each heir.
 pub(super) fn is_inherited(keyword: &str) -> bool {
