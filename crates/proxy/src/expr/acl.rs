@@ -88,8 +88,10 @@ impl Acls {
             return;
         }
         let label = format!("acl '{}'", name.text);
-        if let Some(test) = Test::parse(&words, &label, args, scope) {
-            scope.acls.add(name.text, Arc::new(test));
+        match Test::parse(&words, &label, args, scope) {
+            Some(test) => scope.acls.add(name.text, Arc::new(test)),
+            // So that conditions below do not repeat that it is wrong.
+            None => _ = scope.acls.named(name.text),
         }
     }
 
@@ -134,13 +136,20 @@ impl Acls {
     }
 
     fn add(&mut self, name: &str, test: Arc<Test>) {
-        match self.by_name.get(name) {
-            Some(&index) => self.list[index].push(test),
+        self.named(name).push(test);
+    }
+
+    /// The ACL of that name, made without a test where there is none.
+    fn named(&mut self, name: &str) -> &Acl {
+        let index = match self.by_name.get(name) {
+            Some(&index) => index,
             None => {
                 self.by_name.insert(name.into(), self.list.len());
-                self.list.push(Acl::of(name, test));
+                self.list.push(Arc::new(Acl { name: name.into(), first: OnceLock::new() }));
+                self.list.len() - 1
             }
-        }
+        };
+        &self.list[index]
     }
 }
 
@@ -296,8 +305,7 @@ impl Reader {
                     self.flag_value(flag, value, args)?;
                     2
                 }
-                // A value such as -1.
-                text if text[1..].starts_with(|c: char| c.is_ascii_digit()) => break,
+                // Also a value such as -1: HAProxy wants `--` before it.
                 _ => {
                     let flags = ["-i", "-f", "-m", "-n", "-u", "-M", "--"];
                     args.fail(flag.at, super::unknown("flag", flag.text, flags.into_iter()));

@@ -1,5 +1,6 @@
 //! What parsing an expression needs to know about the rest of the configuration.
 
+use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -45,6 +46,10 @@ pub struct ParseScope<'s> {
 pub struct Directory {
     pub proxies: Vec<ProxyEntry>,
     pub userlists: HashMap<Box<str>, Arc<Userlist>>,
+    /// The first frontend and the first backend of each name, made when one is first looked for.
+    pub(crate) index: OnceCell<[HashMap<Arc<str>, ProxyId>; 2]>,
+    /// How often the nearest name was looked for, which takes time with every name there is.
+    pub(crate) searches: Cell<u32>,
 }
 
 /// The names in one proxy.
@@ -61,13 +66,13 @@ impl Directory {
     /// # Errors
     /// When there is none of that name.
     pub fn frontend(&self, name: &str) -> Result<ProxyId, ConfigErrorKind> {
-        self.proxy("frontend", name, |entry| entry.frontend)
+        self.proxy(FRONTENDS, "frontend", name)
     }
 
     /// # Errors
     /// When there is none of that name.
     pub fn backend(&self, name: &str) -> Result<ProxyId, ConfigErrorKind> {
-        self.proxy("backend", name, |entry| entry.backend)
+        self.proxy(BACKENDS, "backend", name)
     }
 
     /// # Errors
@@ -91,17 +96,35 @@ impl Directory {
 
     fn proxy(
         &self,
+        side: usize,
         what: &'static str,
         name: &str,
-        wanted: impl Fn(&ProxyEntry) -> bool,
     ) -> Result<ProxyId, ConfigErrorKind> {
-        let found = self.proxies.iter().position(|entry| wanted(entry) && *entry.name == *name);
-        found.map(|at| ProxyId(at as u32)).ok_or_else(|| {
-            let names = self.proxies.iter().filter(|entry| wanted(entry));
-            undefined(what, name, names.map(|entry| &*entry.name))
+        let index = self.index.get_or_init(|| {
+            let mut index = [HashMap::new(), HashMap::new()];
+            for (at, entry) in (0u32..).zip(&self.proxies) {
+                for (side, takes_part) in [(FRONTENDS, entry.frontend), (BACKENDS, entry.backend)] {
+                    if takes_part {
+                        index[side].entry(Arc::clone(&entry.name)).or_insert(ProxyId(at));
+                    }
+                }
+            }
+            index
+        });
+        index[side].get(name).copied().ok_or_else(|| {
+            self.searches.set(self.searches.get() + 1);
+            let searched = self.searches.get() <= SEARCHES_MAX;
+            let names = index[side].keys().filter(|_| searched);
+            undefined(what, name, names.map(|name| &**name))
         })
     }
 }
+
+const FRONTENDS: usize = 0;
+const BACKENDS: usize = 1;
+
+/// Names of proxies beyond this many that do not exist get no proposal.
+const SEARCHES_MAX: u32 = 100;
 
 pub(crate) fn undefined<'n>(
     what: &'static str,

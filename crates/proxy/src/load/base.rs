@@ -43,7 +43,7 @@ impl Report for Args<'_> {
 
 impl Report for Diagnostics {
     fn error(&mut self, at: Location, kind: ConfigErrorKind) {
-        Diagnostics::error(self, at, kind);
+        Self::error(self, at, kind);
     }
 }
 

@@ -272,7 +272,7 @@ fn server(
         .check_address
         .as_deref()
         .and_then(|(host, family, at)| base.address(diagnostics, host, *family, *at));
-    let check = settings.check.then(|| ServerCheck {
+    let check = settings.check.then_some(ServerCheck {
         inter: settings.inter,
         fastinter: settings.fastinter,
         downinter: settings.downinter,
@@ -298,7 +298,7 @@ fn server(
         settings.track.as_deref().and_then(|(text, at)| track(context, id, text, *at, diagnostics));
     let source = settings.source.as_deref().or(draft.source.as_ref());
     let connect = ConnectOptions {
-        source: source.and_then(|source| build_source(source)),
+        source: source.and_then(build_source),
         interface: source.and_then(|source| source.interface.clone()),
         keepalive: draft.options.srvtcpka.then(|| draft.server_keepalive.build()),
         nolinger: draft.options.nolinger,

@@ -125,10 +125,7 @@ fn file(base: &Base, args: &mut Args<'_>) -> Option<(u16, Arc<Reply>)> {
     let bytes = match token.text {
         // Said by old configurations for "no answer at all".
         "/dev/null" => Vec::new(),
-        path => match base.read(args, path, token.at) {
-            Some(bytes) => bytes,
-            None => return None,
-        },
+        path => base.read(args, path, token.at)?,
     };
     match Reply::from_message(status, bytes) {
         Ok(reply) => Some((status, Arc::new(reply))),

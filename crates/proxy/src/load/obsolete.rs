@@ -43,8 +43,8 @@ pub(super) const KEYWORDS: &[K] = &[
     K::obsolete_with("reqideny", ANY, |words| judge("http-request deny", words)),
     K::obsolete_with("reqtarpit", ANY, |words| judge("http-request tarpit", words)),
     K::obsolete_with("reqitarpit", ANY, |words| judge("http-request tarpit", words)),
-    K::obsolete_with("rspdeny", ANY, |words| judge_response(words)),
-    K::obsolete_with("rspideny", ANY, |words| judge_response(words)),
+    K::obsolete_with("rspdeny", ANY, judge_response),
+    K::obsolete_with("rspideny", ANY, judge_response),
 ];
 
 /// `X-Forwarded-Proto:\ https if ssl` is the header, its value, and what may stand behind.

@@ -76,6 +76,7 @@ fn all_slips_are_told_in_one_run() {
         &[
             "6:16 alert bad maxconn `508x` (expected a number, without `x`)",
             "13:10 alert bad address `*:` (expected no space: `*:80`)",
+            "14:23 alert unknown flag `-1` (did you mean `-i`?)",
             "17:17 alert there is no backend `odd_application_node` (did you mean `odd_application_nodes`?)",
             "19:10 alert bad address `*83` (expected a port: `*:83`?)",
             "23:13 alert unknown balance strategy `roundrobbin` (did you mean `roundrobin`?)",
@@ -142,4 +143,159 @@ fn settings_reach_the_model() {
     let names: Vec<_> =
         files.backend.iter().flat_map(|b| &b.servers).map(|s| s.name.to_string()).collect();
     assert_eq!(names, ["s2", "s3", "s4"]);
+}
+
+#[test]
+fn what_haproxy_dropped_is_told_with_the_line_to_write() {
+    let help = |line: &str| {
+        let text = format!("backend b\n {line}\n");
+        let Loaded { diagnostics, .. } = load_text(&text, &LoadOptions::default());
+        let mut told = diagnostics.iter().filter_map(|error| error.kind.explain().help);
+        told.next().unwrap_or_default()
+    };
+    for (line, instead) in [
+        ("contimeout 5s", "timeout connect 5s"),
+        (
+            "reqadd X-Proto:\\ https if { ssl_fc }",
+            "http-request add-header X-Proto https if { ssl_fc }",
+        ),
+        ("rspidel ^Server:.*", "http-response del-header Server"),
+        (
+            "reqirep ^Host:\\ (.*) Host:\\ www.\\1",
+            "http-request replace-header Host (.*) 'www.\\1'",
+        ),
+        ("block if { src 10.0.0.1 }", "http-request deny if { src 10.0.0.1 }"),
+    ] {
+        let help = help(line);
+        assert!(help.contains(instead), "{line}: {help}");
+    }
+}
+
+#[test]
+fn a_keyword_is_never_silently_ignored() {
+    let lenient = LoadOptions { lenient: true, ..LoadOptions::default() };
+    let text = "listen l\n bind :1 ssl crt a.pem\n cookie SRV insert\n stick-table type ip size 1k\n\
+                \x20server a 127.0.0.1:1 slowstart 5s ssl verify none\n timeout client 1s\n timeout connect 1s\n timeout server 1s\n";
+    assert_eq!(
+        told(text, &lenient),
+        [
+            "2:10 alert `ssl` is known to HAProxy, not yet to Telamon",
+            "3:2 warning `cookie` is known to HAProxy, not yet to Telamon",
+            "4:2 warning `stick-table` is known to HAProxy, not yet to Telamon",
+            "5:23 warning `slowstart` is known to HAProxy, not yet to Telamon",
+            "5:36 alert `ssl` is known to HAProxy, not yet to Telamon",
+        ]
+    );
+    check(
+        "global\n tune.listener.multi-queue on\n ca-base /etc\n",
+        &[
+            "2:2 notice `tune.listener.multi-queue` has no effect here: each worker is one thread with one reactor",
+            "3:2 notice `ca-base` has no effect here: a detail of what is not there yet",
+        ],
+    );
+}
+
+#[test]
+fn what_stands_twice_or_nowhere_is_told() {
+    const TIMES: &str = "defaults\n timeout client 1s\n timeout connect 1s\n timeout server 1s\n";
+    let text = |lines: &str| format!("{TIMES}{lines}");
+    check(
+        &text(
+            "frontend a\n bind :1\nlisten a\n bind :1\n server s 127.0.0.1:1 id 3\n server t 127.0.0.1:2 id 3\n",
+        ),
+        &[
+            "7:8 alert second proxy `a` (the name is taken)",
+            "8:7 alert second address `0.0.0.0:1` (the name is taken)",
+            "10:26 alert second server id `3` (the name is taken)",
+        ],
+    );
+    check(
+        &text("frontend a\n mode http\n bind :1\n default_backend b\nbackend b\n"),
+        &["5:10 alert frontend a (mode http) cannot pass its traffic to backend b (mode tcp)"],
+    );
+    check(
+        "frontend a\n",
+        &[
+            "1:10 warning frontend a has no `bind`",
+            "1:10 warning missing timeouts for frontend a (without timeout client)",
+        ],
+    );
+}
+
+#[test]
+fn rules_are_inherited_from_named_defaults_only() {
+    let model = model(
+        "defaults base\n mode http\n timeout client 1s\n timeout connect 1s\n timeout server 1s\n\
+         \x20acl local src 127.0.0.1\n http-request deny unless local\n\
+         frontend a from base\n bind :1\n http-request set-header X Y\n\
+         frontend b from base\n bind :2\n http-request deny if local\n",
+    );
+    let counts: Vec<_> = model.proxies.iter().map(|proxy| proxy.rules.http_request.len()).collect();
+    assert_eq!(counts, [2, 2]);
+    check(
+        "defaults\n mode http\n http-request deny\n",
+        &["3:2 alert `http-request` in a `defaults` section without a name"],
+    );
+}
+
+#[test]
+fn checks_become_scripts() {
+    let script = |lines: &str| {
+        let model = model(&format!(
+            "backend b\n{lines} server s 127.0.0.1:1 check\n timeout connect 1s\n timeout server 1s\n"
+        ));
+        let backend = model.proxies[0].backend.as_ref().expect("serves");
+        match &backend.check {
+            crate::model::CheckMethod::Connect => "connect".to_owned(),
+            crate::model::CheckMethod::Script(script) => {
+                script.steps.iter().map(step).collect::<Vec<_>>().join("; ")
+            }
+        }
+    };
+    fn text(text: &crate::model::CheckText) -> String {
+        match text {
+            crate::model::CheckText::Fixed(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            other => format!("{other:?}"),
+        }
+    }
+    fn step(step: &crate::model::CheckStep) -> String {
+        use crate::model::{CheckStep as S, Expected};
+        match step {
+            S::Connect(connect) if connect.implicit => "(connect)".into(),
+            S::Connect(_) => "connect".into(),
+            S::Request(r) => format!(
+                "{} {} {} {}",
+                String::from_utf8_lossy(&r.method),
+                text(&r.uri),
+                String::from_utf8_lossy(&r.version),
+                r.headers.len()
+            ),
+            S::Expect(expect) => match &expect.what {
+                Expected::Status(ranges) => format!("status {ranges:?}"),
+                Expected::Contains(what) => format!("contains {}", text(what)),
+                other => format!("{other:?}"),
+            },
+            S::Send { data, .. } => format!("send {}", text(data)),
+            other => format!("{other:?}"),
+        }
+    }
+    assert_eq!(script(""), "connect");
+    assert_eq!(script(" option tcp-check\n"), "connect");
+    assert_eq!(script(" option httpchk\n"), "(connect); OPTIONS / HTTP/1.0 0; status [(200, 399)]");
+    assert_eq!(
+        script(
+            " option httpchk GET /status HTTP/1.1\\r\\nHost:\\ www\n http-check expect status 200\n"
+        ),
+        "(connect); GET /status HTTP/1.1 1; status [(200, 200)]"
+    );
+    assert_eq!(
+        script(
+            " option httpchk\n http-check send meth HEAD uri /x hdr host a\n http-check expect string ok\n"
+        ),
+        "(connect); HEAD /x HTTP/1.0 1; contains ok"
+    );
+    assert_eq!(
+        script(" option tcp-check\n tcp-check send PING\n tcp-check expect string +PONG\n"),
+        "(connect); send PING; contains +PONG"
+    );
 }

@@ -52,6 +52,7 @@ impl Configuration {
         let directory = Directory {
             proxies: vec![ProxyEntry { name: "fe".into(), frontend: true, ..Default::default() }],
             userlists: HashMap::from([("people".into(), Arc::new(users))]),
+            ..Directory::default()
         };
         Self {
             directory,
