@@ -10,7 +10,6 @@ use std::time::Duration;
 use telamon_console::Console;
 use telamon_console::api::{CliSocket, SessionOptions, Table};
 use telamon_console::page::{Pages, Settings};
-use telamon_proxy::load;
 use telamon_proxy::log::notice;
 use telamon_proxy::model::Model;
 use telamon_proxy::plane::Plane;
@@ -29,7 +28,7 @@ use crate::start::{self, Failure, Ready};
 pub struct Serving<'a> {
     pub options: &'a Options,
     /// Where a reload reads from, unless a parent sends what it has read.
-    pub files: Box<dyn Files>,
+    pub files: Rc<dyn Files>,
     pub ready: Ready,
     pub signals: Signals,
     pub link: Option<ChildLink>,
@@ -136,7 +135,7 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
                 if let Some(notify) = &notify {
                     let _ = notify.reloading();
                 }
-                let reloaded = reload(&mut plane, &mut registry, &*files, options, workers).await;
+                let reloaded = reload(&mut plane, &mut registry, Rc::clone(&files), options, workers).await;
                 if let Err(why) = &reloaded {
                     notice::alert(format_args!("the new configuration is not used: {why}"));
                 } else {
@@ -148,8 +147,8 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
                 }
             }
             Event::Parent(Some(ToChild::Load(recorded))) => {
-                let files = Replay::new(recorded);
-                let reloaded = reload(&mut plane, &mut registry, &files, options, workers).await;
+                let files: Rc<dyn Files> = Rc::new(Replay::new(recorded));
+                let reloaded = reload(&mut plane, &mut registry, files, options, workers).await;
                 let answer = match reloaded {
                     Ok(()) => {
                         pages.set(page_settings(&plane.snapshot().model));
@@ -196,15 +195,15 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
 async fn reload(
     plane: &mut Plane,
     registry: &mut telamon_runtime::Registry,
-    files: &dyn Files,
+    files: Rc<dyn Files>,
     options: &Options,
     workers: usize,
 ) -> Result<(), String> {
-    let model = start::read(files, options).ok_or("it has errors; the one before still serves")?;
-    if let Some(setting) = load::needs_restart(&plane.snapshot().model, &model) {
+    let model = start::read(Rc::clone(&files), options).ok_or("it has errors; the one before still serves")?;
+    if let Some(setting) = start::needs_restart(&plane.snapshot().model, &model) {
         return Err(format!("a change of `{setting}` needs a restart"));
     }
-    let gone = start::bind(registry, &model, workers, files).map_err(|Failure(why)| why)?;
+    let gone = start::bind(registry, &model, workers, &*files).map_err(|Failure(why)| why)?;
     plane.reload(model, registry).await;
     for bound in gone {
         bound.remove_file();
@@ -284,7 +283,7 @@ impl Sockets {
             let listener = match Listener::new(Arc::clone(fd)) {
                 Ok(listener) => listener,
                 Err(error) => {
-                    notice::alert(format_args!("stats socket {}: {error}", load::describe(&socket.bind)));
+                    notice::alert(format_args!("stats socket {}: {error}", start::describe(&socket.bind)));
                     continue;
                 }
             };

@@ -6,9 +6,10 @@
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
-use telamon_config::{Severity, Style};
+use telamon_config::{Diagnostics, Environment, Source, Style, check_condition};
 use telamon_proxy::load::{self, LoadOptions, Loaded};
 use telamon_proxy::log::notice;
 use telamon_proxy::model::Model;
@@ -16,7 +17,7 @@ use telamon_runtime::files::{Direct, Files, Recording};
 use telamon_runtime::parent::{self, FromChild, ParentEvent, ParentLink, Role, ToChild};
 use telamon_runtime::process::{self, Background, DescriptorNeeds, Notify, Privileges};
 use telamon_runtime::registry::Registry;
-use telamon_runtime::{BindSpec, Neighbor, Signal, Signals};
+use telamon_runtime::{BindAddress, BindSpec, Neighbor, Signal, Signals};
 
 use crate::demo::{self, Demo, DemoFiles};
 use crate::options::{Options, ReplaceHow};
@@ -27,11 +28,14 @@ const NOTHING_LISTENS: u8 = 2;
 
 /// `-cc EXPR`.
 pub fn condition(options: &Options, expression: &str) -> ExitCode {
-    match load::condition(expression, &load_options(options)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err(message) => {
-            eprint!("{message}");
+    let mut source = Source::new();
+    let file = source.add("-cc", expression.as_bytes().to_vec());
+    let mut diagnostics = Diagnostics::new();
+    match check_condition(&source, file, &environment(options), &mut diagnostics) {
+        Some(true) => ExitCode::SUCCESS,
+        Some(false) => ExitCode::from(1),
+        None => {
+            show(&diagnostics, &source);
             ExitCode::from(2)
         }
     }
@@ -39,7 +43,7 @@ pub fn condition(options: &Options, expression: &str) -> ExitCode {
 
 /// `-c` and `telamon check`.
 pub fn check(options: &Options) -> ExitCode {
-    let Some(model) = read(&Direct::new(Neighbor::Refused), options) else {
+    let Some(model) = read(Rc::new(Direct::new(Neighbor::Refused)), options) else {
         return ExitCode::FAILURE;
     };
     if listens(&model) {
@@ -73,13 +77,13 @@ pub fn demo(options: &Options) -> ExitCode {
         let mut demo = Demo::prepare().map_err(|error| Failure(format!("no free port: {error}")))?;
         demo.start_servers().map_err(|error| Failure(format!("starting servers: {error}")))?;
         let options = Options { files: vec![demo::FILE.into()], foreground: true, ..Options::default() };
-        let files = DemoFiles::new(&demo.configuration);
+        let files: Rc<dyn Files> = Rc::new(DemoFiles::new(&demo.configuration));
         let signals = open_signals()?;
         let ready = prepare(&files, &options)?;
         print!("{}", demo.introduction());
         serve::run(Serving {
             options: &options,
-            files: Box::new(files),
+            files,
             ready,
             signals,
             link: None,
@@ -128,7 +132,8 @@ fn begin(direct: Direct, options: &Options) -> Result<ExitCode, Failure> {
     if let Some(megabytes) = options.memory_mb {
         process::limit_memory(megabytes).map_err(|error| Failure(format!("-m: {error}")))?;
     }
-    let mut ready = prepare(&direct, options)?;
+    let files: Rc<dyn Files> = Rc::new(direct);
+    let mut ready = prepare(&files, options)?;
     if !listens(&ready.model) {
         notice::alert(format_args!(
             "the configuration has no error but nothing listens (no `bind` line): exit(2)"
@@ -151,11 +156,11 @@ fn begin(direct: Direct, options: &Options) -> Result<ExitCode, Failure> {
                 ready.registry.give_away();
                 let registry = ready.registry;
                 drop(ready.model);
-                supervise(Supervised { options, direct, registry, link, signals, notify, background, master })
+                supervise(Supervised { options, files, registry, link, signals, notify, background, master })
             }
             Role::Child(link) => serve::run(Serving {
                 options,
-                files: Box::new(direct),
+                files,
                 ready,
                 signals,
                 link: Some(link),
@@ -168,7 +173,7 @@ fn begin(direct: Direct, options: &Options) -> Result<ExitCode, Failure> {
     }
     serve::run(Serving {
         options,
-        files: Box::new(direct),
+        files,
         ready,
         signals,
         link: None,
@@ -180,49 +185,109 @@ fn begin(direct: Direct, options: &Options) -> Result<ExitCode, Failure> {
 }
 
 /// Loads, checks and binds.
-fn prepare(files: &dyn Files, options: &Options) -> Result<Ready, Failure> {
-    let model = read(files, options).ok_or(Failure(String::new()))?;
-    let workers = load::worker_count(&model);
-    let maxconn = descriptors(options, &model, workers)?;
+fn prepare(files: &Rc<dyn Files>, options: &Options) -> Result<Ready, Failure> {
+    let model = read(Rc::clone(files), options).ok_or(Failure(String::new()))?;
+    let workers = worker_count(&model);
+    let maxconn = descriptors(&model, workers)?;
     let mut registry = Registry::default();
-    bind(&mut registry, &model, workers, files)?;
+    bind(&mut registry, &model, workers, &**files)?;
     Ok(Ready { model, registry, workers, maxconn })
 }
 
 /// Reads the configuration and shows what is wrong with it; `None` when it cannot be used.
-pub fn read(files: &dyn Files, options: &Options) -> Option<Model> {
-    let Loaded { model, diagnostics, source } = load::load(files, &load_options(options));
-    let refused = options.warnings_are_errors && diagnostics.warnings() > 0;
-    let shown = if options.quiet { diagnostics.has_errors() } else { !diagnostics.is_empty() };
-    if shown {
-        let style = if std::io::stderr().is_terminal() { Style::Colored } else { Style::Plain };
-        // Standard error may be closed; there is nobody else to tell.
-        let _ = std::io::stderr().write_all(diagnostics.render(&source, style).as_bytes());
-    }
-    if refused && model.is_some() {
-        notice::alert(format_args!(
-            "{} under -dW: not started",
-            match diagnostics.count(Severity::Warning) {
-                1 => "there is a warning".to_owned(),
-                count => format!("there are {count} warnings"),
-            }
-        ));
-        return None;
-    }
-    model
-}
-
-fn load_options(options: &Options) -> LoadOptions {
-    LoadOptions {
+pub fn read(files: Rc<dyn Files>, options: &Options) -> Option<Model> {
+    let load_options = LoadOptions {
         paths: options.files.clone(),
         offline: options.offline,
         lenient: options.lenient,
-        diagnostic_mode: options.diagnostics,
+        diagnostic: options.diagnostics,
+        maxconn: options.maxconn,
         proxy_maxconn: options.proxy_maxconn,
-        local_peer: options.local_peer.clone().unwrap_or_else(process::hostname),
+        local_peer: Some(options.local_peer.clone().unwrap_or_else(process::hostname)),
         ignore_resolve_failures: options.ignore_resolve_failures,
-        no_splice: options.no_splice,
-        master_worker: options.master_worker,
+        workers: cores(),
+    };
+    let Loaded { model, diagnostics, source } =
+        load::load(&load_options, environment(options), files);
+    if diagnostics.has_errors() || !(options.quiet || diagnostics.is_empty()) {
+        show(&diagnostics, &source);
+    }
+    if options.warnings_are_errors && diagnostics.warnings() > 0 && model.is_some() {
+        notice::alert(format_args!("not started: -dW makes the {} an error", match diagnostics.warnings() {
+            1 => "warning".to_owned(),
+            count => format!("{count} warnings"),
+        }));
+        return None;
+    }
+    let mut model = model?;
+    model.global.nosplice |= options.no_splice;
+    Some(model)
+}
+
+fn show(diagnostics: &Diagnostics, source: &Source) {
+    let style = if std::io::stderr().is_terminal() { Style::Colored } else { Style::Plain };
+    // Standard error may be closed; there is nobody else to tell.
+    let _ = std::io::stderr().write_all(diagnostics.render(source, style).as_bytes());
+}
+
+/// The variables and features that a configuration may ask about.
+fn environment(options: &Options) -> Environment {
+    let variables = std::env::vars_os().map(|(name, value)| {
+        (name.into_encoded_bytes(), value.into_encoded_bytes())
+    });
+    let peer = options.local_peer.clone().unwrap_or_else(process::hostname);
+    let mut environment = Environment::new()
+        .with_variables(variables)
+        .with_features(FEATURES)
+        .with_local_peer(&peer);
+    if options.master_worker {
+        environment.set("HAPROXY_MWORKER", "1");
+    }
+    environment
+}
+
+/// Build features by HAProxy's names, for `feature(…)` conditions.
+const FEATURES: &[(&str, bool)] = &[
+    ("EPOLL", true),
+    ("LINUX_SPLICE", true),
+    ("SYSTEMD", true),
+    ("THREAD", true),
+    ("TPROXY", true),
+    ("OPENSSL", false),
+    ("LUA", false),
+    ("PCRE", false),
+    ("ZLIB", false),
+    ("SLZ", false),
+    ("QUIC", false),
+];
+
+/// Worker threads: `nbthread`, else one for each core that this process may use.
+pub fn worker_count(model: &Model) -> usize {
+    model.global.nbthread.unwrap_or_else(cores)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The first setting that differs between two configurations and cannot change while the process runs.
+pub fn needs_restart(before: &Model, after: &Model) -> Option<&'static str> {
+    let (a, b) = (&before.global, &after.global);
+    let settings = [
+        ("nbthread", worker_count(before) != worker_count(after)),
+        ("cpu-map", a.cpu_map != b.cpu_map),
+        ("user", a.uid != b.uid),
+        ("group", a.gid != b.gid),
+        ("chroot", a.chroot != b.chroot),
+    ];
+    settings.into_iter().find(|(_, differs)| *differs).map(|(name, _)| name)
+}
+
+/// An address as a `bind` line has it.
+pub fn describe(spec: &BindSpec) -> String {
+    match &spec.address {
+        BindAddress::Fd(fd) => format!("fd@{fd}"),
+        _ => spec.endpoint().map_or_else(String::new, |endpoint| endpoint.to_string()),
     }
 }
 
@@ -239,7 +304,7 @@ pub fn bind(
         Err(failures) => {
             let lines: Vec<String> = failures
                 .iter()
-                .map(|failure| format!("cannot bind {}: {}", load::describe(&specs[failure.index]), failure.error))
+                .map(|failure| format!("cannot bind {}: {}", describe(&specs[failure.index]), failure.error))
                 .collect();
             Err(Failure(lines.join("\n")))
         }
@@ -265,7 +330,7 @@ fn listens(model: &Model) -> bool {
 }
 
 /// Raises the limit of descriptors to what `maxconn` needs, or computes `maxconn` from the limit.
-fn descriptors(options: &Options, model: &Model, workers: usize) -> Result<u32, Failure> {
+fn descriptors(model: &Model, workers: usize) -> Result<u32, Failure> {
     let global = &model.global;
     let sockets = specs(model).len() as u64 * workers as u64;
     let needs = DescriptorNeeds {
@@ -274,13 +339,12 @@ fn descriptors(options: &Options, model: &Model, workers: usize) -> Result<u32, 
         pipes: u64::from(global.maxpipes.unwrap_or(0)),
     };
     let (_, hard) = process::descriptor_limits();
-    let wanted_maxconn = options.maxconn.or(global.maxconn);
-    if let Some(limit) = global.ulimit_n {
+        if let Some(limit) = global.ulimit_n {
         process::raise_descriptor_limit(limit).map_err(|shortage| {
             Failure(format!("ulimit-n {}: only {} descriptors are permitted", shortage.wanted, shortage.allowed))
         })?;
     }
-    let Some(maxconn) = wanted_maxconn else {
+    let Some(maxconn) = global.maxconn else {
         let limit = global.ulimit_n.unwrap_or(hard);
         // The kernel's limit may be infinite; no machine has a use for more than this.
         let limit = limit.min(DESCRIPTORS_MAX);
@@ -339,7 +403,7 @@ pub fn replace_old(options: &Options) {
 /// What the parent works with.
 struct Supervised<'a> {
     options: &'a Options,
-    direct: Direct,
+    files: Rc<dyn Files>,
     registry: Registry,
     link: ParentLink,
     signals: Signals,
@@ -426,11 +490,11 @@ fn reload(parent: &mut Supervised<'_>) -> Result<Option<Registry>, Failure> {
     if let Some(notify) = &parent.notify {
         let _ = notify.reloading();
     }
-    let recording = Recording::new(parent.direct);
-    let prepared = read(&recording, parent.options).map(|model| {
-        let workers = load::worker_count(&model);
+    let recording = Rc::new(Recording::new(Rc::clone(&parent.files)));
+    let prepared = read(Rc::clone(&recording) as Rc<dyn Files>, parent.options).map(|model| {
+        let workers = worker_count(&model);
         let mut registry = parent.registry.clone();
-        bind(&mut registry, &model, workers, &recording).map(|_| registry)
+        bind(&mut registry, &model, workers, &*recording).map(|_| registry)
     });
     let registry = match prepared {
         Some(Ok(registry)) => registry,
@@ -444,6 +508,10 @@ fn reload(parent: &mut Supervised<'_>) -> Result<Option<Registry>, Failure> {
             tell_ready(parent)?;
             return Ok(None);
         }
+    };
+    // The configuration that held the other reference is gone.
+    let Some(recording) = Rc::into_inner(recording) else {
+        return Err(Failure("a configuration is still being read".into()));
     };
     parent
         .link
