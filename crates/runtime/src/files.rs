@@ -10,6 +10,7 @@ use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::bind::{BindSpec, Neighbor, bind};
 use crate::process;
@@ -61,6 +62,36 @@ impl Direct {
     /// `neighbor` says what to make of a port that another process has.
     pub fn new(neighbor: Neighbor) -> Self {
         Self { neighbor }
+    }
+}
+
+impl<F: Files + ?Sized> Files for Rc<F> {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        (**self).read(path)
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<PathKind> {
+        (**self).kind(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        (**self).list(directory)
+    }
+
+    fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        (**self).resolve(host)
+    }
+
+    fn user(&self, name: &str) -> io::Result<UserIds> {
+        (**self).user(name)
+    }
+
+    fn group(&self, name: &str) -> io::Result<u32> {
+        (**self).group(name)
+    }
+
+    fn bind(&self, spec: &BindSpec, workers: usize) -> io::Result<Vec<OwnedFd>> {
+        (**self).bind(spec, workers)
     }
 }
 

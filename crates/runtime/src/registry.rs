@@ -16,7 +16,7 @@ use crate::bind::{BindAddress, BindKey, BindSpec};
 use crate::files::Files;
 
 /// The sockets that are bound now. Owned by the control thread.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Registry {
     bound: HashMap<BindKey, Bound>,
 }
