@@ -11,19 +11,19 @@ use telamon_runtime::{BindSpec, Neighbor, Socket, SocketKind};
 
 /// What the demo runs on: its configuration, and where everything is.
 #[derive(Debug)]
-pub struct Demo {
-    pub configuration: String,
-    pub balancer: SocketAddr,
-    pub page: SocketAddr,
+pub(crate) struct Demo {
+    pub(crate) configuration: String,
+    pub(crate) balancer: SocketAddr,
+    pub(crate) page: SocketAddr,
     servers: Vec<(String, TcpListener)>,
 }
 
 /// The file name that the demo's configuration goes by.
-pub const FILE: &str = "demo.cfg";
+pub(crate) const FILE: &str = "demo.cfg";
 
 impl Demo {
     /// Finds free ports (8080-8083, 3000 and 8404 where they are) and writes the configuration.
-    pub fn prepare() -> io::Result<Self> {
+    pub(crate) fn prepare() -> io::Result<Self> {
         let mut servers = Vec::new();
         for number in 0..4u16 {
             let listener = listen_near(8080 + number)?;
@@ -34,7 +34,10 @@ impl Demo {
         let page = listen_near(8404)?.local_addr()?;
         let mut lines = String::new();
         for (name, listener) in &servers {
-            lines.push_str(&format!("    server {name} {} check inter 1s\n", listener.local_addr()?));
+            lines.push_str(&format!(
+                "    server {name} {} check inter 1s\n",
+                listener.local_addr()?
+            ));
         }
         let configuration = format!(
             "global\n    maxconn 1000\n\n\
@@ -49,7 +52,7 @@ impl Demo {
     }
 
     /// Starts the application servers on a thread of their own, where they stay until the process ends.
-    pub fn start_servers(&mut self) -> io::Result<()> {
+    pub(crate) fn start_servers(&mut self) -> io::Result<()> {
         let servers = std::mem::take(&mut self.servers);
         let run = move || {
             block_on(async move {
@@ -64,7 +67,7 @@ impl Demo {
     }
 
     /// What the user is told at the start.
-    pub fn introduction(&self) -> String {
+    pub(crate) fn introduction(&self) -> String {
         let Self { configuration, balancer, page, .. } = self;
         format!(
             "This is the configuration:\n\n{configuration}\n\
@@ -80,13 +83,13 @@ impl Demo {
 
 /// The demo's configuration as a file, everything else as it is.
 #[derive(Debug)]
-pub struct DemoFiles {
+pub(crate) struct DemoFiles {
     direct: Direct,
     text: Vec<u8>,
 }
 
 impl DemoFiles {
-    pub fn new(configuration: &str) -> Self {
+    pub(crate) fn new(configuration: &str) -> Self {
         Self { direct: Direct::new(Neighbor::Refused), text: configuration.as_bytes().to_vec() }
     }
 }

@@ -11,53 +11,53 @@ use std::path::PathBuf;
 
 /// What the command line asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    pub verb: Verb,
+pub(crate) struct Options {
+    pub(crate) verb: Verb,
     /// `-f` and what follows `--`, in order.
-    pub files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// `-C`: changed to before any file is read.
-    pub directory: Option<PathBuf>,
-    pub pidfile: Option<PathBuf>,
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) pidfile: Option<PathBuf>,
     /// `-n`: replaces `maxconn` of the global section.
-    pub maxconn: Option<u32>,
+    pub(crate) maxconn: Option<u32>,
     /// `-N`: `maxconn` of proxies that set none.
-    pub proxy_maxconn: Option<u32>,
+    pub(crate) proxy_maxconn: Option<u32>,
     /// `-m`: megabytes of memory the process may use.
-    pub memory_mb: Option<u64>,
+    pub(crate) memory_mb: Option<u64>,
     /// `-L`: the local peer's name; the host's name otherwise.
-    pub local_peer: Option<String>,
+    pub(crate) local_peer: Option<String>,
     /// `-S`: where the master listens, with the settings of a `bind` line after commas.
-    pub master_socket: Option<String>,
-    pub daemon: bool,
+    pub(crate) master_socket: Option<String>,
+    pub(crate) daemon: bool,
     /// `-db`: never in the background.
-    pub foreground: bool,
-    pub debug: bool,
-    pub quiet: bool,
-    pub verbose: bool,
-    pub master_worker: bool,
+    pub(crate) foreground: bool,
+    pub(crate) debug: bool,
+    pub(crate) quiet: bool,
+    pub(crate) verbose: bool,
+    pub(crate) master_worker: bool,
     /// `-Ws`: master-worker that tells systemd when it is ready.
-    pub notify: bool,
+    pub(crate) notify: bool,
     /// `-dW`: a warning is an error.
-    pub warnings_are_errors: bool,
+    pub(crate) warnings_are_errors: bool,
     /// `-dD`: also says what is merely suspicious.
-    pub diagnostics: bool,
+    pub(crate) diagnostics: bool,
     /// `-dS`: never splice.
-    pub no_splice: bool,
+    pub(crate) no_splice: bool,
     /// `-dr`: a server's name that does not resolve is no error.
-    pub ignore_resolve_failures: bool,
+    pub(crate) ignore_resolve_failures: bool,
     /// `-sf` (finish) or `-st` (terminate) and the processes to tell once this one listens.
-    pub replaces: Option<Replaces>,
+    pub(crate) replaces: Option<Replaces>,
     /// `-x`: the stats socket of the old process, whose listening sockets are taken over.
-    pub takeover_socket: Option<PathBuf>,
+    pub(crate) takeover_socket: Option<PathBuf>,
     /// `--lenient`: what HAProxy knows and Telamon does not yet is a warning where ignoring it is harmless.
-    pub lenient: bool,
+    pub(crate) lenient: bool,
     /// `--offline`: looks at the language alone, not at files, names, users or ports.
-    pub offline: bool,
+    pub(crate) offline: bool,
 }
 
 /// What to do.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub enum Verb {
+pub(crate) enum Verb {
     /// Run the configuration.
     #[default]
     Run,
@@ -73,26 +73,24 @@ pub enum Verb {
     BuildInfo,
     /// `telamon completions SHELL`.
     Completions(Shell),
-    /// `telamon keywords`: the keyword tables as Markdown.
-    Keywords,
 }
 
 /// `-sf` and `-st`.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Replaces {
-    pub how: ReplaceHow,
-    pub pids: Vec<u32>,
+pub(crate) struct Replaces {
+    pub(crate) how: ReplaceHow,
+    pub(crate) pids: Vec<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReplaceHow {
+pub(crate) enum ReplaceHow {
     Finish,
     Terminate,
 }
 
 /// A shell that completions are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shell {
+pub(crate) enum Shell {
     Bash,
     Zsh,
     Fish,
@@ -100,7 +98,7 @@ pub enum Shell {
 
 /// A command line that makes no sense. Each message names the argument and what was expected.
 #[derive(Debug, PartialEq, Eq)]
-pub enum OptionError {
+pub(crate) enum OptionError {
     Unknown { found: String, nearest: Option<&'static str> },
     Missing { option: &'static str, value: &'static str },
     BadNumber { option: &'static str, found: String },
@@ -153,79 +151,209 @@ enum Take {
 }
 
 const OPTIONS: &[OptionRow] = &[
-    row("-f", "FILE|DIR", "configuration file, or folder of *.cfg files; may be repeated", Take::Value(|o, v| {
-        o.files.push(v.into());
-        Ok(())
-    })),
+    row(
+        "-f",
+        "FILE|DIR",
+        "configuration file, or folder of *.cfg files; may be repeated",
+        Take::Value(|o, v| {
+            o.files.push(v.into());
+            Ok(())
+        }),
+    ),
     row("--", "FILE...", "everything that follows is a configuration file", Take::Rest),
-    row("-c", "", "check the configuration and exit: 0 valid, 1 invalid, 2 valid but nothing listens", Take::Switch(|o| o.verb = Verb::Check)),
-    row("-cc", "EXPR", "evaluate the condition of an .if line and exit: 0 true, 1 false, 2 error", Take::Value(|o, v| {
-        o.verb = Verb::Condition(v.to_string_lossy().into_owned());
-        Ok(())
-    })),
-    row("-C", "DIR", "change to DIR before reading files", Take::Value(|o, v| {
-        o.directory = Some(v.into());
-        Ok(())
-    })),
+    row(
+        "-c",
+        "",
+        "check the configuration and exit: 0 valid, 1 invalid, 2 valid but nothing listens",
+        Take::Switch(|o| o.verb = Verb::Check),
+    ),
+    row(
+        "-cc",
+        "EXPR",
+        "evaluate the condition of an .if line and exit: 0 true, 1 false, 2 error",
+        Take::Value(|o, v| {
+            o.verb = Verb::Condition(v.to_string_lossy().into_owned());
+            Ok(())
+        }),
+    ),
+    row(
+        "-C",
+        "DIR",
+        "change to DIR before reading files",
+        Take::Value(|o, v| {
+            o.directory = Some(v.into());
+            Ok(())
+        }),
+    ),
     row("-D", "", "run in the background", Take::Switch(|o| o.daemon = true)),
-    row("-db", "", "stay in the foreground, whatever the configuration says", Take::Switch(|o| o.foreground = true)),
-    row("-d", "", "debug mode: foreground, and every message is shown", Take::Switch(|o| o.debug = true)),
-    row("-W", "", "master-worker: a small parent keeps the privileges and reloads on USR2", Take::Switch(|o| o.master_worker = true)),
-    row("-Ws", "", "master-worker that tells systemd when it is ready", Take::Switch(|o| {
-        o.master_worker = true;
-        o.notify = true;
-    })),
-    row("-S", "ADDRESS", "where the master listens for commands", Take::Value(|o, v| {
-        o.master_socket = Some(v.to_string_lossy().into_owned());
-        Ok(())
-    })),
-    row("-p", "FILE", "write the process number to FILE", Take::Value(|o, v| {
-        o.pidfile = Some(v.into());
-        Ok(())
-    })),
-    row("-n", "N", "maxconn of the whole process", Take::Value(|o, v| {
-        o.maxconn = Some(number("-n", &v)?);
-        Ok(())
-    })),
-    row("-N", "N", "maxconn of proxies that set none", Take::Value(|o, v| {
-        o.proxy_maxconn = Some(number("-N", &v)?);
-        Ok(())
-    })),
-    row("-m", "MB", "memory that the process may use, in megabytes", Take::Value(|o, v| {
-        o.memory_mb = Some(number("-m", &v)?);
-        Ok(())
-    })),
-    row("-L", "NAME", "the local peer's name (default: the host's)", Take::Value(|o, v| {
-        o.local_peer = Some(v.to_string_lossy().into_owned());
-        Ok(())
-    })),
-    row("-sf", "PID...", "once listening, tell these processes to finish what they have and leave", Take::Pids(ReplaceHow::Finish)),
-    row("-st", "PID...", "once listening, tell these processes to stop at once", Take::Pids(ReplaceHow::Terminate)),
-    row("-x", "SOCKET", "take over the listening sockets through the old process's stats socket", Take::Value(|o, v| {
-        o.takeover_socket = Some(v.into());
-        Ok(())
-    })),
+    row(
+        "-db",
+        "",
+        "stay in the foreground, whatever the configuration says",
+        Take::Switch(|o| o.foreground = true),
+    ),
+    row(
+        "-d",
+        "",
+        "debug mode: foreground, and every message is shown",
+        Take::Switch(|o| o.debug = true),
+    ),
+    row(
+        "-W",
+        "",
+        "master-worker: a small parent keeps the privileges and reloads on USR2",
+        Take::Switch(|o| o.master_worker = true),
+    ),
+    row(
+        "-Ws",
+        "",
+        "master-worker that tells systemd when it is ready",
+        Take::Switch(|o| {
+            o.master_worker = true;
+            o.notify = true;
+        }),
+    ),
+    row(
+        "-S",
+        "ADDRESS",
+        "where the master listens for commands",
+        Take::Value(|o, v| {
+            o.master_socket = Some(v.to_string_lossy().into_owned());
+            Ok(())
+        }),
+    ),
+    row(
+        "-p",
+        "FILE",
+        "write the process number to FILE",
+        Take::Value(|o, v| {
+            o.pidfile = Some(v.into());
+            Ok(())
+        }),
+    ),
+    row(
+        "-n",
+        "N",
+        "maxconn of the whole process",
+        Take::Value(|o, v| {
+            o.maxconn = Some(number("-n", &v)?);
+            Ok(())
+        }),
+    ),
+    row(
+        "-N",
+        "N",
+        "maxconn of proxies that set none",
+        Take::Value(|o, v| {
+            o.proxy_maxconn = Some(number("-N", &v)?);
+            Ok(())
+        }),
+    ),
+    row(
+        "-m",
+        "MB",
+        "memory that the process may use, in megabytes",
+        Take::Value(|o, v| {
+            o.memory_mb = Some(number("-m", &v)?);
+            Ok(())
+        }),
+    ),
+    row(
+        "-L",
+        "NAME",
+        "the local peer's name (default: the host's)",
+        Take::Value(|o, v| {
+            o.local_peer = Some(v.to_string_lossy().into_owned());
+            Ok(())
+        }),
+    ),
+    row(
+        "-sf",
+        "PID...",
+        "once listening, tell these processes to finish what they have and leave",
+        Take::Pids(ReplaceHow::Finish),
+    ),
+    row(
+        "-st",
+        "PID...",
+        "once listening, tell these processes to stop at once",
+        Take::Pids(ReplaceHow::Terminate),
+    ),
+    row(
+        "-x",
+        "SOCKET",
+        "take over the listening sockets through the old process's stats socket",
+        Take::Value(|o, v| {
+            o.takeover_socket = Some(v.into());
+            Ok(())
+        }),
+    ),
     row("-q", "", "say nothing at the start", Take::Switch(|o| o.quiet = true)),
-    row("-V", "", "say more; undoes -q", Take::Switch(|o| {
-        o.verbose = true;
-        o.quiet = false;
-    })),
+    row(
+        "-V",
+        "",
+        "say more; undoes -q",
+        Take::Switch(|o| {
+            o.verbose = true;
+            o.quiet = false;
+        }),
+    ),
     row("-v", "", "show the version", Take::Switch(|o| o.verb = Verb::Version)),
-    row("-vv", "", "show the version and how this program was built", Take::Switch(|o| o.verb = Verb::BuildInfo)),
-    row("-dW", "", "refuse to start when there is a warning", Take::Switch(|o| o.warnings_are_errors = true)),
+    row(
+        "-vv",
+        "",
+        "show the version and how this program was built",
+        Take::Switch(|o| o.verb = Verb::BuildInfo),
+    ),
+    row(
+        "-dW",
+        "",
+        "refuse to start when there is a warning",
+        Take::Switch(|o| o.warnings_are_errors = true),
+    ),
     row("-dD", "", "also say what is merely suspicious", Take::Switch(|o| o.diagnostics = true)),
-    row("-dr", "", "a server's name that does not resolve is no error", Take::Switch(|o| o.ignore_resolve_failures = true)),
+    row(
+        "-dr",
+        "",
+        "a server's name that does not resolve is no error",
+        Take::Switch(|o| o.ignore_resolve_failures = true),
+    ),
     row("-dS", "", "never use splice()", Take::Switch(|o| o.no_splice = true)),
     row("-dM", "[BYTE]", "accepted; memory is always initialized here", Take::Glued(|_| ())),
-    row("-dI", "", "accepted; integrity checks of memory pools have no counterpart here", Take::Switch(|_| ())),
+    row(
+        "-dI",
+        "",
+        "accepted; integrity checks of memory pools have no counterpart here",
+        Take::Switch(|_| ()),
+    ),
     row("-de", "", "accepted; epoll is the only poller here", Take::Switch(|_| ())),
     row("-dp", "", "accepted; epoll is the only poller here", Take::Switch(|_| ())),
-    row("-dG", "", "accepted; names are always resolved by the system's resolver", Take::Switch(|_| ())),
-    row("-dR", "", "accepted; SO_REUSEPORT is used where the address allows it", Take::Switch(|_| ())),
+    row(
+        "-dG",
+        "",
+        "accepted; names are always resolved by the system's resolver",
+        Take::Switch(|_| ()),
+    ),
+    row(
+        "-dR",
+        "",
+        "accepted; SO_REUSEPORT is used where the address allows it",
+        Take::Switch(|_| ()),
+    ),
     row("-dV", "", "accepted; without effect until there is TLS to servers", Take::Switch(|_| ())),
     row("-dL", "", "accepted; this program loads no libraries", Take::Switch(|_| ())),
-    row("--offline", "", "with check: the language alone, not files, names, users or ports", Take::Switch(|o| o.offline = true)),
-    row("--lenient", "", "what HAProxy knows and Telamon does not yet is a warning where that is harmless", Take::Switch(|o| o.lenient = true)),
+    row(
+        "--offline",
+        "",
+        "with check: the language alone, not files, names, users or ports",
+        Take::Switch(|o| o.offline = true),
+    ),
+    row(
+        "--lenient",
+        "",
+        "what HAProxy knows and Telamon does not yet is a warning where that is harmless",
+        Take::Switch(|o| o.lenient = true),
+    ),
     row("--help", "", "show this help", Take::Switch(|o| o.verb = Verb::Help)),
     row("-h", "", "show this help", Take::Switch(|o| o.verb = Verb::Help)),
     row("--version", "", "show the version", Take::Switch(|o| o.verb = Verb::Version)),
@@ -235,7 +363,6 @@ const VERBS: &[(&str, &str, &str)] = &[
     ("check", "FILE...", "check configurations; shows every mistake in one run"),
     ("demo", "", "four small servers, a balancer and the status page, to try things on"),
     ("completions", "bash|zsh|fish", "print a completion script for your shell"),
-    ("keywords", "", "print every keyword of the configuration language as Markdown"),
 ];
 
 const fn row(flag: &'static str, value: &'static str, help: &'static str, take: Take) -> OptionRow {
@@ -244,7 +371,7 @@ const fn row(flag: &'static str, value: &'static str, help: &'static str, take: 
 
 impl Options {
     /// Reads the arguments after the program's name.
-    pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, OptionError> {
+    pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, OptionError> {
         let mut options = Self::default();
         let mut args = args.into_iter().peekable();
         if let Some(verb) = args.peek().and_then(|arg| arg.to_str()).map(str::to_owned)
@@ -254,7 +381,6 @@ impl Options {
             options.verb = match verb.as_str() {
                 "check" => Verb::Check,
                 "demo" => Verb::Demo,
-                "keywords" => Verb::Keywords,
                 "help" => Verb::Help,
                 "completions" => Verb::Completions(shell(args.next())?),
                 _ => return Err(unknown(&verb)),
@@ -307,7 +433,7 @@ impl Options {
 }
 
 /// The text of `--help`.
-pub fn help() -> String {
+pub(crate) fn help() -> String {
     let mut text = String::from(
         "Telamon balances load: it runs the HAProxy configuration you already have.\n\n\
          Usage: telamon -f FILE [OPTIONS]\n       telamon COMMAND\n\n\
@@ -330,7 +456,7 @@ pub fn help() -> String {
 }
 
 /// A completion script made from the same tables.
-pub fn completions(shell: Shell) -> String {
+pub(crate) fn completions(shell: Shell) -> String {
     let flags = || OPTIONS.iter().filter(|row| row.flag != "--");
     match shell {
         Shell::Bash => {
@@ -352,7 +478,9 @@ pub fn completions(shell: Shell) -> String {
             for row in flags() {
                 let value = match row.value {
                     "" | "[BYTE]" => String::new(),
-                    "FILE" | "FILE|DIR" | "SOCKET" => format!(":{}:_files", row.value.to_lowercase()),
+                    "FILE" | "FILE|DIR" | "SOCKET" => {
+                        format!(":{}:_files", row.value.to_lowercase())
+                    }
                     "DIR" => ":dir:_files -/".to_owned(),
                     other => format!(":{}:", other.to_lowercase()),
                 };
@@ -390,7 +518,8 @@ fn escape_zsh(text: &str) -> String {
 }
 
 fn shell(word: Option<OsString>) -> Result<Shell, OptionError> {
-    let word = word.ok_or(OptionError::Missing { option: "completions", value: "bash|zsh|fish" })?;
+    let word =
+        word.ok_or(OptionError::Missing { option: "completions", value: "bash|zsh|fish" })?;
     match word.to_str() {
         Some("bash") => Ok(Shell::Bash),
         Some("zsh") => Ok(Shell::Zsh),
@@ -465,7 +594,10 @@ mod tests {
     #[test]
     fn mistakes_name_the_argument() {
         assert_eq!(parse(""), Err(OptionError::NoFile));
-        assert_eq!(parse("-n 5x"), Err(OptionError::BadNumber { option: "-n", found: "5x".into() }));
+        assert_eq!(
+            parse("-n 5x"),
+            Err(OptionError::BadNumber { option: "-n", found: "5x".into() })
+        );
         assert_eq!(parse("-f"), Err(OptionError::Missing { option: "-f", value: "FILE|DIR" }));
         assert_eq!(
             parse("chekc x"),

@@ -10,9 +10,11 @@ use std::time::Duration;
 use telamon_console::Console;
 use telamon_console::api::{CliSocket, SessionOptions, Table};
 use telamon_console::page::{Pages, Settings};
+use telamon_proxy::load;
 use telamon_proxy::log::notice;
 use telamon_proxy::model::Model;
 use telamon_proxy::plane::Plane;
+use telamon_proxy::stats::Statistics;
 use telamon_runtime::files::{Files, Replay};
 use telamon_runtime::limit::Limit;
 use telamon_runtime::parent::{self, ChildLink, ChildStream, FromChild, ToChild};
@@ -25,28 +27,29 @@ use crate::options::Options;
 use crate::start::{self, Failure, Ready};
 
 /// What the serving process starts with.
-pub struct Serving<'a> {
-    pub options: &'a Options,
+pub(crate) struct Serving<'a> {
+    pub(crate) options: &'a Options,
     /// Where a reload reads from, unless a parent sends what it has read.
-    pub files: Rc<dyn Files>,
-    pub ready: Ready,
-    pub signals: Signals,
-    pub link: Option<ChildLink>,
-    pub background: Option<Background>,
-    pub notify: Option<Notify>,
-    pub privileges: Privileges,
+    pub(crate) files: Rc<dyn Files>,
+    pub(crate) ready: Ready,
+    pub(crate) signals: Signals,
+    pub(crate) link: Option<ChildLink>,
+    pub(crate) background: Option<Background>,
+    pub(crate) notify: Option<Notify>,
+    pub(crate) privileges: Privileges,
     /// The demo's live line of how requests spread.
-    pub spread_line: bool,
+    pub(crate) spread_line: bool,
 }
 
 /// Serves until told to stop; returns the exit status.
-pub fn run(serving: Serving<'_>) -> Result<ExitCode, Failure> {
+pub(crate) fn run(serving: Serving<'_>) -> Result<ExitCode, Failure> {
     serving
         .privileges
         .drop_to()
         .map_err(|error| Failure(format!("cannot give up privileges: {error}")))?;
     if serving.link.is_some() {
-        parent::follow_parent().map_err(|error| Failure(format!("cannot follow the parent: {error}")))?;
+        parent::follow_parent()
+            .map_err(|error| Failure(format!("cannot follow the parent: {error}")))?;
     }
     report_panics(|text| notice::alert(format_args!("a task panicked and was ended: {text}")));
     block_on(serve(serving))
@@ -62,14 +65,15 @@ enum Event {
 }
 
 async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
-    let Serving { options, files, ready, signals, link, background, notify, spread_line, .. } = serving;
+    let Serving { options, files, ready, signals, link, background, notify, spread_line, .. } =
+        serving;
     let Ready { model, mut registry, workers, maxconn } = ready;
     let hard_stop_after = model.global.hard_stop_after;
     let (page, inbox) = service::channel();
     let mut plane = Plane::start(model, &registry, workers, maxconn, page)
         .await
         .map_err(|error| Failure(format!("cannot start: {error}")))?;
-    let console = Arc::new(Console::new(vec![plane.source()]));
+    let console = Arc::new(Console::new(vec![Arc::new(Statistics::new(plane.view().clone()))]));
     let pages = Rc::new(Pages::new(Arc::clone(&console)));
     pages.set(page_settings(&plane.snapshot().model));
     tokio::task::spawn_local(inbox.serve(Rc::clone(&pages)));
@@ -96,7 +100,6 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
         let _ = notify.ready(std::process::id());
     }
     notice::started();
-    plane.log_started();
 
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     let mut hard_stop: Option<tokio::time::Instant> = None;
@@ -113,7 +116,8 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
             () = at(hard_stop) => Event::HardStop,
         };
         match event {
-            Event::Signal(Signal::Terminate | Signal::Interrupt) | Event::Parent(Some(ToChild::Stop)) => {
+            Event::Signal(Signal::Terminate | Signal::Interrupt)
+            | Event::Parent(Some(ToChild::Stop)) => {
                 break;
             }
             Event::Parent(None) => break,
@@ -135,7 +139,8 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
                 if let Some(notify) = &notify {
                     let _ = notify.reloading();
                 }
-                let reloaded = reload(&mut plane, &mut registry, Rc::clone(&files), options, workers).await;
+                let reloaded =
+                    reload(&mut plane, &mut registry, Rc::clone(&files), options, workers).await;
                 if let Err(why) = &reloaded {
                     notice::alert(format_args!("the new configuration is not used: {why}"));
                 } else {
@@ -199,8 +204,9 @@ async fn reload(
     options: &Options,
     workers: usize,
 ) -> Result<(), String> {
-    let model = start::read(Rc::clone(&files), options).ok_or("it has errors; the one before still serves")?;
-    if let Some(setting) = start::needs_restart(&plane.snapshot().model, &model) {
+    let model = start::read(Rc::clone(&files), options)
+        .ok_or("it has errors; the one before still serves")?;
+    if let Some(setting) = load::needs_restart(&plane.snapshot().model, &model) {
         return Err(format!("a change of `{setting}` needs a restart"));
     }
     let gone = start::bind(registry, &model, workers, &*files).map_err(|Failure(why)| why)?;
@@ -232,7 +238,8 @@ fn page_settings(model: &Model) -> HashMap<String, Settings> {
     let pages = model.proxies.iter().filter_map(|proxy| Some((proxy, proxy.stats.as_ref()?)));
     pages
         .map(|(proxy, page)| {
-            let own = |name: &str| if name == "." { proxy.name.as_ref().into() } else { name.into() };
+            let own =
+                |name: &str| if name == "." { proxy.name.as_ref().into() } else { name.into() };
             let settings = Settings {
                 uri: String::from_utf8_lossy(&page.uri).into_owned(),
                 refresh: page.refresh,
@@ -264,11 +271,11 @@ impl Sockets {
         self.close();
         let model = &plane.snapshot().model;
         let listed = model.global.stats_sockets.iter().map(|socket| CliSocket {
-            address: socket.bind.endpoint().unwrap_or(Endpoint::Unnamed),
+            address: socket.bind.address.endpoint().unwrap_or(Endpoint::Unnamed),
             level: socket.level,
         });
         let generic = telamon_console::api::generic(&self.console, listed.collect());
-        let table = Rc::new(Table::new(generic.into_iter().chain(plane.commands())));
+        let table = Rc::new(Table::new(generic));
         self.limit.set_max(model.global.stats_maxconn.unwrap_or(STATS_MAXCONN));
         let timeout = model.global.stats_timeout.unwrap_or(STATS_TIMEOUT);
         for socket in &model.global.stats_sockets {
@@ -277,20 +284,25 @@ impl Sockets {
                 timeout,
                 command_len_max: model.global.tune.bufsize,
             };
-            let Some(fd) = registry.get(&socket.bind).and_then(|bound| bound.sockets.first()) else {
+            let Some(fd) = registry.get(&socket.bind).and_then(|bound| bound.sockets.first())
+            else {
                 continue;
             };
             let listener = match Listener::new(Arc::clone(fd)) {
                 Ok(listener) => listener,
                 Err(error) => {
-                    notice::alert(format_args!("stats socket {}: {error}", start::describe(&socket.bind)));
+                    notice::alert(format_args!(
+                        "stats socket {}: {error}",
+                        load::describe(&socket.bind)
+                    ));
                     continue;
                 }
             };
             let (table, limit) = (Rc::clone(&table), self.limit.clone());
             self.tasks.push(tokio::task::spawn_local(async move {
-                let starved =
-                    |failure| notice::alert(format_args!("stats socket: accepting rests: {failure}"));
+                let starved = |failure| {
+                    notice::alert(format_args!("stats socket: accepting rests: {failure}"))
+                };
                 if let Err(error) =
                     telamon_console::api::listen(&listener, limit, table, options, starved).await
                 {
@@ -321,7 +333,11 @@ struct Spread {
 impl Spread {
     fn show(&mut self, model: &Model) {
         use std::io::Write;
-        let servers = model.proxies.iter().filter_map(|proxy| proxy.backend.as_ref()).flat_map(|b| &b.servers);
+        let servers = model
+            .proxies
+            .iter()
+            .filter_map(|proxy| proxy.backend.as_ref())
+            .flat_map(|b| &b.servers);
         let mut line = String::from("\r");
         let mut counts = Vec::new();
         for (index, server) in servers.enumerate() {

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-use telamon_config::{Diagnostics, Environment, Source, Style, check_condition};
+use telamon_config::Style;
 use telamon_proxy::load::{self, LoadOptions, Loaded};
 use telamon_proxy::log::notice;
 use telamon_proxy::model::Model;
@@ -17,7 +17,7 @@ use telamon_runtime::files::{Direct, Files, Recording};
 use telamon_runtime::parent::{self, FromChild, ParentEvent, ParentLink, Role, ToChild};
 use telamon_runtime::process::{self, Background, DescriptorNeeds, Notify, Privileges};
 use telamon_runtime::registry::Registry;
-use telamon_runtime::{BindAddress, BindSpec, Neighbor, Signal, Signals};
+use telamon_runtime::{BindSpec, Neighbor, Signal, Signals};
 
 use crate::demo::{self, Demo, DemoFiles};
 use crate::options::{Options, ReplaceHow};
@@ -27,22 +27,19 @@ use crate::serve::{self, Serving};
 const NOTHING_LISTENS: u8 = 2;
 
 /// `-cc EXPR`.
-pub fn condition(options: &Options, expression: &str) -> ExitCode {
-    let mut source = Source::new();
-    let file = source.add("-cc", expression.as_bytes().to_vec());
-    let mut diagnostics = Diagnostics::new();
-    match check_condition(&source, file, &environment(options), &mut diagnostics) {
-        Some(true) => ExitCode::SUCCESS,
-        Some(false) => ExitCode::from(1),
-        None => {
-            show(&diagnostics, &source);
+pub(crate) fn condition(options: &Options, expression: &str) -> ExitCode {
+    match load::condition(expression, &load_options(options)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(message) => {
+            eprint!("{message}");
             ExitCode::from(2)
         }
     }
 }
 
 /// `-c` and `telamon check`.
-pub fn check(options: &Options) -> ExitCode {
+pub(crate) fn check(options: &Options) -> ExitCode {
     let Some(model) = read(Rc::new(Direct::new(Neighbor::Refused)), options) else {
         return ExitCode::FAILURE;
     };
@@ -54,13 +51,15 @@ pub fn check(options: &Options) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if !options.quiet {
-        eprintln!("The configuration is valid, but nothing listens: it has no frontend with a `bind` line.");
+        eprintln!(
+            "The configuration is valid, but nothing listens: it has no frontend with a `bind` line."
+        );
     }
     ExitCode::from(NOTHING_LISTENS)
 }
 
 /// Runs a configuration until it is told to stop.
-pub fn run(options: &Options) -> ExitCode {
+pub(crate) fn run(options: &Options) -> ExitCode {
     notice::set_quiet(options.quiet);
     let neighbor = if options.replaces.is_some() || options.takeover_socket.is_some() {
         Neighbor::Replaced
@@ -72,11 +71,13 @@ pub fn run(options: &Options) -> ExitCode {
 }
 
 /// `telamon demo`.
-pub fn demo(options: &Options) -> ExitCode {
+pub(crate) fn demo(options: &Options) -> ExitCode {
     let started = (|| {
-        let mut demo = Demo::prepare().map_err(|error| Failure(format!("no free port: {error}")))?;
+        let mut demo =
+            Demo::prepare().map_err(|error| Failure(format!("no free port: {error}")))?;
         demo.start_servers().map_err(|error| Failure(format!("starting servers: {error}")))?;
-        let options = Options { files: vec![demo::FILE.into()], foreground: true, ..Options::default() };
+        let options =
+            Options { files: vec![demo::FILE.into()], foreground: true, ..Options::default() };
         let files: Rc<dyn Files> = Rc::new(DemoFiles::new(&demo.configuration));
         let signals = open_signals()?;
         let ready = prepare(&files, &options)?;
@@ -99,15 +100,15 @@ pub fn demo(options: &Options) -> ExitCode {
 
 /// Why the process could not start; what was wrong in the configuration has been shown already.
 #[derive(Debug)]
-pub struct Failure(pub String);
+pub(crate) struct Failure(pub String);
 
 /// Everything that a process needs to serve.
 #[derive(Debug)]
-pub struct Ready {
-    pub model: Model,
-    pub registry: Registry,
-    pub workers: usize,
-    pub maxconn: u32,
+pub(crate) struct Ready {
+    pub(crate) model: Model,
+    pub(crate) registry: Registry,
+    pub(crate) workers: usize,
+    pub(crate) maxconn: u32,
 }
 
 fn done(started: Result<ExitCode, Failure>) -> ExitCode {
@@ -142,9 +143,8 @@ fn begin(direct: Direct, options: &Options) -> Result<ExitCode, Failure> {
     }
     let privileges = privileges(&ready.model);
     let master = options.master_worker || ready.model.global.master_worker;
-    let daemon = (options.daemon || ready.model.global.daemon)
-        && !options.foreground
-        && !options.notify;
+    let daemon =
+        (options.daemon || ready.model.global.daemon) && !options.foreground && !options.notify;
     let background = daemon
         .then(process::daemonize)
         .transpose()
@@ -156,7 +156,16 @@ fn begin(direct: Direct, options: &Options) -> Result<ExitCode, Failure> {
                 ready.registry.give_away();
                 let registry = ready.registry;
                 drop(ready.model);
-                supervise(Supervised { options, files, registry, link, signals, notify, background, master })
+                supervise(Supervised {
+                    options,
+                    files,
+                    registry,
+                    link,
+                    signals,
+                    notify,
+                    background,
+                    master,
+                })
             }
             Role::Child(link) => serve::run(Serving {
                 options,
@@ -187,7 +196,7 @@ fn begin(direct: Direct, options: &Options) -> Result<ExitCode, Failure> {
 /// Loads, checks and binds.
 fn prepare(files: &Rc<dyn Files>, options: &Options) -> Result<Ready, Failure> {
     let model = read(Rc::clone(files), options).ok_or(Failure(String::new()))?;
-    let workers = worker_count(&model);
+    let workers = load::worker_count(&model);
     let maxconn = descriptors(&model, workers)?;
     let mut registry = Registry::default();
     bind(&mut registry, &model, workers, &**files)?;
@@ -195,104 +204,46 @@ fn prepare(files: &Rc<dyn Files>, options: &Options) -> Result<Ready, Failure> {
 }
 
 /// Reads the configuration and shows what is wrong with it; `None` when it cannot be used.
-pub fn read(files: Rc<dyn Files>, options: &Options) -> Option<Model> {
-    let load_options = LoadOptions {
-        paths: options.files.clone(),
-        offline: options.offline,
-        lenient: options.lenient,
-        diagnostic: options.diagnostics,
-        maxconn: options.maxconn,
-        proxy_maxconn: options.proxy_maxconn,
-        local_peer: Some(options.local_peer.clone().unwrap_or_else(process::hostname)),
-        ignore_resolve_failures: options.ignore_resolve_failures,
-        workers: cores(),
-    };
-    let Loaded { model, diagnostics, source } =
-        load::load(&load_options, environment(options), files);
+pub(crate) fn read(files: Rc<dyn Files>, options: &Options) -> Option<Model> {
+    let Loaded { model, mut diagnostics, source } = load::load(files, &load_options(options));
     if diagnostics.has_errors() || !(options.quiet || diagnostics.is_empty()) {
-        show(&diagnostics, &source);
+        let style = if std::io::stderr().is_terminal() { Style::Colored } else { Style::Plain };
+        // Standard error may be closed; there is nobody else to tell.
+        let _ = std::io::stderr().write_all(diagnostics.render(&source, style).as_bytes());
     }
     if options.warnings_are_errors && diagnostics.warnings() > 0 && model.is_some() {
-        notice::alert(format_args!("not started: -dW makes the {} an error", match diagnostics.warnings() {
-            1 => "warning".to_owned(),
-            count => format!("{count} warnings"),
-        }));
+        notice::alert(format_args!(
+            "not started: under -dW {} an error",
+            match diagnostics.warnings() {
+                1 => "the warning is".to_owned(),
+                count => format!("each of the {count} warnings is"),
+            }
+        ));
         return None;
     }
     let mut model = model?;
-    model.global.nosplice |= options.no_splice;
+    if options.maxconn.is_some() {
+        model.global.maxconn = options.maxconn;
+    }
     Some(model)
 }
 
-fn show(diagnostics: &Diagnostics, source: &Source) {
-    let style = if std::io::stderr().is_terminal() { Style::Colored } else { Style::Plain };
-    // Standard error may be closed; there is nobody else to tell.
-    let _ = std::io::stderr().write_all(diagnostics.render(source, style).as_bytes());
-}
-
-/// The variables and features that a configuration may ask about.
-fn environment(options: &Options) -> Environment {
-    let variables = std::env::vars_os().map(|(name, value)| {
-        (name.into_encoded_bytes(), value.into_encoded_bytes())
-    });
-    let peer = options.local_peer.clone().unwrap_or_else(process::hostname);
-    let mut environment = Environment::new()
-        .with_variables(variables)
-        .with_features(FEATURES)
-        .with_local_peer(&peer);
-    if options.master_worker {
-        environment.set("HAPROXY_MWORKER", "1");
-    }
-    environment
-}
-
-/// Build features by HAProxy's names, for `feature(…)` conditions.
-const FEATURES: &[(&str, bool)] = &[
-    ("EPOLL", true),
-    ("LINUX_SPLICE", true),
-    ("SYSTEMD", true),
-    ("THREAD", true),
-    ("TPROXY", true),
-    ("OPENSSL", false),
-    ("LUA", false),
-    ("PCRE", false),
-    ("ZLIB", false),
-    ("SLZ", false),
-    ("QUIC", false),
-];
-
-/// Worker threads: `nbthread`, else one for each core that this process may use.
-pub fn worker_count(model: &Model) -> usize {
-    model.global.nbthread.unwrap_or_else(cores)
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// The first setting that differs between two configurations and cannot change while the process runs.
-pub fn needs_restart(before: &Model, after: &Model) -> Option<&'static str> {
-    let (a, b) = (&before.global, &after.global);
-    let settings = [
-        ("nbthread", worker_count(before) != worker_count(after)),
-        ("cpu-map", a.cpu_map != b.cpu_map),
-        ("user", a.uid != b.uid),
-        ("group", a.gid != b.gid),
-        ("chroot", a.chroot != b.chroot),
-    ];
-    settings.into_iter().find(|(_, differs)| *differs).map(|(name, _)| name)
-}
-
-/// An address as a `bind` line has it.
-pub fn describe(spec: &BindSpec) -> String {
-    match &spec.address {
-        BindAddress::Fd(fd) => format!("fd@{fd}"),
-        _ => spec.endpoint().map_or_else(String::new, |endpoint| endpoint.to_string()),
+fn load_options(options: &Options) -> LoadOptions {
+    LoadOptions {
+        paths: options.files.clone(),
+        offline: options.offline,
+        lenient: options.lenient,
+        diagnostic_mode: options.diagnostics,
+        proxy_maxconn: options.proxy_maxconn,
+        local_peer: options.local_peer.clone(),
+        ignore_resolve_failures: options.ignore_resolve_failures,
+        no_splice: options.no_splice,
+        master_worker: options.master_worker,
     }
 }
 
 /// Binds what a configuration listens on beside what is bound already, and lets go of what it does not.
-pub fn bind(
+pub(crate) fn bind(
     registry: &mut Registry,
     model: &Model,
     workers: usize,
@@ -304,7 +255,13 @@ pub fn bind(
         Err(failures) => {
             let lines: Vec<String> = failures
                 .iter()
-                .map(|failure| format!("cannot bind {}: {}", describe(&specs[failure.index]), failure.error))
+                .map(|failure| {
+                    format!(
+                        "cannot bind {}: {}",
+                        load::describe(&specs[failure.index]),
+                        failure.error
+                    )
+                })
                 .collect();
             Err(Failure(lines.join("\n")))
         }
@@ -339,9 +296,12 @@ fn descriptors(model: &Model, workers: usize) -> Result<u32, Failure> {
         pipes: u64::from(global.maxpipes.unwrap_or(0)),
     };
     let (_, hard) = process::descriptor_limits();
-        if let Some(limit) = global.ulimit_n {
+    if let Some(limit) = global.ulimit_n {
         process::raise_descriptor_limit(limit).map_err(|shortage| {
-            Failure(format!("ulimit-n {}: only {} descriptors are permitted", shortage.wanted, shortage.allowed))
+            Failure(format!(
+                "ulimit-n {}: only {} descriptors are permitted",
+                shortage.wanted, shortage.allowed
+            ))
         })?;
     }
     let Some(maxconn) = global.maxconn else {
@@ -388,7 +348,7 @@ fn write_pidfile(options: &Options, model: &Model) -> Result<(), Failure> {
 }
 
 /// Tells the processes that this one replaces to leave (`-sf`, `-st`).
-pub fn replace_old(options: &Options) {
+pub(crate) fn replace_old(options: &Options) {
     let Some(replaces) = &options.replaces else { return };
     let signal = match replaces.how {
         ReplaceHow::Finish => Signal::Finish,
@@ -414,7 +374,8 @@ struct Supervised<'a> {
 
 /// The parent: relays signals, reloads, and ends with the serving process.
 fn supervise(mut parent: Supervised<'_>) -> Result<ExitCode, Failure> {
-    let failed = |error: std::io::Error| Failure(format!("the serving process is out of reach: {error}"));
+    let failed =
+        |error: std::io::Error| Failure(format!("the serving process is out of reach: {error}"));
     // What the serving process has yet to answer: the sockets of a reload are in force once it says so.
     let mut pending: Option<Registry> = None;
     let mut stopping = None;
@@ -492,7 +453,7 @@ fn reload(parent: &mut Supervised<'_>) -> Result<Option<Registry>, Failure> {
     }
     let recording = Rc::new(Recording::new(Rc::clone(&parent.files)));
     let prepared = read(Rc::clone(&recording) as Rc<dyn Files>, parent.options).map(|model| {
-        let workers = worker_count(&model);
+        let workers = load::worker_count(&model);
         let mut registry = parent.registry.clone();
         bind(&mut registry, &model, workers, &*recording).map(|_| registry)
     });
@@ -504,7 +465,9 @@ fn reload(parent: &mut Supervised<'_>) -> Result<Option<Registry>, Failure> {
             return Ok(None);
         }
         None => {
-            notice::alert(format_args!("the new configuration is not used; the one before still serves"));
+            notice::alert(format_args!(
+                "the new configuration is not used; the one before still serves"
+            ));
             tell_ready(parent)?;
             return Ok(None);
         }

@@ -1,7 +1,7 @@
 //! What `-v` and `-vv` say.
 
 /// One line, as scripts read it.
-pub fn version() -> String {
+pub(crate) fn version() -> String {
     format!(
         "Telamon version {} - runs the configuration language of HAProxy {}\n",
         env!("CARGO_PKG_VERSION"),
@@ -10,7 +10,7 @@ pub fn version() -> String {
 }
 
 /// The version and how this program was built.
-pub fn build_info() -> String {
+pub(crate) fn build_info() -> String {
     let kind = if cfg!(debug_assertions) { "debug" } else { "release" };
     format!(
         "{}\nBuild: {kind}, {} on {}\n\
