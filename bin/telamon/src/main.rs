@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         Verb::Version => print(&version::version()),
         Verb::BuildInfo => print(&version::build_info()),
         Verb::Completions(shell) => print(&options::completions(*shell)),
+        Verb::Keywords => print(&telamon_proxy::load::manual()),
         Verb::Condition(expression) => start::condition(&options, expression),
         Verb::Check => start::check(&options),
         Verb::Demo => start::demo(&options),

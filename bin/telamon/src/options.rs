@@ -73,6 +73,8 @@ pub(crate) enum Verb {
     BuildInfo,
     /// `telamon completions SHELL`.
     Completions(Shell),
+    /// `telamon keywords`: the keyword tables as Markdown.
+    Keywords,
 }
 
 /// `-sf` and `-st`.
@@ -362,6 +364,7 @@ const OPTIONS: &[OptionRow] = &[
 const VERBS: &[(&str, &str, &str)] = &[
     ("check", "FILE...", "check configurations; shows every mistake in one run"),
     ("demo", "", "four small servers, a balancer and the status page, to try things on"),
+    ("keywords", "", "print every keyword of the configuration language as Markdown"),
     ("completions", "bash|zsh|fish", "print a completion script for your shell"),
 ];
 
@@ -381,6 +384,7 @@ impl Options {
             options.verb = match verb.as_str() {
                 "check" => Verb::Check,
                 "demo" => Verb::Demo,
+                "keywords" => Verb::Keywords,
                 "help" => Verb::Help,
                 "completions" => Verb::Completions(shell(args.next())?),
                 _ => return Err(unknown(&verb)),

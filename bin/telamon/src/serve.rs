@@ -10,7 +10,6 @@ use std::time::Duration;
 use telamon_console::Console;
 use telamon_console::api::{CliSocket, SessionOptions, Table};
 use telamon_console::page::{Pages, Settings};
-use telamon_proxy::load;
 use telamon_proxy::log::notice;
 use telamon_proxy::model::Model;
 use telamon_proxy::plane::Plane;
@@ -206,7 +205,7 @@ async fn reload(
 ) -> Result<(), String> {
     let model = start::read(Rc::clone(&files), options)
         .ok_or("it has errors; the one before still serves")?;
-    if let Some(setting) = load::needs_restart(&plane.snapshot().model, &model) {
+    if let Some(setting) = start::needs_restart(&plane.snapshot().model, &model) {
         return Err(format!("a change of `{setting}` needs a restart"));
     }
     let gone = start::bind(registry, &model, workers, &*files).map_err(|Failure(why)| why)?;
@@ -293,7 +292,7 @@ impl Sockets {
                 Err(error) => {
                     notice::alert(format_args!(
                         "stats socket {}: {error}",
-                        load::describe(&socket.bind)
+                        start::describe(&socket.bind)
                     ));
                     continue;
                 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-use telamon_config::Style;
+use telamon_config::{Diagnostics, Environment, Source, Style, check_condition};
 use telamon_proxy::load::{self, LoadOptions, Loaded};
 use telamon_proxy::log::notice;
 use telamon_proxy::model::Model;
@@ -17,7 +17,7 @@ use telamon_runtime::files::{Direct, Files, Recording};
 use telamon_runtime::parent::{self, FromChild, ParentEvent, ParentLink, Role, ToChild};
 use telamon_runtime::process::{self, Background, DescriptorNeeds, Notify, Privileges};
 use telamon_runtime::registry::Registry;
-use telamon_runtime::{BindSpec, Neighbor, Signal, Signals};
+use telamon_runtime::{BindAddress, BindSpec, Neighbor, Signal, Signals};
 
 use crate::demo::{self, Demo, DemoFiles};
 use crate::options::{Options, ReplaceHow};
@@ -28,11 +28,14 @@ const NOTHING_LISTENS: u8 = 2;
 
 /// `-cc EXPR`.
 pub(crate) fn condition(options: &Options, expression: &str) -> ExitCode {
-    match load::condition(expression, &load_options(options)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err(message) => {
-            eprint!("{message}");
+    let mut source = Source::new();
+    let file = source.add("-cc", expression.as_bytes().to_vec());
+    let mut diagnostics = Diagnostics::new();
+    match check_condition(&source, file, &environment(options), &mut diagnostics) {
+        Some(true) => ExitCode::SUCCESS,
+        Some(false) => ExitCode::from(1),
+        None => {
+            show(&mut diagnostics, &source);
             ExitCode::from(2)
         }
     }
@@ -196,7 +199,7 @@ fn begin(direct: Direct, options: &Options) -> Result<ExitCode, Failure> {
 /// Loads, checks and binds.
 fn prepare(files: &Rc<dyn Files>, options: &Options) -> Result<Ready, Failure> {
     let model = read(Rc::clone(files), options).ok_or(Failure(String::new()))?;
-    let workers = load::worker_count(&model);
+    let workers = worker_count(&model);
     let maxconn = descriptors(&model, workers)?;
     let mut registry = Registry::default();
     bind(&mut registry, &model, workers, &**files)?;
@@ -205,40 +208,98 @@ fn prepare(files: &Rc<dyn Files>, options: &Options) -> Result<Ready, Failure> {
 
 /// Reads the configuration and shows what is wrong with it; `None` when it cannot be used.
 pub(crate) fn read(files: Rc<dyn Files>, options: &Options) -> Option<Model> {
-    let Loaded { model, mut diagnostics, source } = load::load(files, &load_options(options));
+    let load_options = LoadOptions {
+        paths: options.files.clone(),
+        offline: options.offline,
+        lenient: options.lenient,
+        diagnostic: options.diagnostics,
+        maxconn: options.maxconn,
+        proxy_maxconn: options.proxy_maxconn,
+        local_peer: options.local_peer.clone(),
+        ignore_resolve_failures: options.ignore_resolve_failures,
+        workers: cores(),
+    };
+    let Loaded { model, mut diagnostics, source } =
+        load::load(&load_options, environment(options), files);
     if diagnostics.has_errors() || !(options.quiet || diagnostics.is_empty()) {
-        let style = if std::io::stderr().is_terminal() { Style::Colored } else { Style::Plain };
-        // Standard error may be closed; there is nobody else to tell.
-        let _ = std::io::stderr().write_all(diagnostics.render(&source, style).as_bytes());
+        show(&mut diagnostics, &source);
     }
     if options.warnings_are_errors && diagnostics.warnings() > 0 && model.is_some() {
         notice::alert(format_args!(
-            "not started: under -dW {} an error",
+            "not started: -dW makes the {} an error",
             match diagnostics.warnings() {
-                1 => "the warning is".to_owned(),
-                count => format!("each of the {count} warnings is"),
+                1 => "warning".to_owned(),
+                count => format!("{count} warnings"),
             }
         ));
         return None;
     }
     let mut model = model?;
-    if options.maxconn.is_some() {
-        model.global.maxconn = options.maxconn;
-    }
+    model.global.nosplice |= options.no_splice;
     Some(model)
 }
 
-fn load_options(options: &Options) -> LoadOptions {
-    LoadOptions {
-        paths: options.files.clone(),
-        offline: options.offline,
-        lenient: options.lenient,
-        diagnostic_mode: options.diagnostics,
-        proxy_maxconn: options.proxy_maxconn,
-        local_peer: options.local_peer.clone(),
-        ignore_resolve_failures: options.ignore_resolve_failures,
-        no_splice: options.no_splice,
-        master_worker: options.master_worker,
+fn show(diagnostics: &mut Diagnostics, source: &Source) {
+    let style = if std::io::stderr().is_terminal() { Style::Colored } else { Style::Plain };
+    // Standard error may be closed; there is nobody else to tell.
+    let _ = std::io::stderr().write_all(diagnostics.render(source, style).as_bytes());
+}
+
+/// The variables and features that a configuration may ask about.
+fn environment(options: &Options) -> Environment {
+    let variables = std::env::vars_os()
+        .map(|(name, value)| (name.into_encoded_bytes(), value.into_encoded_bytes()));
+    let peer = options.local_peer.clone().unwrap_or_else(process::hostname);
+    let mut environment =
+        Environment::new().with_variables(variables).with_features(FEATURES).with_local_peer(&peer);
+    if options.master_worker {
+        environment.set("HAPROXY_MWORKER", "1");
+    }
+    environment
+}
+
+/// Build features by HAProxy's names, for `feature(…)` conditions.
+const FEATURES: &[(&str, bool)] = &[
+    ("EPOLL", true),
+    ("LINUX_SPLICE", true),
+    ("SYSTEMD", true),
+    ("THREAD", true),
+    ("TPROXY", true),
+    ("OPENSSL", false),
+    ("LUA", false),
+    ("PCRE", false),
+    ("ZLIB", false),
+    ("SLZ", false),
+    ("QUIC", false),
+];
+
+/// Worker threads: `nbthread`, else one for each core that this process may use.
+pub(crate) fn worker_count(model: &Model) -> usize {
+    model.global.nbthread.unwrap_or_else(cores)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The first setting that differs between two configurations and cannot change while the process runs.
+pub(crate) fn needs_restart(before: &Model, after: &Model) -> Option<&'static str> {
+    let (a, b) = (&before.global, &after.global);
+    let settings = [
+        ("nbthread", worker_count(before) != worker_count(after)),
+        ("cpu-map", a.cpu_map != b.cpu_map),
+        ("user", a.uid != b.uid),
+        ("group", a.gid != b.gid),
+        ("chroot", a.chroot != b.chroot),
+    ];
+    settings.into_iter().find(|(_, differs)| *differs).map(|(name, _)| name)
+}
+
+/// An address as a `bind` line has it.
+pub(crate) fn describe(spec: &BindSpec) -> String {
+    match &spec.address {
+        BindAddress::Fd(fd) => format!("fd@{fd}"),
+        _ => spec.address.endpoint().map_or_else(String::new, |endpoint| endpoint.to_string()),
     }
 }
 
@@ -256,11 +317,7 @@ pub(crate) fn bind(
             let lines: Vec<String> = failures
                 .iter()
                 .map(|failure| {
-                    format!(
-                        "cannot bind {}: {}",
-                        load::describe(&specs[failure.index]),
-                        failure.error
-                    )
+                    format!("cannot bind {}: {}", describe(&specs[failure.index]), failure.error)
                 })
                 .collect();
             Err(Failure(lines.join("\n")))
@@ -453,7 +510,7 @@ fn reload(parent: &mut Supervised<'_>) -> Result<Option<Registry>, Failure> {
     }
     let recording = Rc::new(Recording::new(Rc::clone(&parent.files)));
     let prepared = read(Rc::clone(&recording) as Rc<dyn Files>, parent.options).map(|model| {
-        let workers = load::worker_count(&model);
+        let workers = worker_count(&model);
         let mut registry = parent.registry.clone();
         bind(&mut registry, &model, workers, &*recording).map(|_| registry)
     });
