@@ -64,6 +64,7 @@ impl Drop for InBackend {
 /// The stream has reached its backend.
 pub(crate) fn enter_backend(stream: &Stream, backend: &Backend) -> InBackend {
     let proxy = stream.snapshot.proxy(stream.backend);
+    stream.session.live.reach(stream.backend, None);
     proxy.state.backend.load.enter();
     backend.pool.load().enter();
     count_backend(stream, proxy, Counter::Sessions, 1);
@@ -74,6 +75,7 @@ pub(crate) fn enter_backend(stream: &Stream, backend: &Backend) -> InBackend {
 
 /// The stream has a connection to a server and goes over it.
 pub(crate) fn assigned(stream: &Stream, proxy: &Proxy, server: &Server) {
+    stream.session.live.reach(stream.backend, stream.server);
     count_server(stream, server, Counter::Sessions, 1);
     count_server(stream, server, Counter::Requests, 1);
     count_server(stream, server, Counter::Balanced, 1);
@@ -178,6 +180,7 @@ pub(crate) fn denied_response(stream: &Stream, proxy: &Proxy, server: &Server) {
 
 /// The stream is over: its bytes and times.
 pub(crate) fn end(stream: &Stream) {
+    stream.session.live.end();
     let log = &stream.log;
     let snapshot = stream.snapshot.clone();
     let frontend = snapshot.proxy(stream.frontend);

@@ -4,6 +4,7 @@
 //! and relays the answer, [`respond`] sends the answers that are made here. Then the connection waits for the next
 //! request, or is parked until there is one.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -79,7 +80,14 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket, requests: u32) {
             }
             Received::Over => break,
         }
-        let after = exchange(&mut client, &mut stream).await;
+        let after = {
+            let exchange = pin!(exchange(&mut client, &mut stream));
+            session.live.unless_killed(exchange).await
+        };
+        let after = after.unwrap_or_else(|| {
+            stream.killed();
+            After::Drop
+        });
         finish(&mut stream);
         client.requests = client.requests.saturating_add(1);
         match after {

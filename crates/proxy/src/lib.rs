@@ -7,6 +7,7 @@
 //! was counted; both reach the rest through a [`view`].
 
 mod account;
+pub mod api;
 pub mod capture;
 pub mod check;
 mod dial;
@@ -15,6 +16,7 @@ pub mod expr;
 mod fixture;
 mod http;
 mod listen;
+mod live;
 pub mod load;
 pub mod log;
 pub mod model;

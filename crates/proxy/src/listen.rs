@@ -4,15 +4,18 @@ use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use telamon_balance::Counter;
+use telamon_runtime::bind::BindKey;
 use telamon_runtime::limit::Limit;
 use telamon_runtime::listener::{AcceptFailure, Accepted};
 use telamon_runtime::{Endpoint, Parking, Socket, Unparked};
 use tokio::task::AbortHandle;
 
 use crate::account::InFrontend;
+use crate::live::Live;
 use crate::model::{Listener, Mode};
 use crate::rules::{self, Verdict};
 use crate::snapshot::{Snapshot, SnapshotRef};
@@ -26,6 +29,7 @@ pub(crate) struct Accepting {
     /// What the configuration says of it now; a reload replaces it under the running socket.
     listener: Rc<RefCell<Arc<Listener>>>,
     socket: Rc<telamon_runtime::Listener>,
+    fd: Arc<OwnedFd>,
     task: AbortHandle,
 }
 
@@ -69,8 +73,13 @@ impl Worker {
     pub(crate) fn adopt(self: &Rc<Self>, snapshot: Arc<Snapshot>, sockets: &[Assigned]) {
         self.set_snapshot(snapshot);
         let mut before = std::mem::take(&mut *self.accepting.borrow_mut());
+        self.held.borrow_mut().clear();
         for assigned in sockets {
             let key = assigned.listener.bind.key();
+            if self.is_held(&assigned.listener) {
+                self.held.borrow_mut().insert(key, assigned.clone());
+                continue;
+            }
             let accepting = match before.remove(&key) {
                 Some(accepting) => {
                     accepting.listener.replace(Arc::clone(&assigned.listener));
@@ -104,6 +113,57 @@ impl Worker {
         }
     }
 
+    /// Lets the frontend's sockets refuse connections, without giving up their addresses.
+    pub(crate) fn hold(self: &Rc<Self>, frontend: &str) {
+        let of_frontend = |_: &BindKey, accepting: &mut Accepting| {
+            *accepting.listener.borrow().proxy_name == *frontend
+        };
+        let held: Vec<_> = self.accepting.borrow_mut().extract_if(of_frontend).collect();
+        for (key, accepting) in held {
+            let listener = accepting.listener.borrow().clone();
+            let fd = Arc::clone(&accepting.fd);
+            self.close(accepting);
+            // Where the kernel knows no such thing (Unix sockets), connections wait in its queue instead.
+            let _ = rustix::net::shutdown(&fd, rustix::net::Shutdown::Read);
+            self.held.borrow_mut().insert(key, Assigned { listener, fd });
+        }
+    }
+
+    /// Accepts again on what [`Worker::hold`] let rest.
+    pub(crate) fn resume(self: &Rc<Self>, frontend: &str) {
+        let of_frontend =
+            |_: &BindKey, held: &mut Assigned| *held.listener.proxy_name == *frontend;
+        let held: Vec<_> = self.held.borrow_mut().extract_if(of_frontend).collect();
+        for (key, Assigned { listener, fd }) in held {
+            let name = listener.name.clone();
+            match self.listen_again(listener, &fd) {
+                Ok(accepting) => _ = self.accepting.borrow_mut().insert(key, accepting),
+                Err(error) => {
+                    crate::log::alert(format_args!("cannot accept on {name} again: {error}"));
+                }
+            }
+        }
+    }
+
+    fn listen_again(
+        self: &Rc<Self>,
+        listener: Arc<Listener>,
+        fd: &OwnedFd,
+    ) -> std::io::Result<Accepting> {
+        let backlog = i32::try_from(listener.bind.backlog).unwrap_or(i32::MAX);
+        rustix::net::listen(fd, backlog)?;
+        // Another descriptor of the same socket: the reactor remembers that the old one was shut down.
+        let fd = Arc::new(fd.try_clone()?);
+        self.accept_from(&Assigned { listener, fd })
+    }
+
+    /// Whether the listener's frontend is paused or was shut down.
+    fn is_held(&self, listener: &Listener) -> bool {
+        let snapshot = self.snapshot();
+        let state = &snapshot.proxy(listener.frontend).state.frontend;
+        state.paused.load(Relaxed) || state.stopped.load(Relaxed)
+    }
+
     fn close(self: &Rc<Self>, accepting: Accepting) {
         accepting.task.abort();
         let listener = accepting.listener.borrow().clone();
@@ -120,7 +180,8 @@ impl Worker {
                 (Rc::clone(self), Rc::clone(&socket), Rc::clone(&listener));
             async move { worker.accept_for_ever(&socket, &listener, alone).await }
         });
-        Ok(Accepting { listener, socket, task: task.abort_handle() })
+        let fd = Arc::clone(&assigned.fd);
+        Ok(Accepting { listener, socket, fd, task: task.abort_handle() })
     }
 
     async fn accept_for_ever(
@@ -194,8 +255,10 @@ impl Worker {
                 permits,
                 frontend: Some(InFrontend::enter(self, &snapshot, &listener)),
             },
+            live: Live::default(),
             listener,
         });
+        self.live.add(&session);
         if !admitted(&session, &socket) {
             return;
         }

@@ -68,8 +68,8 @@ impl Source for Statistics {
         info::fill(&self.view, &self.cpu, info);
     }
 
-    fn act(&self, _backend: &str, _server: &str, _action: &Action) -> Result<(), ActError> {
-        Err(ActError::NotPossible) // until state changes have landed
+    fn act(&self, backend: &str, server: &str, action: &Action) -> Result<(), ActError> {
+        crate::api::act(&self.view, backend, server, action)
     }
 }
 

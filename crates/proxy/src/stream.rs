@@ -34,9 +34,17 @@ pub struct Session {
     pub vars: RefCell<Variables>,
     /// Unique over all workers while the process lives; `show sess` names sessions by it.
     pub id: u64,
+    /// What it carries now, for the socket.
+    pub(crate) live: crate::live::Live,
     /// Its places under the limits and among the frontend's sessions, given back when the session ends.
     #[expect(dead_code, reason = "held for what happens when it is dropped")]
     pub(crate) places: Places,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.worker.live.remove(self.id);
+    }
 }
 
 /// What a session occupies while it lives.
@@ -230,6 +238,7 @@ impl Stream {
         line.push(b' ');
         line.extend_from_slice(request.version().as_str().as_bytes());
         line.truncate(limit);
+        self.session.live.begin(&self.snapshot, self.frontend, self.log.started);
         crate::log::log_accept(&self.session);
     }
 
@@ -242,6 +251,19 @@ impl Stream {
     ) {
         let wants_more = Cell::new(false);
         format.render(&Context::for_stream(self, direction, &wants_more), out);
+    }
+
+    /// The socket ended it.
+    pub(crate) fn killed(&mut self) {
+        let log = &mut self.log;
+        log.cause = Cause::Killed;
+        log.phase = match (log.queue_ms, log.connect_ms, log.response_ms) {
+            (_, _, Some(_)) => Phase::Data,
+            (_, Some(_), _) => Phase::Headers,
+            (Some(_), ..) => Phase::Connect,
+            _ if self.backend != self.frontend => Phase::Queue,
+            _ => Phase::Request,
+        };
     }
 
     /// Whether a condition holds for the request as it is now.

@@ -1,5 +1,6 @@
 //! Layer 4: the life of a client connection in `mode tcp`.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,14 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket) {
     crate::log::log_accept(&session);
     crate::log::capture_request(&mut stream);
     let deadline = session.worker.deadline();
-    relay(&mut stream, &socket, &deadline).await;
+    session.live.begin(&stream.snapshot, stream.frontend, session.accepted);
+    let relayed = {
+        let relay = pin!(relay(&mut stream, &socket, &deadline));
+        session.live.unless_killed(relay).await
+    };
+    if relayed.is_none() {
+        stream.killed();
+    }
     stream.log.end(Instant::now());
     account::end(&stream);
     crate::log::log_stream(&mut stream);

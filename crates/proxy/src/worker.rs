@@ -18,7 +18,7 @@ use telamon_runtime::splice::PipePool;
 use telamon_runtime::wheel::Deadline;
 use telamon_runtime::workers;
 
-use crate::listen::{Accepting, ParkedClient};
+use crate::listen::{Accepting, Assigned, ParkedClient};
 use crate::snapshot::{Snapshot, SnapshotRef};
 use crate::upstream::IdleServers;
 
@@ -39,6 +39,10 @@ pub struct Worker {
     pub(crate) parking: OnceCell<Parking<ParkedClient>>,
     /// Pipes for bulk that is not looked at; none under `nosplice`.
     pub(crate) pipes: Option<PipePool>,
+    /// Its sessions, for the socket.
+    pub(crate) live: crate::live::LiveSessions,
+    /// Listening sockets that rest (`disable frontend`) or were shut down.
+    pub(crate) held: RefCell<HashMap<BindKey, Assigned>>,
     /// No new connection is kept alive: the process is finishing.
     pub finishing: Cell<bool>,
     next_session: Cell<u64>,
@@ -93,6 +97,8 @@ impl Worker {
             accepting: RefCell::default(),
             parking: OnceCell::new(),
             pipes,
+            live: crate::live::LiveSessions::default(),
+            held: RefCell::default(),
             finishing: Cell::new(false),
             next_session: Cell::new(0),
             next_request: Cell::new(0),

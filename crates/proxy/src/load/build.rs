@@ -313,6 +313,7 @@ fn server(
         at,
         address,
         check,
+        rise: u16::try_from(settings.rise).unwrap_or(u16::MAX),
         disabled,
         member_config,
         connect,

@@ -38,6 +38,13 @@ impl Stamp {
         padded(u64::from(self.millis()), 3, out);
     }
 
+    /// `20/Nov/2026:14:59:45.821034`, local time.
+    pub(crate) fn write_log_micros(self, out: &mut Vec<u8>) {
+        Civil::local(self.seconds).write_clf(out);
+        out.push(b'.');
+        padded(u64::from(self.micros), 6, out);
+    }
+
     /// `20/Nov/2026:14:59:45 +0000`.
     pub(crate) fn write_gmt(self, out: &mut Vec<u8>) {
         Civil::at(self.seconds, 0).write_clf(out);

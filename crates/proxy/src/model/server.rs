@@ -17,6 +17,8 @@ pub struct Server {
     /// The address as written; what it resolves to now is in the state, which the socket can change.
     pub address: ServerAddress,
     pub check: Option<ServerCheck>,
+    /// `rise`, which dumps of states show also where nothing is checked; 2 unless set.
+    pub rise: u16,
     /// `disabled`: starts in maintenance.
     pub disabled: bool,
     /// What `weight`, `maxconn`, `minconn`, `maxqueue`, `backup` and `id` say; the state's member has it applied.

@@ -1,0 +1,45 @@
+//! Commands that HAProxy has and Telamon does not, so that whoever sends one learns why nothing happens.
+
+use telamon_runtime::api::Level;
+
+use super::{Row, row};
+
+pub(super) const COMMANDS: &[Row] = &[
+    not_yet(&["enable", "agent"], "enable agent checks"),
+    not_yet(&["disable", "agent"], "disable agent checks"),
+    not_yet(&["add", "server"], "create a new server"),
+    not_yet(&["del", "server"], "remove a dynamically added server"),
+    not_yet(&["set", "rate-limit"], "change a rate limiting value"),
+    not_yet(&["show", "resolvers"], "dumps counters from all resolvers sections"),
+    not_yet(&["show", "table"], "report table usage stats or dump this table's contents"),
+    not_yet(&["set", "table"], "update or create a table entry's data"),
+    not_yet(&["clear", "table"], "remove an entry from a table"),
+    not_yet(&["show", "cache"], "show cache status"),
+    not_yet(&["show", "peers"], "dump some information about all the peers"),
+    not_yet(&["show", "ssl"], "display certificates, CA files and CRL files in memory"),
+    not_yet(&["set", "ssl"], "replace a certificate, CA file or CRL file"),
+    inner(&["show", "pools"]),
+    inner(&["show", "fd"]),
+    inner(&["show", "threads"]),
+    inner(&["show", "activity"]),
+    inner(&["show", "profiling"]),
+    inner(&["set", "profiling"]),
+    inner(&["show", "tasks"]),
+    inner(&["show", "events"]),
+    inner(&["show", "libs"]),
+    inner(&["show", "trace"]),
+    inner(&["trace"]),
+];
+
+const fn not_yet(words: &'static [&'static str], help: &'static str) -> Row {
+    row(words, Level::User, "", help, |_, _| {
+        Err("Telamon does not support this command yet.\n".to_owned())
+    })
+}
+
+/// Commands that show HAProxy's own insides.
+const fn inner(words: &'static [&'static str]) -> Row {
+    row(words, Level::User, "", "not available: about HAProxy's own internals", |_, _| {
+        Err("Not available: this command is about HAProxy's own internals.\n".to_owned())
+    })
+}

@@ -1,0 +1,128 @@
+//! Frontends: pausing and stopping them, and their limits.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use telamon_runtime::api::{Answer, Invocation, Level};
+
+use super::{Row, done, row};
+use crate::model::Proxy;
+use crate::snapshot::Snapshot;
+use crate::view::View;
+
+pub(super) const COMMANDS: &[Row] = &[
+    row(
+        &["disable", "frontend"],
+        Level::Admin,
+        "<frontend>",
+        "temporarily disable specific frontend",
+        disable,
+    ),
+    row(&["enable", "frontend"], Level::Admin, "<frontend>", "re-enable specific frontend", enable),
+    row(
+        &["shutdown", "frontend"],
+        Level::Admin,
+        "<frontend>",
+        "stop a specific frontend",
+        shutdown,
+    ),
+    row(
+        &["set", "maxconn", "frontend"],
+        Level::Admin,
+        "<frontend> <value>",
+        "change a frontend's maxconn setting",
+        set_maxconn,
+    ),
+    row(
+        &["set", "maxconn", "global"],
+        Level::Admin,
+        "<value>",
+        "change the per-process maxconn setting",
+        set_global_maxconn,
+    ),
+];
+
+/// The frontend that a command names.
+struct Named(Arc<Snapshot>, crate::model::ProxyId);
+
+impl Named {
+    fn parse(view: &View, call: &Invocation<'_>) -> Result<Self, String> {
+        let name = call.args.first().ok_or("A frontend name is expected.\n")?;
+        let snapshot = view.snapshot();
+        let id = snapshot.model.frontend(name).ok_or("No such frontend.\n")?;
+        Ok(Self(snapshot, id))
+    }
+
+    fn proxy(&self) -> &Proxy {
+        self.0.model.proxy(self.1)
+    }
+}
+
+fn disable(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
+    let named = Named::parse(view, call)?;
+    let state = &named.proxy().state.frontend;
+    if state.stopped.load(Relaxed) {
+        return Err("Frontend was previously shut down, cannot disable.\n".to_owned());
+    }
+    if state.paused.swap(true, Relaxed) {
+        return Err("All sockets are already disabled.\n".to_owned());
+    }
+    Ok(hold(view, &named))
+}
+
+fn enable(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
+    let named = Named::parse(view, call)?;
+    let state = &named.proxy().state.frontend;
+    if state.stopped.load(Relaxed) {
+        return Err("Frontend was previously shut down, cannot enable.\n".to_owned());
+    }
+    if !state.paused.swap(false, Relaxed) {
+        return Err("All sockets are already enabled.\n".to_owned());
+    }
+    let peers = view.peers.clone();
+    let name = Arc::clone(&named.proxy().name);
+    Ok(Answer::Later(Box::pin(async move {
+        peers.broadcast(move |worker| worker.resume(&name)).await;
+        String::new()
+    })))
+}
+
+fn shutdown(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
+    let named = Named::parse(view, call)?;
+    if named.proxy().state.frontend.stopped.swap(true, Relaxed) {
+        return Err("Frontend was already shut down.\n".to_owned());
+    }
+    Ok(hold(view, &named))
+}
+
+/// Lets no worker accept for it; answers once none does.
+fn hold(view: &View, named: &Named) -> Answer {
+    let peers = view.peers.clone();
+    let name = Arc::clone(&named.proxy().name);
+    Answer::Later(Box::pin(async move {
+        peers.broadcast(move |worker| worker.hold(&name)).await;
+        String::new()
+    }))
+}
+
+fn set_maxconn(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
+    let named = Named::parse(view, call)?;
+    let limit = call.args.get(1).ok_or("Integer value expected.\n")?;
+    let limit: i64 = limit.parse().map_err(|_| "Integer value expected.\n")?;
+    let limit = u32::try_from(limit).map_err(|_| "Value out of range.\n")?;
+    named.proxy().state.frontend.limit.set_max(limit);
+    done()
+}
+
+fn set_global_maxconn(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
+    let limit = call.args.first().ok_or("Expects an integer value.\n")?;
+    let limit: i64 = limit.parse().map_err(|_| "Expects an integer value.\n")?;
+    let most = view.shared.connections_max;
+    // Nothing and less is what the process was started with.
+    let limit = if limit <= 0 { most } else { u32::try_from(limit).unwrap_or(u32::MAX) };
+    if limit > most {
+        return Err("Value out of range.\n".to_owned());
+    }
+    view.shared.connections.set_max(limit);
+    done()
+}

@@ -1,0 +1,535 @@
+//! Servers: `show servers state|conn`, `show backend`, `set server`, weights and maintenance.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering::Relaxed;
+
+use telamon_balance::health::Forced;
+use telamon_balance::member::WEIGHT_MAX;
+use telamon_balance::{Admin, Limits};
+use telamon_runtime::Endpoint;
+use telamon_runtime::api::{Answer, Invocation, Level};
+
+use super::{Row, Target, backends, done, row, text};
+use crate::check::CheckStatus;
+use crate::model::{Proxy, Server, ServerAddress};
+use crate::state::Address;
+use crate::state_change::Order;
+use crate::view::View;
+
+pub(super) const COMMANDS: &[Row] = &[
+    row(
+        &["show", "servers", "state"],
+        Level::User,
+        "[<backend>]",
+        "dump volatile server information (all or for a single backend)",
+        show_state,
+    ),
+    row(
+        &["show", "servers", "conn"],
+        Level::User,
+        "[<backend>]",
+        "dump server connections status (all or for a single backend)",
+        show_connections,
+    ),
+    row(
+        &["show", "backend"],
+        Level::User,
+        "",
+        "list backends in the current running config",
+        show_backends,
+    ),
+    row(
+        &["set", "server"],
+        Level::Admin,
+        "<bk>/<srv> [opts]",
+        "change a server's state, weight, address or ssl",
+        set_server,
+    ),
+    row(
+        &["get", "weight"],
+        Level::User,
+        "<bk>/<srv>",
+        "report a server's current weight",
+        get_weight,
+    ),
+    row(
+        &["set", "weight"],
+        Level::Admin,
+        "<bk>/<srv>  (DEPRECATED)",
+        "change a server's weight (use 'set server' instead)",
+        |view, call| weight(view, &Target::parse(view, call.args.first())?, call.args.get(1)),
+    ),
+    row(
+        &["set", "maxconn", "server"],
+        Level::Admin,
+        "<bk>/<srv>",
+        "change a server's maxconn setting",
+        set_maxconn,
+    ),
+    row(
+        &["disable", "server"],
+        Level::Admin,
+        "(DEPRECATED)",
+        "disable a server for maintenance (use 'set server' instead)",
+        |view, call| order(view, call, Order::Maintenance),
+    ),
+    row(
+        &["enable", "server"],
+        Level::Admin,
+        "(DEPRECATED)",
+        "enable a disabled server (use 'set server' instead)",
+        |view, call| order(view, call, Order::Ready),
+    ),
+    row(&["disable", "health"], Level::Admin, "", "disable health checks", |view, call| {
+        Target::parse(view, call.args.first())?.set_checks(false);
+        done()
+    }),
+    row(&["enable", "health"], Level::Admin, "", "enable health checks", |view, call| {
+        let target = Target::parse(view, call.args.first())?;
+        if target.server().check.is_none() {
+            return Err(
+                "Health check was not configured on this server, cannot enable.\n".to_owned()
+            );
+        }
+        target.set_checks(true);
+        done()
+    }),
+];
+
+fn order(view: &View, call: &Invocation<'_>, order: Order) -> Result<Answer, String> {
+    Target::parse(view, call.args.first())?.order(view, order);
+    done()
+}
+
+fn show_state(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
+    let snapshot = view.snapshot();
+    let now_ms = view.shared.now_ms();
+    let mut out = String::from(STATE_HEADER);
+    for proxy in backends(&snapshot.model, call.args.first())? {
+        for server in proxy.backend.iter().flat_map(|backend| &backend.servers) {
+            write_state(proxy, server, now_ms, &mut out);
+        }
+    }
+    text(out)
+}
+
+/// One line; a later process can be started from these (`load-server-state-from-file`).
+fn write_state(proxy: &Proxy, server: &Server, now_ms: u64, out: &mut String) {
+    let (state, member) = (&server.state, &server.state.member);
+    let status = member.status();
+    let (address, port) = place(&state.address());
+    let (check_status, result, in_progress) = {
+        let report = state.check_report();
+        (report.status, result_number(report.status), report.in_progress)
+    };
+    let maintenance = status.admin.in_maintenance();
+    let check_state = match &server.check {
+        // A server that was disabled from the start keeps the mark.
+        None => u32::from(server.disabled) << 3,
+        Some(_) => {
+            let enabled = !state.checks_disabled.load(Relaxed);
+            2 | u32::from(in_progress)
+                | u32::from(enabled) << 2
+                | u32::from(enabled && maintenance) << 3
+        }
+    };
+    let health = match status.checks {
+        Some(checks) => checks.health,
+        None if status.run == telamon_balance::Run::Stopped => 0,
+        None => server.rise,
+    };
+    let host = match &server.address {
+        ServerAddress::Ip { host: Some(host), .. } => host,
+        _ => "-",
+    };
+    let check = server.check.as_ref();
+    let check_port = check.and_then(|check| check.port).unwrap_or(0);
+    let check_address = check.and_then(|check| check.address);
+    let check_address = check_address.map_or_else(|| "-".to_owned(), |address| address.to_string());
+    _ = writeln!(
+        out,
+        "{} {} {} {} {address} {} {} {} {} {} {} {result} {health} {check_state} 0 0 0 {host} \
+         {port} - 0 {check_port} {check_address} - 0",
+        proxy.number,
+        proxy.name,
+        server.number,
+        server.name,
+        status.run as u8,
+        admin_number(status.admin, server.disabled),
+        member.weight(),
+        member.weight_initial(),
+        now_ms.saturating_sub(member.last_change_ms()) / 1000,
+        check_number(check_status),
+    );
+}
+
+/// Address and port in state dumps; `-` and 0 where there is none.
+fn place(address: &Address) -> (String, u16) {
+    match &address.endpoint {
+        Endpoint::Inet(inet) => (inet.ip().to_string(), inet.port()),
+        _ => ("-".to_owned(), 0),
+    }
+}
+
+/// The administrative flags with HAProxy's numbers; a server that the configuration disables keeps that mark.
+fn admin_number(admin: Admin, disabled: bool) -> u32 {
+    let flag = |flag: Admin, number: u32| if admin.has(flag) { number } else { 0 };
+    flag(Admin::MAINT_FORCED.with(Admin::MAINT_CONFIGURED), 1)
+        | flag(Admin::MAINT_INHERITED, 2)
+        | if disabled { 4 } else { 0 }
+        | flag(Admin::DRAIN_FORCED, 8)
+        | flag(Admin::DRAIN_INHERITED, 16)
+        | flag(Admin::MAINT_RESOLUTION, 32)
+}
+
+/// HAProxy's number of a check's status.
+fn check_number(status: CheckStatus) -> u32 {
+    match status {
+        // One that is not checked counts as not yet checked.
+        CheckStatus::Unknown | CheckStatus::Initializing => 1,
+        CheckStatus::SocketError => 5,
+        CheckStatus::L4Ok => 6,
+        CheckStatus::L4Timeout => 7,
+        CheckStatus::L4Connection => 8,
+        CheckStatus::L6Ok => 9,
+        CheckStatus::L6Timeout => 10,
+        CheckStatus::L6Response => 11,
+        CheckStatus::L7Timeout => 12,
+        CheckStatus::L7Response => 13,
+        CheckStatus::L7Ok => 15,
+        CheckStatus::L7OkConditional => 16,
+        CheckStatus::L7Status => 17,
+    }
+}
+
+/// HAProxy's number of what a check's status means.
+fn result_number(status: CheckStatus) -> u32 {
+    match status {
+        CheckStatus::Unknown | CheckStatus::Initializing => 0,
+        CheckStatus::L4Ok | CheckStatus::L6Ok | CheckStatus::L7Ok => 3,
+        CheckStatus::L7OkConditional => 4,
+        _ => 2,
+    }
+}
+
+/// `need_est`, an estimate of HAProxy's pools, does not exist here and is 0; `used_max` is since the start.
+fn show_connections(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
+    let snapshot = view.snapshot();
+    let mut out = format!(
+        "# bkname/svname bkid/svid addr port - purge_delay used_cur used_max need_est unsafe_nb \
+         safe_nb idle_lim idle_cur idle_per_thr[{}]\n",
+        view.shared.workers
+    );
+    for proxy in backends(&snapshot.model, call.args.first())? {
+        for server in proxy.backend.iter().flat_map(|backend| &backend.servers) {
+            let (state, load) = (&server.state, &server.state.member.load);
+            let (address, port) = place(&state.address());
+            let counts: Vec<(u32, u32)> = state.idle_pool.counts().collect();
+            let (idle, safe) = counts.iter().fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1));
+            let limit = server.pool_max_conn.map_or(-1, i64::from);
+            _ = write!(
+                out,
+                "{}/{} {}/{} {address} {port} - {} {} {} 0 {} {safe} {limit} {idle}",
+                proxy.name,
+                server.name,
+                proxy.number,
+                server.number,
+                server.pool_purge_delay.as_millis(),
+                load.current(),
+                load.peak(),
+                idle - safe,
+            );
+            counts.iter().for_each(|(idle, _)| _ = write!(out, " {idle}"));
+            out.push('\n');
+        }
+    }
+    text(out)
+}
+
+fn show_backends(view: &View, _: &Invocation<'_>) -> Result<Answer, String> {
+    let snapshot = view.snapshot();
+    let mut out = String::from("# name\n");
+    backends(&snapshot.model, None)?.for_each(|proxy| _ = writeln!(out, "{}", proxy.name));
+    text(out)
+}
+
+fn set_server(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
+    let target = Target::parse(view, call.args.first())?;
+    let value = call.args.get(2).copied();
+    let refuse = |why: &str| Err(why.to_owned());
+    match call.args.get(1).copied() {
+        Some("weight") => return weight(view, &target, call.args.get(2)),
+        Some("state") => match value {
+            Some("ready") => target.order(view, Order::Ready),
+            Some("drain") => target.order(view, Order::Drain),
+            Some("maint") => target.order(view, Order::Maintenance),
+            _ => {
+                return refuse("'set server <srv> state' expects 'ready', 'drain' and 'maint'.\n");
+            }
+        },
+        Some("health") => {
+            if target.server().tracks.is_some() {
+                return refuse("cannot change health on a tracking server.\n");
+            }
+            let forced = match value {
+                Some("up") => Forced::Up,
+                Some("stopping") => Forced::Stopping,
+                Some("down") => Forced::Down,
+                _ => {
+                    return refuse(
+                        "'set server <srv> health' expects 'up', 'stopping', or 'down'.\n",
+                    );
+                }
+            };
+            target.order(view, Order::Health(forced));
+        }
+        Some("addr") => return set_address(&target, &call.args[2..]),
+        Some("agent" | "agent-send") => {
+            return refuse("agent checks are not enabled on this server.\n");
+        }
+        Some("agent-addr" | "agent-port") => {
+            return refuse("agent checks are not enabled on this server");
+        }
+        Some("check-addr" | "check-port") if target.server().check.is_none() => {
+            return refuse("health checks are not enabled on this server");
+        }
+        Some(what @ ("check-addr" | "check-port")) => {
+            return Err(format!("Telamon cannot change {what} at run time yet.\n"));
+        }
+        Some("fqdn") if value.is_none() => {
+            return refuse("set server <b>/<s> fqdn requires a FQDN.\n");
+        }
+        Some("fqdn") => {
+            return refuse("set server <b>/<s> fqdn failed because no resolution is configured.\n");
+        }
+        Some("ssl") => {
+            return refuse(
+                "'set server <srv> ssl' cannot be set.  default-server should define ssl \
+                 settings\n",
+            );
+        }
+        _ => {
+            return refuse(
+                "usage: set server <backend>/<server> addr | agent | agent-addr | agent-port | \
+                 agent-send | check-addr | check-port | fqdn | health | ssl | state | weight\n",
+            );
+        }
+    }
+    done()
+}
+
+/// `addr IP [port PORT]`. Tells what it changed.
+fn set_address(target: &Target, args: &[&str]) -> Result<Answer, String> {
+    let [address, rest @ ..] = args else {
+        return Err(
+            "set server <b>/<s> addr requires an address and optionally a port.\n".to_owned()
+        );
+    };
+    const BY: &str = " by 'stats socket command'\n";
+    let Ok(ip) = address.parse::<IpAddr>() else {
+        return Err(format!("Invalid addr '{address}'{BY}"));
+    };
+    let state = &target.server().state;
+    let Address { endpoint: Endpoint::Inet(old), mapped_port } = state.address() else {
+        return Err(format!(
+            "Update for the current server address family is only supported through \
+             configuration file{BY}"
+        ));
+    };
+    let mut said = if old.ip() == ip {
+        "no need to change the addr".to_owned()
+    } else {
+        format!("IP changed from '{}' to '{ip}'", old.ip())
+    };
+    let mut new =
+        Address { endpoint: Endpoint::Inet(SocketAddr::new(ip, old.port())), mapped_port };
+    if let [word, port @ ..] = rest
+        && *word == "port"
+    {
+        let port = port.first().copied().unwrap_or_default();
+        said.push_str(", ");
+        match parse_port(port) {
+            None => _ = write!(said, "problem converting port '{port}' to an int"),
+            Some(Port::Mapped(_)) if has_portless_check(target.server()) => said.push_str(
+                "can't change <port> to port map because it is incompatible with current health \
+                 check port configuration (use 'port' statement from the 'server' directive.",
+            ),
+            Some(wanted) => {
+                let before = port_text(&Address { endpoint: Endpoint::Inet(old), mapped_port });
+                new = match wanted {
+                    Port::Fixed(number) => Address {
+                        endpoint: Endpoint::Inet(SocketAddr::new(ip, number)),
+                        mapped_port: None,
+                    },
+                    Port::Mapped(shift) => Address { mapped_port: Some(shift), ..new },
+                };
+                let after = port_text(&new);
+                if before == after {
+                    said.push_str("no need to change the port");
+                } else {
+                    _ = write!(said, "port changed from '{before}' to '{after}'");
+                }
+            }
+        }
+    }
+    if new != state.address() {
+        state.set_address(new);
+    }
+    text(said + BY)
+}
+
+enum Port {
+    Fixed(u16),
+    Mapped(i32),
+}
+
+/// `+N` and `-N` are relative to the port that the client connected to.
+fn parse_port(word: &str) -> Option<Port> {
+    if word.starts_with(['+', '-']) {
+        let shift: i32 = word.parse().ok()?;
+        return (shift.unsigned_abs() <= u16::MAX.into()).then_some(Port::Mapped(shift));
+    }
+    word.parse().ok().map(Port::Fixed)
+}
+
+fn has_portless_check(server: &Server) -> bool {
+    server.check.as_ref().is_some_and(|check| check.port.is_none())
+}
+
+fn port_text(address: &Address) -> String {
+    match (&address.endpoint, address.mapped_port) {
+        (_, Some(shift)) => format!("{shift:+}"),
+        (Endpoint::Inet(inet), None) => inet.port().to_string(),
+        _ => "0".to_owned(),
+    }
+}
+
+fn get_weight(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
+    let target = Target::parse(view, call.args.first())?;
+    let member = &target.server().state.member;
+    text(format!("{} (initial {})\n", member.weight(), member.weight_initial()))
+}
+
+fn weight(view: &View, target: &Target, word: Option<&&str>) -> Result<Answer, String> {
+    let word = word.ok_or("Require <weight> or <weight%>.\n")?;
+    set_weight(view, target, word)?;
+    done()
+}
+
+/// Sets a weight that is written absolute (`5`) or as a part of the configured one (`50%`).
+pub(super) fn set_weight(view: &View, target: &Target, word: &str) -> Result<(), String> {
+    let member = &target.server().state.member;
+    let initial = member.weight_initial();
+    let weight = parse_weight(word, initial)?;
+    let follows = target.proxy().backend.as_ref().is_some_and(|b| b.pool.follows_weights());
+    if !follows && weight != 0 && weight != initial {
+        return Err("Backend is using a static LB algorithm and only accepts weights '0%' and \
+                    '100%'.\n"
+            .to_owned());
+    }
+    member.set_weight(weight);
+    target.rebalance(view);
+    Ok(())
+}
+
+fn parse_weight(word: &str, initial: u32) -> Result<u32, String> {
+    let digits = word.strip_prefix('-').unwrap_or(word);
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    let (digits, rest) = digits.split_at(end);
+    if digits.is_empty() {
+        return Err("Empty weight string empty or preceded by garbage".to_owned());
+    }
+    // A number with more digits than fit is out of any range.
+    let number: u64 = digits.parse().unwrap_or(u64::MAX);
+    let negative = word.starts_with('-') && number > 0;
+    match rest {
+        "%" if negative => Err("Relative weight must be positive.\n".to_owned()),
+        "%" => {
+            let weight = u64::from(initial).saturating_mul(number) / 100;
+            Ok(u32::try_from(weight).unwrap_or(WEIGHT_MAX).min(WEIGHT_MAX))
+        }
+        "" if negative || number > WEIGHT_MAX.into() => {
+            Err("Absolute weight can only be between 0 and 256 inclusive.\n".to_owned())
+        }
+        "" => Ok(number as u32),
+        _ => Err("Trailing garbage in weight string".to_owned()),
+    }
+}
+
+fn set_maxconn(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
+    let target = Target::parse(view, call.args.first())?;
+    let word = call.args.get(1).ok_or("Require <maxconn>.\n")?;
+    if !word.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err("maxconn string empty or preceded by garbage".to_owned());
+    }
+    let maxconn = word.parse().map_err(|_| "Trailing garbage in maxconn string")?;
+    let member = &target.server().state.member;
+    member.set_limits(Limits { maxconn, ..member.limits() });
+    target.rebalance(view);
+    done()
+}
+
+const STATE_HEADER: &str = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state \
+    srv_admin_state srv_uweight srv_iweight srv_time_since_last_change srv_check_status \
+    srv_check_result srv_check_health srv_check_state srv_agent_state bk_f_forced_id \
+    srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr \
+    srv_agent_addr srv_agent_port\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_read_as_haproxy_reads_them() {
+        #[track_caller]
+        fn check(word: &str, expected: Result<u32, &str>) {
+            assert_eq!(parse_weight(word, 5), expected.map_err(str::to_owned));
+        }
+        const RANGE: &str = "Absolute weight can only be between 0 and 256 inclusive.\n";
+        check("0", Ok(0));
+        check("256", Ok(256));
+        check("257", Err(RANGE));
+        check("-1", Err(RANGE));
+        check("50%", Ok(2));
+        check("6000%", Ok(256));
+        check("99999999999999999999%", Ok(256));
+        check("-5%", Err("Relative weight must be positive.\n"));
+        check("abc", Err("Empty weight string empty or preceded by garbage"));
+        check("12x", Err("Trailing garbage in weight string"));
+    }
+
+    #[test]
+    fn flags_have_haproxys_numbers() {
+        #[track_caller]
+        fn check(admin: Admin, disabled: bool, expected: u32) {
+            assert_eq!(admin_number(admin, disabled), expected);
+        }
+        check(Admin::READY, false, 0);
+        check(Admin::MAINT_FORCED, false, 1);
+        check(Admin::MAINT_CONFIGURED, true, 5);
+        check(Admin::READY, true, 4);
+        check(Admin::DRAIN_FORCED, false, 8);
+        check(Admin::DRAIN_INHERITED, false, 16);
+    }
+
+    #[test]
+    fn ports_may_be_relative() {
+        #[track_caller]
+        fn check(word: &str, expected: &str) {
+            let shown = match parse_port(word) {
+                None => "none".to_owned(),
+                Some(Port::Fixed(port)) => port.to_string(),
+                Some(Port::Mapped(shift)) => format!("{shift:+}"),
+            };
+            assert_eq!(shown, expected);
+        }
+        check("80", "80");
+        check("+1", "+1");
+        check("-100", "-100");
+        check("", "none");
+        check("x1", "none");
+        check("70000", "none");
+        check("+70000", "none");
+    }
+}

@@ -1,0 +1,128 @@
+//! The sessions of a worker, for the socket: what each carries just now, and a way to end it.
+//!
+//! A session notes what it carries in plain cells of its own; only when somebody asks are they gone through.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use crate::model::{ProxyId, ServerId};
+use crate::snapshot::SnapshotRef;
+use crate::stream::Session;
+
+/// The sessions of a worker by their numbers. One entry per connection, so `maxconn` bounds it.
+#[derive(Debug, Default)]
+pub(crate) struct LiveSessions(RefCell<HashMap<u64, Weak<Session>>>);
+
+/// A session's own part.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    carried: RefCell<Option<Carried>>,
+    killed: Cell<bool>,
+    task: RefCell<Option<Waker>>,
+}
+
+/// The request or TCP stream that a session carries.
+#[derive(Debug, Clone)]
+pub(crate) struct Carried {
+    pub(crate) snapshot: SnapshotRef,
+    pub(crate) frontend: ProxyId,
+    pub(crate) backend: Option<ProxyId>,
+    pub(crate) server: Option<ServerId>,
+    pub(crate) since: Instant,
+}
+
+impl LiveSessions {
+    pub(crate) fn add(&self, session: &Rc<Session>) {
+        self.0.borrow_mut().insert(session.id, Rc::downgrade(session));
+    }
+
+    pub(crate) fn remove(&self, id: u64) {
+        self.0.borrow_mut().remove(&id);
+    }
+
+    pub(crate) fn sessions(&self) -> Vec<Rc<Session>> {
+        self.0.borrow().values().filter_map(Weak::upgrade).collect()
+    }
+
+    pub(crate) fn session(&self, id: u64) -> Option<Rc<Session>> {
+        self.0.borrow().get(&id)?.upgrade()
+    }
+
+    /// Ends every session that is on this server.
+    pub(crate) fn kill_on(&self, backend: &str, server: &str) {
+        for session in self.sessions() {
+            if session.live.carried().is_some_and(|carried| carried.is_on(backend, server)) {
+                session.live.kill();
+            }
+        }
+    }
+}
+
+impl Live {
+    /// A request or stream begins.
+    pub(crate) fn begin(&self, snapshot: &SnapshotRef, frontend: ProxyId, since: Instant) {
+        let snapshot = snapshot.clone();
+        let carried = Carried { snapshot, frontend, backend: None, server: None, since };
+        self.carried.replace(Some(carried));
+    }
+
+    /// It has got this far.
+    pub(crate) fn reach(&self, backend: ProxyId, server: Option<ServerId>) {
+        if let Some(carried) = &mut *self.carried.borrow_mut() {
+            carried.backend = Some(backend);
+            carried.server = server;
+        }
+    }
+
+    /// It is over.
+    pub(crate) fn end(&self) {
+        self.carried.replace(None);
+    }
+
+    pub(crate) fn carried(&self) -> Option<Carried> {
+        self.carried.borrow().clone()
+    }
+
+    /// Ends what the session carries, and with it the session.
+    pub(crate) fn kill(&self) {
+        self.killed.set(true);
+        if let Some(task) = self.task.take() {
+            task.wake();
+        }
+    }
+
+    /// Does `work` unless the session is killed meanwhile: `None` then.
+    pub(crate) async fn unless_killed<F: Future>(
+        &self,
+        mut work: Pin<&mut F>,
+    ) -> Option<F::Output> {
+        std::future::poll_fn(|cx| {
+            if self.killed.get() {
+                return Poll::Ready(None);
+            }
+            self.woken_by(cx);
+            work.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+
+    fn woken_by(&self, cx: &Context<'_>) {
+        let mut task = self.task.borrow_mut();
+        if !task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            *task = Some(cx.waker().clone());
+        }
+    }
+}
+
+impl Carried {
+    fn is_on(&self, backend: &str, server: &str) -> bool {
+        self.backend.zip(self.server).is_some_and(|(proxy, id)| {
+            *self.snapshot.proxy(proxy).name == *backend
+                && self.snapshot.server(proxy, id).is_some_and(|known| *known.name == *server)
+        })
+    }
+}
