@@ -27,6 +27,8 @@ pub(super) async fn send(client: &mut Client, stream: &mut Stream, answer: Answe
         && !stream.response.header_values(b"connection").any(|v| v.eq_ignore_ascii_case(b"close"));
     let version = stream.request.version();
     rules::run_after_response_sets(stream);
+    // It is told once, and not by a message of HTTP/1.0, whose end it is anyway.
+    stream.response.del_header(b"connection");
     if stream.response.set_connection(keep, version).is_err() {
         return After::Close;
     }

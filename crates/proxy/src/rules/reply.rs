@@ -78,9 +78,8 @@ pub fn configured_message(stream: &Stream, status: u16) -> Option<Vec<u8>> {
     }
     let mut answer = reply.render(stream, Direction::Request);
     let mut bytes = Vec::new();
-    if !closes(&answer.head) {
-        answer.head.set_connection(false, Version::Http11).ok()?;
-    }
+    answer.head.del_header(b"connection");
+    answer.head.set_connection(false, Version::Http11).ok()?;
     answer.head.write_to(&mut bytes);
     bytes.append(&mut answer.body);
     stream.session.worker.return_head(answer.head);

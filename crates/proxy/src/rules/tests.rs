@@ -251,6 +251,46 @@ fn configured_errors_replace_pages() {
 }
 
 #[test]
+fn early_messages_end_the_connection() {
+    let message = |lines: &str| {
+        let (model, mistakes) = load(lines);
+        assert!(mistakes.is_empty(), "{mistakes:?}");
+        fixture::with_stream(model, GET.as_bytes(), RESPONSE, |stream| {
+            configured_message(stream, 400)
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        })
+    };
+    assert_eq!(message(""), None);
+    assert_eq!(message("http-error status 400 errorfile /dev/null").as_deref(), Some(""));
+    assert_eq!(
+        message("http-error status 400 errorfile e404").as_deref(),
+        Some(
+            "HTTP/1.1 404 Nope\r\ncontent-length: 3\r\nx-foo: Bar\r\nconnection: close\r\n\r\nabc"
+        )
+    );
+    assert_eq!(
+        message("http-error status 400 errorfile e503").as_deref(),
+        Some("HTTP/1.0 503 Service Unavailable\r\ncache-control: no-cache\r\n\r\nhi\n")
+    );
+}
+
+#[test]
+fn errorloc_redirects() {
+    let (mut model, _) = load("");
+    let body = ReplyBody::Location(b"/see".as_slice().into());
+    let reply = Reply { status: 303, body, headers: Vec::new() };
+    model.proxies[0].errors.set(405, reply.into());
+    let got = fixture::with_stream(model, GET.as_bytes(), RESPONSE, |stream| {
+        let answer = error_reply(stream, 405);
+        show(Verdict::Answer(Box::new(answer)), &Head::default())
+    });
+    assert_eq!(
+        got,
+        "HTTP/1.1 303 See Other\r\ncache-control: no-cache\r\ncontent-length: 0\r\nlocation: /see\r\n\r\n"
+    );
+}
+
+#[test]
 fn answers_are_those_of_haproxy() {
     check("http-request return", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
     check("http-request return status 204", "HTTP/1.1 204 No Content\r\n\r\n");
