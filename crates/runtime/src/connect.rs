@@ -88,7 +88,36 @@ pub enum ConnectErrorKind {
 /// # Errors
 /// See [`ConnectErrorKind`]. Nothing was sent then.
 pub async fn connect(to: &Endpoint, options: &ConnectOptions) -> Result<Socket, ConnectError> {
-    let (socket, pending) = begin(to, options).map_err(ConnectError::from)?;
+    connect_with(to, options, Handshake::Whole).await
+}
+
+/// Finds out whether somebody listens at `to`, with as little trouble for them as can be: over TCP the last
+/// acknowledgement of the handshake is held back, and dropping the socket resets it, so that the application there most
+/// often sees no connection at all.
+///
+/// # Errors
+/// As [`connect()`].
+pub async fn probe(to: &Endpoint, options: &ConnectOptions) -> Result<Socket, ConnectError> {
+    let socket = connect_with(to, options, Handshake::Unfinished).await?;
+    if to.is_inet() {
+        socket.set_nolinger().map_err(ConnectError::from)?;
+    }
+    Ok(socket)
+}
+
+/// Whether the last acknowledgement of a handshake is sent at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Handshake {
+    Whole,
+    Unfinished,
+}
+
+async fn connect_with(
+    to: &Endpoint,
+    options: &ConnectOptions,
+    handshake: Handshake,
+) -> Result<Socket, ConnectError> {
+    let (socket, pending) = begin(to, options, handshake).map_err(ConnectError::from)?;
     if pending {
         // The reactor reports failure as readiness too, so that the answer is in SO_ERROR.
         socket.writable().await.map_err(ConnectError::from)?;
@@ -101,11 +130,18 @@ pub async fn connect(to: &Endpoint, options: &ConnectOptions) -> Result<Socket, 
 }
 
 /// Starts the connection; the flag says that the kernel has not decided yet.
-fn begin(to: &Endpoint, options: &ConnectOptions) -> io::Result<(Socket, bool)> {
+fn begin(
+    to: &Endpoint,
+    options: &ConnectOptions,
+    handshake: Handshake,
+) -> io::Result<(Socket, bool)> {
     let (socket, address) = match to {
         Endpoint::Inet(address) => {
             let socket = open(Domain::for_address(*address))?;
             prepare(&socket, options)?;
+            if handshake == Handshake::Unfinished {
+                sockopt::set_tcp_quickack(&socket, false)?;
+            }
             (socket, SockAddr::from(*address))
         }
         Endpoint::Unix(_) | Endpoint::Abstract(_) => {

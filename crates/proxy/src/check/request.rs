@@ -100,8 +100,13 @@ fn state(proxy: &Proxy, server: &Server, model: &Model) -> String {
         "{words}; address={ip}; port={port}; name={}/{}; node={}; weight={}/{total}; scur={}/{in_backend}; qcur={queued}",
         proxy.name,
         server.name,
-        model.global.node.as_deref().unwrap_or_default(),
+        model.global.node.as_deref().map_or_else(hostname, str::to_owned),
         member.effective_weight(),
         member.load.current(),
     )
+}
+
+/// What `node` is where nothing is written.
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use telamon_http_proto::{Limits, Method};
-use telamon_runtime::connect::connect;
+use telamon_runtime::connect::{connect, probe};
 use telamon_runtime::{Endpoint, Socket};
 use tokio::time::{Instant, timeout_at};
 
@@ -44,12 +44,8 @@ fn connect_deadline(proxy: &Proxy, check: &ServerCheck) -> Instant {
 
 async fn connect_once(proxy: &Proxy, server: &Server, check: &ServerCheck) -> Finding {
     let to = endpoint(server, check, &CheckConnect::default(), None);
-    match timeout_at(connect_deadline(proxy, check), connect(&to, &server.connect)).await {
-        Ok(Ok(socket)) => {
-            // It is reset, not left waiting; where that fails it is closed all the same.
-            let _ = socket.set_nolinger();
-            Finding::new(CheckStatus::L4Ok, "")
-        }
+    match timeout_at(connect_deadline(proxy, check), probe(&to, &server.connect)).await {
+        Ok(Ok(_)) => Finding::new(CheckStatus::L4Ok, ""),
         Ok(Err(error)) => {
             Finding::new(CheckStatus::L4Connection, words::connect_failure(&error, !to.is_inet()))
         }

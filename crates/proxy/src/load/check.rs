@@ -19,6 +19,8 @@ use crate::model::{
 };
 use crate::rules::VariableName;
 
+mod preset;
+
 type K = Keyword<ProxyContext>;
 
 /// What a section says about checks, and what it inherits.
@@ -31,6 +33,8 @@ pub(super) struct CheckDraft {
     tcp: Option<Rc<Vec<CheckStep>>>,
     disable_on_404: bool,
     send_state: bool,
+    /// The exchange of `option redis-check` or `option smtpchk`.
+    preset: Option<Rc<Vec<CheckStep>>>,
     /// The finished script, for all who inherit it unchanged.
     script: Option<Arc<Script>>,
 }
@@ -42,6 +46,7 @@ enum Method {
     Http,
     Tcp,
     Redis,
+    Smtp,
 }
 
 const ANY: Sections = Sections::PROXIES;
@@ -76,14 +81,37 @@ pub(super) const KEYWORDS: &[K] = &[
         "option redis-check",
         "checks that Redis answers PING",
         |proxy, args| {
-            chooses(proxy, args, Method::Redis);
+            if chooses(proxy, args, Method::Redis) {
+                let steps = proxy.scoped(args, Place::Check, |_, scope| preset::redis(scope));
+                proxy.draft.check.preset = Some(Rc::new(steps));
+            }
+        },
+    )
+    .negatable(),
+    K::works(
+        "option smtpchk",
+        ANY,
+        "option smtpchk [{ HELO | EHLO } <domain>]",
+        "checks that a mail server greets and takes HELO",
+        |proxy, args| {
+            if chooses(proxy, args, Method::Smtp) {
+                let hello = match args.rest()[..] {
+                    [word, domain] if matches!(word.text, "HELO" | "EHLO") => {
+                        [word.bytes, domain.bytes].join(&b' ')
+                    }
+                    // HAProxy takes any other words for none.
+                    _ => b"HELO localhost".to_vec(),
+                };
+                let steps =
+                    proxy.scoped(args, Place::Check, |_, scope| preset::smtp(&hello, scope));
+                proxy.draft.check.preset = Some(Rc::new(steps));
+            }
         },
     )
     .negatable(),
     K::not_yet("option ldap-check", ANY).negatable(),
     K::not_yet("option mysql-check", ANY).negatable(),
     K::not_yet("option pgsql-check", ANY).negatable(),
-    K::not_yet("option smtpchk", ANY).negatable(),
     K::not_yet("option ssl-hello-chk", ANY).negatable(),
     K::not_yet("option spop-check", ANY).negatable(),
     K::not_yet("option external-check", ANY).negatable(),
@@ -345,11 +373,10 @@ impl CheckDraft {
         let (protocol, steps) = match self.method {
             Method::Connect => return None,
             Method::Http => (CheckProtocol::Http, self.http_steps()),
-            Method::Tcp => {
-                let steps = self.tcp.as_deref().filter(|steps| !steps.is_empty())?;
-                (CheckProtocol::Tcp, steps.clone())
+            Method::Tcp => (CheckProtocol::Tcp, self.tcp.as_deref().cloned().unwrap_or_default()),
+            Method::Redis | Method::Smtp => {
+                (CheckProtocol::Preset, self.preset.as_deref()?.clone())
             }
-            Method::Redis => (CheckProtocol::Preset, redis()),
         };
         let steps = connected(steps);
         let (disable_on_404, send_state) = (self.disable_on_404, self.send_state);
@@ -403,7 +430,7 @@ impl CheckDraft {
 
 /// With a connection before anything is sent or awaited.
 fn connected(mut steps: Vec<CheckStep>) -> Vec<CheckStep> {
-    let at = steps.iter().position(|step| {
+    let acts = |step: &&CheckStep| {
         matches!(
             step,
             CheckStep::Connect(_)
@@ -411,21 +438,12 @@ fn connected(mut steps: Vec<CheckStep>) -> Vec<CheckStep> {
                 | CheckStep::Request(_)
                 | CheckStep::Expect(_)
         )
-    });
-    let at = at.unwrap_or(steps.len());
-    if !matches!(steps.get(at), Some(CheckStep::Connect(_))) {
+    };
+    if !matches!(steps.iter().find(acts), Some(CheckStep::Connect(_))) {
         let connect = CheckConnect { implicit: true, ..CheckConnect::default() };
-        steps.insert(at, CheckStep::Connect(connect));
+        steps.insert(0, CheckStep::Connect(connect));
     }
     steps
-}
-
-fn redis() -> Vec<CheckStep> {
-    let send = CheckText::Fixed((*b"*1\r\n$4\r\nPING\r\n").into());
-    let mut expect = CheckExpect::of(Expected::Contains(CheckText::Fixed((*b"+PONG\r\n").into())));
-    expect.error_status = Some(CheckStatus::L7Status);
-    expect.min_recv = Some(7);
-    vec![CheckStep::Send { data: send, comment: None }, CheckStep::Expect(Box::new(expect))]
 }
 
 /// Chooses a method, or takes it back; returns whether it is now chosen.
@@ -599,44 +617,54 @@ fn expect(
     args: &mut Args<'_>,
     protocol: CheckProtocol,
 ) -> Option<CheckStep> {
+    let mut expect = CheckExpect::of(Expected::Status(Box::default()));
+    while expect_option(&mut expect, proxy, args)? {}
+    let mut token = args.next("what to expect")?;
+    while token.text == "!" {
+        expect.negated = !expect.negated;
+        token = args.next("what to expect")?;
+    }
+    let word = token.text.trim_start_matches('!');
+    expect.negated ^= (token.text.len() - word.len()) % 2 == 1;
+    expect.what = expected(proxy, args, word, token, protocol)?;
+    // Options may also stand behind the pattern.
+    while expect_option(&mut expect, proxy, args)? {}
+    Some(CheckStep::Expect(Box::new(expect)))
+}
+
+/// Reads one option of an `expect`; `false` when the next word is none.
+fn expect_option(
+    expect: &mut CheckExpect,
+    proxy: &mut ProxyContext,
+    args: &mut Args<'_>,
+) -> Option<bool> {
     use CheckStatus as C;
     let named = |status: C| (status.name(), status);
     let ok = [C::L7Ok, C::L7OkConditional, C::L6Ok, C::L4Ok].map(named);
     let error =
         [C::L7OkConditional, C::L7Response, C::L7Status, C::L6Response, C::L4Connection].map(named);
     let late = [C::L7Timeout, C::L6Timeout, C::L4Timeout].map(named);
-    let mut expect = CheckExpect::of(Expected::Status(Box::default()));
-    loop {
-        let token = args.next("what to expect")?;
-        match token.text {
-            "min-recv" => {
-                let number = args.integer("number of bytes", -1..=i32::MAX)?;
-                expect.min_recv = usize::try_from(number).ok();
-            }
-            "comment" => expect.comment = comment(args),
-            "ok-status" => expect.ok_status = Some(args.one_of("status of a check", &ok)?),
-            "error-status" => expect.error_status = Some(args.one_of("status of a check", &error)?),
-            "tout-status" => expect.tout_status = Some(args.one_of("status of a check", &late)?),
-            "on-success" => expect.on_success = Some(format(proxy, args)?),
-            "on-error" => expect.on_error = Some(format(proxy, args)?),
-            "status-code" => {
-                expect.status_code =
-                    Some(Arc::new(proxy.scoped(args, Place::Check, Expr::parse)?));
-            }
-            "!" => expect.negated = !expect.negated,
-            text => {
-                let word = text.trim_start_matches('!');
-                expect.negated ^= (text.len() - word.len()) % 2 == 1;
-                expect.what = expected(proxy, args, word, token, protocol)?;
-                break;
-            }
-        }
-    }
-    // Options may also stand behind the pattern.
-    if args.accept("comment") {
+    if args.accept("min-recv") {
+        let number = args.integer("number of bytes", -1..=i32::MAX)?;
+        expect.min_recv = usize::try_from(number).ok();
+    } else if args.accept("comment") {
         expect.comment = comment(args);
+    } else if args.accept("ok-status") {
+        expect.ok_status = Some(args.one_of("status of a check", &ok)?);
+    } else if args.accept("error-status") {
+        expect.error_status = Some(args.one_of("status of a check", &error)?);
+    } else if args.accept("tout-status") {
+        expect.tout_status = Some(args.one_of("status of a check", &late)?);
+    } else if args.accept("on-success") {
+        expect.on_success = Some(format(proxy, args)?);
+    } else if args.accept("on-error") {
+        expect.on_error = Some(format(proxy, args)?);
+    } else if args.accept("status-code") {
+        expect.status_code = Some(Arc::new(proxy.scoped(args, Place::Check, Expr::parse)?));
+    } else {
+        return Some(false);
     }
-    Some(CheckStep::Expect(Box::new(expect)))
+    Some(true)
 }
 
 fn expected(
@@ -662,15 +690,15 @@ fn expected(
     }
     Some(match word {
         "status" => Expected::Status(statuses(args)?),
-        "rstatus" => Expected::StatusRegex(regex(args)?),
+        "rstatus" => Expected::StatusRegex(regex(args, false)?),
         "string" => Expected::Contains(CheckText::Fixed(args.next("a text")?.bytes.into())),
-        "rstring" => Expected::Regex(regex(args)?),
+        "rstring" => Expected::Regex(regex(args, false)?),
         "string-lf" => Expected::Contains(CheckText::Format(format(proxy, args)?)),
         "binary" => {
             let token = args.next("hexadecimal digits")?;
             Expected::Contains(CheckText::Binary(hex(args, token)?))
         }
-        "rbinary" => Expected::HexRegex(regex(args)?),
+        "rbinary" => Expected::HexRegex(regex(args, false)?),
         "binary-lf" => Expected::Contains(CheckText::HexFormat(format(proxy, args)?)),
         full if http => header(proxy, args, full == "fhdr")?,
         _ => return None,
@@ -694,7 +722,8 @@ fn header(proxy: &mut ProxyContext, args: &mut Args<'_>, full: bool) -> Option<E
             's'
         };
         if method == 'r' {
-            return regex(args).map(HeaderPart::Regex);
+            // Names have no case.
+            return regex(args, plain == "name").map(HeaderPart::Regex);
         }
         let text = if as_format {
             CheckText::Format(format(proxy, args)?)
@@ -738,9 +767,9 @@ fn statuses(args: &mut Args<'_>) -> Option<Box<[(u16, u16)]>> {
     ranges.map(Vec::into_boxed_slice)
 }
 
-fn regex(args: &mut Args<'_>) -> Option<regex::bytes::Regex> {
+fn regex(args: &mut Args<'_>, ignore_case: bool) -> Option<regex::bytes::Regex> {
     let token = args.next("a regular expression")?;
-    match crate::expr::regex::compile(token.bytes, false) {
+    match crate::expr::regex::compile(token.bytes, ignore_case) {
         Ok(regex) => Some(regex),
         Err(error) => {
             args.bad(token, "regular expression", error.to_string());

@@ -280,7 +280,7 @@ fn checks_become_scripts() {
         }
     }
     assert_eq!(script(""), "connect");
-    assert_eq!(script(" option tcp-check\n"), "connect");
+    assert_eq!(script(" option tcp-check\n"), "(connect)");
     assert_eq!(script(" option httpchk\n"), "(connect); OPTIONS / HTTP/1.0 0; status [(200, 399)]");
     assert_eq!(
         script(
@@ -298,4 +298,28 @@ fn checks_become_scripts() {
         script(" option tcp-check\n tcp-check send PING\n tcp-check expect string +PONG\n"),
         "(connect); send PING; contains +PONG"
     );
+}
+
+#[test]
+fn presets_are_whole_scripts() {
+    use crate::model::{CheckMethod, CheckStep};
+    #[track_caller]
+    fn check(option: &str, steps: usize) {
+        let model =
+            model(&format!("backend b\n    option {option}\n    server s 127.0.0.1:1 check\n"));
+        let Some(CheckMethod::Script(script)) = model.proxies[0].backend.as_ref().map(|b| &b.check)
+        else {
+            panic!("no script")
+        };
+        assert_eq!(script.steps.len(), steps);
+        for step in &script.steps {
+            let CheckStep::Expect(expect) = step else { continue };
+            assert!(expect.on_error.is_some() && expect.error_status.is_some());
+        }
+        let Some(CheckStep::Expect(last)) = script.steps.last() else { panic!("no expectation") };
+        assert!(last.on_success.is_some());
+    }
+    check("redis-check", 3);
+    check("smtpchk", 7);
+    check("smtpchk EHLO example.com", 7);
 }
