@@ -336,11 +336,9 @@ fn specs(model: &Model) -> Vec<BindSpec> {
     listeners.chain(model.global.stats_sockets.iter().map(|socket| socket.bind.clone())).collect()
 }
 
+/// Whether a configuration has anything to do: clients to accept, or a runtime API that tells of its checks.
 fn listens(model: &Model) -> bool {
-    model.proxies.iter().any(|proxy| {
-        !proxy.disabled
-            && proxy.frontend.as_ref().is_some_and(|frontend| !frontend.listeners.is_empty())
-    })
+    !specs(model).is_empty()
 }
 
 /// Raises the limit of descriptors to what `maxconn` needs, or computes `maxconn` from the limit.
