@@ -274,7 +274,8 @@ impl Sockets {
             level: socket.level,
         });
         let generic = telamon_console::api::generic(&self.console, listed.collect());
-        let table = Rc::new(Table::new(generic));
+        let commands = telamon_proxy::api::commands(plane.view());
+        let table = Rc::new(Table::new(generic.into_iter().chain(commands)));
         self.limit.set_max(model.global.stats_maxconn.unwrap_or(STATS_MAXCONN));
         let timeout = model.global.stats_timeout.unwrap_or(STATS_TIMEOUT);
         for socket in &model.global.stats_sockets {

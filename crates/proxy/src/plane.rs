@@ -111,16 +111,6 @@ impl Plane {
         &self.view
     }
 
-    /// What is shown of it.
-    pub fn source(&self) -> Arc<dyn telamon_balance::stats::Source> {
-        Arc::new(crate::stats::Statistics::new(self.view.clone()))
-    }
-
-    /// Its commands of the stats sockets.
-    pub fn commands(&self) -> Vec<telamon_runtime::api::Command> {
-        crate::api::commands(&self.view)
-    }
-
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

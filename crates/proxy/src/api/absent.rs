@@ -2,7 +2,7 @@
 
 use telamon_runtime::api::Level;
 
-use super::{Row, row};
+use super::{Row, done, row};
 
 pub(super) const COMMANDS: &[Row] = &[
     not_yet(&["enable", "agent"], "enable agent checks"),
@@ -18,6 +18,8 @@ pub(super) const COMMANDS: &[Row] = &[
     not_yet(&["show", "peers"], "dump some information about all the peers"),
     not_yet(&["show", "ssl"], "display certificates, CA files and CRL files in memory"),
     not_yet(&["set", "ssl"], "replace a certificate, CA file or CRL file"),
+    mode(&["experimental-mode"]),
+    mode(&["expert-mode"]),
     inner(&["show", "pools"]),
     inner(&["show", "fd"]),
     inner(&["show", "threads"]),
@@ -35,6 +37,11 @@ const fn not_yet(words: &'static [&'static str], help: &'static str) -> Row {
     row(words, Level::User, "", help, |_, _| {
         Err("Telamon does not support this command yet.\n".to_owned())
     })
+}
+
+/// Scripts say these before commands that HAProxy guards; none is guarded here.
+const fn mode(words: &'static [&'static str]) -> Row {
+    row(words, Level::Admin, "[on|off]", "without effect: no command needs it", |_, _| done())
 }
 
 /// Commands that show HAProxy's own insides.

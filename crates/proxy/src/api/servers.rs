@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use telamon_balance::health::Forced;
 use telamon_balance::member::WEIGHT_MAX;
-use telamon_balance::{Admin, Limits};
+use telamon_balance::{Admin, Limits, Run};
 use telamon_runtime::Endpoint;
 use telamon_runtime::api::{Answer, Invocation, Level};
 
@@ -136,7 +136,8 @@ fn write_state(proxy: &Proxy, server: &Server, now_ms: u64, out: &mut String) {
     };
     let health = match status.checks {
         Some(checks) => checks.health,
-        None if status.run == telamon_balance::Run::Stopped => 0,
+        // A server that goes down because the one it tracks did keeps its own count.
+        None if status.run == Run::Stopped && (server.tracks.is_none() || maintenance) => 0,
         None => server.rise,
     };
     let host = match &server.address {

@@ -45,6 +45,7 @@ pub(super) fn fill(view: &View, cpu: &Mutex<CpuMeter>, info: &mut Info) {
     let listeners = snapshot.model.proxies.iter().filter(|proxy| !proxy.disabled);
     let listeners = listeners.filter_map(|proxy| proxy.frontend.as_ref());
     let listeners: usize = listeners.map(|frontend| frontend.listeners.len()).sum();
+    let listeners = listeners + global.stats_sockets.len();
     let node = global.node.as_deref().map_or_else(host_name, str::to_owned);
     let started = shared.started_at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     info.set(Field::Name, "Telamon")
