@@ -13,7 +13,7 @@ use telamon_runtime::Endpoint;
 
 use crate::expr::Variables;
 pub use crate::log::{Cause, Phase};
-use crate::model::{Listener, Model, ProxyId, ServerId};
+use crate::model::{Listener, Mode, Model, ProxyId, ServerId};
 use crate::snapshot::SnapshotRef;
 use crate::worker::Worker;
 
@@ -255,11 +255,13 @@ impl Stream {
 
     /// The socket ended it.
     pub(crate) fn killed(&mut self) {
+        let is_http = self.snapshot.proxy(self.frontend).mode == Mode::Http;
         let log = &mut self.log;
         log.cause = Cause::Killed;
         log.phase = match (log.queue_ms, log.connect_ms, log.response_ms) {
             (_, _, Some(_)) => Phase::Data,
-            (_, Some(_), _) => Phase::Headers,
+            (_, Some(_), _) if is_http => Phase::Headers,
+            (_, Some(_), _) => Phase::Data,
             (Some(_), ..) => Phase::Connect,
             _ if self.backend != self.frontend => Phase::Queue,
             _ => Phase::Request,
