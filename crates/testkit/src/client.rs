@@ -44,6 +44,22 @@ impl RawClient {
         self.stream.write_all(bytes.as_ref()).expect("the peer takes the bytes");
     }
 
+    /// Sends `x` until the peer takes no more for half a second, or as many have gone; returns how many.
+    pub fn send_until_stuck(&mut self, most: u64) -> u64 {
+        let _ = self.stream.set_write_timeout(Some(Duration::from_millis(500)));
+        let chunk = [b'x'; 65536];
+        let mut sent = 0;
+        while sent < most {
+            let next = usize::try_from(most - sent).unwrap_or(chunk.len()).min(chunk.len());
+            match self.stream.write(&chunk[..next]) {
+                Ok(count) => sent += count as u64,
+                Err(_) => break,
+            }
+        }
+        let _ = self.stream.set_write_timeout(Some(PATIENCE));
+        sent
+    }
+
     /// `GET path` over HTTP/1.1 and its answer; the connection stays open.
     ///
     /// # Panics
@@ -88,8 +104,15 @@ impl RawClient {
                     .and_then(|d| usize::from_str_radix(d, 16).ok())
                     .ok_or_else(|| invalid(&line))?;
                 if size == 0 {
-                    while self.take_until(b"\r\n")? != b"\r\n" {}
-                    return Ok(response);
+                    let mut lines = line;
+                    loop {
+                        let next = self.take_until(b"\r\n")?;
+                        lines.extend_from_slice(&next);
+                        if next == b"\r\n" {
+                            response.trailers = fields(&lines)?;
+                            return Ok(response);
+                        }
+                    }
                 }
                 response.body.extend(self.take(size)?);
                 self.take(2)?;
@@ -194,20 +217,18 @@ pub struct Response {
     pub headers: Vec<(String, String)>,
     /// The body without chunk framing or trailers.
     pub body: Vec<u8>,
+    /// What follows the last chunk, as `headers`.
+    pub trailers: Vec<(String, String)>,
 }
 
 impl Response {
     fn parse(head: &[u8]) -> io::Result<Self> {
         let text = std::str::from_utf8(head).map_err(|_| invalid(head))?;
-        let mut lines = text.split("\r\n").take_while(|line| !line.is_empty());
-        let status_line = lines.next().unwrap_or_default().to_owned();
+        let status_line = text.split("\r\n").next().unwrap_or_default().to_owned();
         let status = status_line.split(' ').nth(1).and_then(|s| s.parse().ok());
         let status = status.ok_or_else(|| invalid(head))?;
-        let headers = lines
-            .map(|line| line.split_once(':').map(|(n, v)| (n.to_owned(), v.trim().to_owned())))
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| invalid(head))?;
-        Ok(Self { status_line, status, headers, body: Vec::new() })
+        let (headers, trailers) = (fields(head)?, Vec::new());
+        Ok(Self { status_line, status, headers, body: Vec::new(), trailers })
     }
 
     /// The first value of a header; names compare without case.
@@ -231,6 +252,17 @@ impl fmt::Debug for Response {
         let shown = &self.body[..self.body.len().min(400)];
         write!(f, "\n{} ({} bytes)", String::from_utf8_lossy(shown), self.body.len())
     }
+}
+
+/// The fields behind the first line, up to the empty one.
+fn fields(lines: &[u8]) -> io::Result<Vec<(String, String)>> {
+    let text = std::str::from_utf8(lines).map_err(|_| invalid(lines))?;
+    text.split("\r\n")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .map(|line| line.split_once(':').map(|(n, v)| (n.to_owned(), v.trim().to_owned())))
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| invalid(lines))
 }
 
 fn invalid(bytes: &[u8]) -> io::Error {

@@ -2,19 +2,13 @@
 //! reads like the story it tells:
 //!
 //! ```no_run
-//! use telamon_testkit::{Behaviour, RawClient, Telamon, TestServer, free_port};
+//! use telamon_testkit::{Behaviour, Telamon, TestServer};
 //!
 //! let app = TestServer::named("app1");
-//! let port = free_port();
-//! let _telamon = Telamon::start(&format!(
-//!     "defaults\n mode http\n timeout connect 1s\n timeout client 5s\n timeout server 5s\n\
-//!      listen web\n bind 127.0.0.1:{port}\n server app1 {}\n",
-//!     app.address()
-//! ));
-//! let mut client = RawClient::connect(port);
-//! assert_eq!(client.get("/").text(), "app1");
+//! let telamon = Telamon::listen(&format!("server {app}"));
+//! assert_eq!(telamon.connect().get("/").text(), "app1");
 //! app.becomes(Behaviour::Dies);
-//! assert_eq!(RawClient::connect(port).get("/").status, 502);
+//! assert_eq!(telamon.connect().get("/").status, 502);
 //! ```
 //!
 //! Everything is blocking, threaded and bounded: no wait is longer than [`PATIENCE`], and a wait
@@ -28,26 +22,52 @@ mod server;
 mod syslog;
 
 use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 pub use client::{RawClient, Response};
-pub use process::{Signal, Telamon};
+pub use process::{Scratch, Signal, Telamon};
 pub use server::{Behaviour, TestServer};
 pub use syslog::SyslogSink;
 
 /// How long any wait of the kit lasts at most; the machines that run tests are busy.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Returns a TCP port of 127.0.0.1 that nothing listens on now.
+/// Returns a TCP port that nothing listens on, and that no other test is given while this process
+/// lives.
 ///
-/// It is not reserved: another process may take it first, though the kernel hands these out in
-/// turn and that is rare.
+/// It lies below the ports that the kernel chooses for connections, so none of them takes it either.
+/// Tests of other processes are kept away by an abstract unix socket of the port's name, which is
+/// held to the end.
 ///
 /// # Panics
 /// When the machine has no free port.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound address").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Processes begin in different places, so that few ports are tried in vain.
+    let first = (std::process::id().wrapping_mul(97) % u32::from(PORTS)) as u16;
+    for _ in 0..PORTS {
+        let port = 10_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS) % PORTS;
+        let claim = SocketAddr::from_abstract_name(format!("telamon-testkit-port-{port}"));
+        let Ok(claim) = claim.and_then(|name| UnixListener::bind_addr(&name)) else { continue };
+        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            std::mem::forget(claim);
+            return port;
+        }
+    }
+    panic!("no free port between 10000 and {}", 10_000 + PORTS);
+}
+
+const PORTS: u16 = 20_000;
+
+/// Raises this process's limit of open descriptors as far as it may, for tests with many connections.
+pub fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Asks until the answer is yes, for at most [`PATIENCE`].

@@ -4,7 +4,7 @@ use std::env;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::ops::Deref;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, kill_process};
 
-use crate::{PATIENCE, eventually};
+use crate::{PATIENCE, RawClient, eventually, free_port};
 
 pub use rustix::process::Signal;
 
@@ -26,12 +26,32 @@ pub use rustix::process::Signal;
 #[derive(Debug)]
 pub struct Telamon {
     child: Child,
-    folder: PathBuf,
+    folder: Scratch,
+    port: u16,
     stderr: Arc<Mutex<String>>,
 }
 
 impl Telamon {
-    /// Starts it and waits until every `bind` on a TCP port accepts and the stats socket answers.
+    /// A section `listen web` with these lines on a free port ([`port`](Self::port)), in HTTP mode
+    /// with time-outs of 1 s to connect and 10 s else, unless the lines say otherwise. Further
+    /// sections may follow in them.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    #[track_caller]
+    pub fn listen(lines: &str) -> Self {
+        Self::start(&Self::listen_on(free_port(), lines))
+    }
+
+    /// The configuration that [`listen`](Self::listen) starts, for a given port.
+    pub fn listen_on(port: u16, lines: &str) -> String {
+        format!(
+            "defaults\n    mode http\n    timeout connect 1s\n    timeout client 10s\n    \
+             timeout server 10s\nlisten web\n    bind 127.0.0.1:{port}\n{lines}\n"
+        )
+    }
+
+    /// Starts it and waits until the stats socket answers; everything is bound by then.
     ///
     /// A `global` section with a stats socket of level admin is put in front of the configuration.
     ///
@@ -48,16 +68,14 @@ impl Telamon {
     /// As [`start`](Self::start).
     #[track_caller]
     pub fn start_with(config: &str, args: &[&str]) -> Self {
-        let folder = scratch_folder();
-        let socket = folder.join("stats.sock");
-        let text = format!("global\n    stats socket {} level admin\n{config}", socket.display());
-        fs::write(folder.join("telamon.cfg"), text).expect("write the configuration");
-        let mut child = Command::new(binary())
+        let folder = Scratch::new();
+        write_config(&folder, config);
+        let mut child = Self::command()
             .arg("-db")
             .arg("-f")
             .arg(folder.join("telamon.cfg"))
             .args(args)
-            .current_dir(&folder)
+            .current_dir(&*folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -73,10 +91,20 @@ impl Telamon {
                 }
             });
         }
-        let mut telamon = Self { child, folder, stderr };
-        let ports = bound_ports(config);
-        telamon.wait_ready(&socket, &ports);
+        let port = bound_port(config).unwrap_or_default();
+        let mut telamon = Self { child, folder, port, stderr };
+        telamon.wait_ready();
         telamon
+    }
+
+    /// The program, for a command line of one's own.
+    pub fn command() -> Command {
+        Command::new(binary())
+    }
+
+    /// Whether Debian's `haproxy` stands in for Telamon, as when a test is itself being tested.
+    pub fn is_haproxy() -> bool {
+        binary().file_name().is_some_and(|name| name == "haproxy")
     }
 
     /// Runs the program to its end with these arguments and a configuration file after `-f`.
@@ -84,11 +112,10 @@ impl Telamon {
     /// # Panics
     /// When it cannot be started.
     pub fn check(config: &str, args: &[&str]) -> Output {
-        let folder = scratch_folder();
+        let folder = Scratch::new();
         let file = folder.join("telamon.cfg");
         fs::write(&file, config).expect("write the configuration");
-        let output = Command::new(binary()).args(args).arg("-f").arg(&file).output();
-        let _ = fs::remove_dir_all(folder);
+        let output = Self::command().args(args).arg("-f").arg(&file).output();
         output.expect("start the program")
     }
 
@@ -97,9 +124,7 @@ impl Telamon {
     /// # Panics
     /// When the file cannot be written.
     pub fn write_config(&self, config: &str) {
-        let socket = self.folder.join("stats.sock");
-        let text = format!("global\n    stats socket {} level admin\n{config}", socket.display());
-        fs::write(self.folder.join("telamon.cfg"), text).expect("write the configuration");
+        write_config(&self.folder, config);
     }
 
     /// Sends a signal: `Signal::USR2` reloads, `Signal::USR1` stops softly, `Signal::TERM` at once.
@@ -136,6 +161,45 @@ impl Telamon {
         ask(&self.folder.join("stats.sock"), command).expect("the stats socket answers")
     }
 
+    /// As [`stats_socket`](Self::stats_socket), when the process may be gone.
+    ///
+    /// # Errors
+    /// When nothing listens there, or the answer does not end.
+    pub fn try_stats_socket(&self, command: &str) -> std::io::Result<String> {
+        ask(&self.folder.join("stats.sock"), command)
+    }
+
+    /// A field of `show stat` for a proxy and a server (or `FRONTEND`, `BACKEND`), by its column's name.
+    ///
+    /// # Panics
+    /// When there is no such row or column.
+    #[track_caller]
+    pub fn stat(&self, proxy: &str, server: &str, column: &str) -> String {
+        let table = self.stats_socket("show stat");
+        let mut lines = table.lines();
+        let names = lines.next().unwrap_or_default().trim_start_matches("# ");
+        let at = names.split(',').position(|name| name == column);
+        let start = format!("{proxy},{server},");
+        let value = lines
+            .find(|line| line.starts_with(&start))
+            .and_then(|line| Some(line.split(',').nth(at?)?.to_owned()));
+        value.unwrap_or_else(|| panic!("no {column} of {proxy}/{server} in\n{table}"))
+    }
+
+    /// A connection to the first port of the configuration.
+    ///
+    /// # Panics
+    /// As [`RawClient::connect`].
+    #[track_caller]
+    pub fn connect(&self) -> RawClient {
+        RawClient::connect(self.port)
+    }
+
+    /// The first TCP port of the configuration's `bind` lines, 0 when there is none.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// What it has written to stderr so far.
     pub fn stderr(&self) -> String {
         self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -152,19 +216,15 @@ impl Telamon {
     }
 
     #[track_caller]
-    fn wait_ready(&mut self, socket: &Path, ports: &[u16]) {
+    fn wait_ready(&mut self) {
         let deadline = Instant::now() + PATIENCE;
-        loop {
-            let missing = ports.iter().find(|p| TcpStream::connect(("127.0.0.1", **p)).is_err());
-            if missing.is_none() && UnixStream::connect(socket).is_ok() {
-                return;
-            }
+        while !self.try_stats_socket("show info").is_ok_and(|answer| answer.contains("Pid:")) {
             if let Some(status) = self.child.try_wait().expect("a child of ours") {
                 thread::sleep(Duration::from_millis(50)); // the last lines of stderr
                 panic!("the program ended ({status}):\n{}", self.stderr());
             }
             let seen = self.stderr();
-            assert!(Instant::now() < deadline, "not ready, port missing: {missing:?}\n{seen}");
+            assert!(Instant::now() < deadline, "the stats socket does not answer\n{seen}");
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -177,8 +237,44 @@ impl Drop for Telamon {
         if thread::panicking() {
             eprintln!("the program said:\n{}", self.stderr());
         }
-        let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// A folder of one's own with a short path (a unix socket's has at most 107 bytes), removed on drop.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// # Panics
+    /// When the machine's folder for temporary files cannot be written.
+    #[expect(clippy::new_without_default, reason = "makes a folder")]
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = env::temp_dir().join(format!("telamon-{}-{count}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder of our own");
+        Self(folder)
+    }
+}
+
+impl Deref for Scratch {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn write_config(folder: &Path, config: &str) {
+    let socket = folder.join("stats.sock");
+    let text = format!("global\n    stats socket {} level admin\n{config}", socket.display());
+    fs::write(folder.join("telamon.cfg"), text).expect("write the configuration");
 }
 
 fn ask(socket: &Path, command: &str) -> std::io::Result<String> {
@@ -190,18 +286,10 @@ fn ask(socket: &Path, command: &str) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// The TCP ports of `bind` lines on all addresses or 127.0.0.1, for knowing when it is ready.
-fn bound_ports(config: &str) -> Vec<u16> {
-    let addresses = config.lines().filter_map(|line| {
-        let mut words = line.split_whitespace();
-        (words.next() == Some("bind")).then(|| words.next())?
-    });
-    addresses
-        .filter_map(|address| {
-            let (host, port) = address.rsplit_once(':')?;
-            matches!(host, "" | "*" | "127.0.0.1").then(|| port.parse().ok())?
-        })
-        .collect()
+/// The port of the first `bind` line on 127.0.0.1.
+fn bound_port(config: &str) -> Option<u16> {
+    let address = config.lines().find_map(|line| line.trim().strip_prefix("bind 127.0.0.1:"))?;
+    address.split_whitespace().next()?.parse().ok()
 }
 
 fn binary() -> PathBuf {
@@ -216,13 +304,4 @@ fn binary() -> PathBuf {
     let age = |path: &PathBuf| fs::metadata(path).and_then(|m| m.modified()).ok();
     let newest = built.into_iter().filter(|path| path.exists()).max_by_key(age);
     newest.expect("a telamon binary: cargo build, or set TELAMON_BIN")
-}
-
-/// A new folder whose path is short enough for a unix socket in it (107 bytes).
-fn scratch_folder() -> PathBuf {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("telamon-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    let folder = env::temp_dir().join(name);
-    fs::create_dir_all(&folder).expect("a folder of our own");
-    folder
 }

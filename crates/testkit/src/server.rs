@@ -1,5 +1,6 @@
 //! Application servers that do as they are told.
 
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::PATIENCE;
+use rustix::net::sockopt::set_socket_linger;
+
+use crate::{PATIENCE, free_port};
 
 /// A server on a free port of 127.0.0.1, one thread a connection.
 ///
@@ -41,9 +44,22 @@ pub enum Behaviour {
     Dies,
     /// Says it has as many bytes, sends half of them and ends the connection.
     CutsShort(usize),
+    /// Reads the request and says nothing until the peer ends the connection.
+    Silent,
+    /// As `Name`, but only once the server has been told to behave otherwise.
+    Waits,
+    /// These bytes as soon as a request's head has been read; its body is read afterwards.
+    Early(Vec<u8>),
+    /// 200 with as many bytes of `x`, made as they are sent.
+    Large(u64),
+    /// Says it has as many bytes, sends half of them and nothing more until the peer ends.
+    Stalls(usize),
     /// Takes the connection and never reads from it.
     NeverReads,
-    /// 101 and then every byte back, for requests with `Upgrade`; else as `Name`.
+    /// No HTTP: waits for the first byte, then resets the connection.
+    Resets,
+    /// 101 and then every byte back, for requests with `Upgrade` (to WebSocket with the sample key of
+    /// RFC 6455, `dGhlIHNhbXBsZSBub25jZQ==`); else as `Name`.
     UpgradeEcho,
     /// No HTTP: every byte back; the end of one direction is answered with the end of the other.
     Echo,
@@ -70,17 +86,16 @@ impl TestServer {
     /// # Panics
     /// When no port is free.
     pub fn start(name: &str, behaviour: Behaviour) -> Self {
-        Self::start_on(0, name, behaviour)
+        Self::start_on(free_port(), name, behaviour)
     }
 
-    /// On a given port, as for a server that comes back; 0 chooses one.
+    /// On a given port, as for a server that comes back.
     ///
     /// # Panics
     /// When the port is taken.
     #[track_caller]
     pub fn start_on(port: u16, name: &str, behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
-        let port = listener.local_addr().expect("a bound address").port();
         let shared = Arc::new(Shared {
             behaviour: Mutex::new(behaviour),
             requests: Mutex::default(),
@@ -136,13 +151,20 @@ impl TestServer {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// The last requests, head and body as they arrived (chunked bodies without their framing); at
-    /// most 1000 are kept.
+    /// The last requests, head and body as they arrived (chunked bodies without their framing,
+    /// trailers as lines behind them); at most 1000 are kept.
     pub fn received(&self) -> Vec<String> {
         lock(&self.shared.requests)
             .iter()
             .map(|r| String::from_utf8_lossy(r).into_owned())
             .collect()
+    }
+}
+
+/// `NAME 127.0.0.1:PORT`, what follows `server` in a configuration.
+impl fmt::Display for TestServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.address())
     }
 }
 
@@ -167,8 +189,10 @@ fn accept(listener: &TcpListener, name: &str, shared: &Arc<Shared>) {
         let (name, shared) = (name.to_owned(), Arc::clone(shared));
         thread::spawn(move || {
             // A peer that goes away ends its connection, not the test.
-            let _ = serve(&stream, &name, &shared);
-            let _ = stream.shutdown(Shutdown::Both);
+            let ended = serve(&stream, &name, &shared);
+            if !ended.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset) {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
             let local = stream.peer_addr().ok();
             lock(&shared.open).retain(|open| open.peer_addr().ok() != local);
         });
@@ -186,6 +210,12 @@ fn serve(stream: &TcpStream, name: &str, shared: &Shared) -> io::Result<()> {
             io::copy(&mut &*stream, &mut io::sink())?;
             return Ok(());
         }
+        Behaviour::Resets => {
+            stream.peek(&mut [0])?;
+            // Closing a socket that does not linger resets it; the list's copy goes with it.
+            set_socket_linger(stream, Some(Duration::ZERO))?;
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
         Behaviour::NeverReads => {
             while !shared.stopped.load(Ordering::SeqCst) {
                 thread::sleep(Duration::from_millis(20));
@@ -196,9 +226,13 @@ fn serve(stream: &TcpStream, name: &str, shared: &Shared) -> io::Result<()> {
     }
     stream.set_read_timeout(Some(PATIENCE * 6))?;
     let mut reader = BufReader::new(stream);
-    while let Some(request) = read_request(&mut reader, stream)? {
+    while let Some(mut request) = read_head(&mut reader)? {
         shared.count.fetch_add(1, Ordering::SeqCst);
         let behaviour = lock(&shared.behaviour).clone();
+        if let Behaviour::Early(bytes) = &behaviour {
+            (&*stream).write_all(bytes)?;
+        }
+        read_body(&mut reader, stream, &mut request)?;
         let is_head = request.starts_with(b"HEAD ");
         let wants = |header: &str| {
             let head = String::from_utf8_lossy(&request).to_ascii_lowercase();
@@ -216,9 +250,7 @@ fn serve(stream: &TcpStream, name: &str, shared: &Shared) -> io::Result<()> {
         let mut out = stream;
         match behaviour {
             Behaviour::UpgradeEcho if upgrades => {
-                out.write_all(
-                    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-                )?;
+                out.write_all(UPGRADED)?;
                 return echo(&mut reader, stream);
             }
             Behaviour::Body(body) => answer(out, &body, is_head)?,
@@ -240,6 +272,30 @@ fn serve(stream: &TcpStream, name: &str, shared: &Shared) -> io::Result<()> {
                 return out.write_all(&body);
             }
             Behaviour::Raw(bytes) => out.write_all(&bytes)?,
+            Behaviour::Early(_) => {}
+            Behaviour::Silent => {
+                io::copy(&mut reader, &mut io::sink())?;
+                return Ok(());
+            }
+            Behaviour::Waits => {
+                while *lock(&shared.behaviour) == Behaviour::Waits {
+                    if shared.stopped.load(Ordering::SeqCst) {
+                        return Ok(());
+                    }
+                    thread::sleep(Duration::from_millis(5));
+                }
+                answer(out, name.as_bytes(), is_head)?;
+            }
+            Behaviour::Large(length) => {
+                write!(out, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n")?;
+                io::copy(&mut io::repeat(b'x').take(length), &mut out)?;
+            }
+            Behaviour::Stalls(length) => {
+                write!(out, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n")?;
+                out.write_all(&vec![b'x'; length / 2])?;
+                io::copy(&mut reader, &mut io::sink())?;
+                return Ok(());
+            }
             Behaviour::ClosesAfterAnswer => return answer(out, name.as_bytes(), is_head),
             Behaviour::Dies => return Ok(()),
             Behaviour::CutsShort(length) => {
@@ -249,6 +305,7 @@ fn serve(stream: &TcpStream, name: &str, shared: &Shared) -> io::Result<()> {
             Behaviour::Name
             | Behaviour::UpgradeEcho
             | Behaviour::NeverReads
+            | Behaviour::Resets
             | Behaviour::Echo
             | Behaviour::SpeaksThenHalfCloses(_) => answer(out, name.as_bytes(), is_head)?,
         }
@@ -268,21 +325,36 @@ fn answer(mut out: &TcpStream, body: &[u8], is_head: bool) -> io::Result<()> {
     out.write_all(&message)
 }
 
-/// Reads one request, body included; `None` when the connection ends between two.
-fn read_request(reader: &mut impl BufRead, mut out: &TcpStream) -> io::Result<Option<Vec<u8>>> {
-    let mut request = Vec::new();
-    let (mut length, mut chunked, mut expects) = (0, false, false);
+/// Accepts the key of RFC 6455, section 1.2.
+const UPGRADED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// Reads the head of one request; `None` when the connection ends before its end.
+fn read_head(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut head = Vec::new();
     loop {
-        let start = request.len();
-        if reader.read_until(b'\n', &mut request)? == 0 {
+        let start = head.len();
+        if reader.read_until(b'\n', &mut head)? == 0 {
             return Ok(None);
         }
-        let line = String::from_utf8_lossy(&request[start..]).trim_end().to_ascii_lowercase();
+        if head[start..].trim_ascii_end().is_empty() && start > 0 {
+            return Ok(Some(head));
+        }
+    }
+}
+
+/// Reads the body behind a head, without its framing, and says 100 first where that is asked for.
+fn read_body(
+    reader: &mut impl BufRead,
+    mut out: &TcpStream,
+    request: &mut Vec<u8>,
+) -> io::Result<()> {
+    let (mut length, mut chunked, mut expects) = (0, false, false);
+    for line in String::from_utf8_lossy(request).to_ascii_lowercase().lines() {
         match line.split_once(':').map(|(name, value)| (name, value.trim())) {
             Some(("content-length", value)) => length = value.parse().unwrap_or(0),
             Some(("transfer-encoding", value)) => chunked = value.ends_with("chunked"),
             Some(("expect", "100-continue")) => expects = true,
-            _ if line.is_empty() && start > 0 => break,
             _ => {}
         }
     }
@@ -290,26 +362,27 @@ fn read_request(reader: &mut impl BufRead, mut out: &TcpStream) -> io::Result<Op
         out.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
     }
     if !chunked {
-        reader.by_ref().take(length).read_to_end(&mut request)?;
-        return Ok(Some(request));
+        reader.by_ref().take(length).read_to_end(request)?;
+        return Ok(());
     }
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;
         let size = line.trim().split(';').next().unwrap_or_default();
         let size = u64::from_str_radix(size, 16).unwrap_or(0);
-        reader.by_ref().take(size).read_to_end(&mut request)?;
+        reader.by_ref().take(size).read_to_end(request)?;
         if size == 0 {
             break;
         }
         reader.read_line(&mut line)?;
     }
-    // The trailers, up to the empty line.
+    // The trailers, up to the empty line, are kept as lines behind the body.
     let mut line = String::new();
     while reader.read_line(&mut line)? > 2 {
+        request.extend_from_slice(line.as_bytes());
         line.clear();
     }
-    Ok(Some(request))
+    Ok(())
 }
 
 fn echo(reader: &mut impl Read, mut out: &TcpStream) -> io::Result<()> {
