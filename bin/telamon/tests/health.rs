@@ -1,0 +1,179 @@
+//! Servers that die and come back: what clients see, and what is logged.
+
+use telamon_testkit::{Behaviour, SyslogSink, Telamon, TestServer, eventually, free_port};
+
+/// Servers a to d behind one port, with these settings for each.
+#[track_caller]
+fn four_servers(lines: &str, settings: &str) -> (Vec<TestServer>, Telamon) {
+    let servers: Vec<_> = ["a", "b", "c", "d"].map(TestServer::named).into();
+    let list: String =
+        servers.iter().map(|server| format!("server {server} {settings}\n")).collect();
+    let telamon =
+        Telamon::listen(&format!("timeout connect 50ms\nbalance roundrobin\n{lines}\n{list}"));
+    (servers, telamon)
+}
+
+#[track_caller]
+fn statuses(telamon: &Telamon, count: usize) -> Vec<u16> {
+    (0..count).map(|_| telamon.connect().get("/").status).collect()
+}
+
+#[test]
+fn a_dead_server_that_nobody_checks_loses_its_share() {
+    let (servers, telamon) = four_servers("", "");
+    assert_eq!(statuses(&telamon, 8), [200; 8]);
+    servers[2].kill();
+    assert_eq!(statuses(&telamon, 8), [200, 200, 503, 200, 200, 200, 503, 200]);
+    assert_eq!(telamon.stat("web", "c", "wretr"), "6");
+    assert_eq!(telamon.stat("web", "c", "econ"), "2");
+}
+
+#[test]
+fn redispatch_loses_nothing() {
+    let (servers, telamon) = four_servers("option redispatch", "");
+    servers[2].kill();
+    assert_eq!(statuses(&telamon, 16), [200; 16]);
+    let redispatched: u32 = telamon.stat("web", "c", "wredis").parse().unwrap();
+    assert!(redispatched >= 3, "{redispatched}");
+}
+
+#[test]
+fn once_down_no_client_sees_it_and_once_up_it_is_used_again() {
+    let log = SyslogSink::start();
+    let lines = format!("log {} local0", log.address());
+    let (servers, telamon) = four_servers(&lines, "check inter 50ms fall 2 rise 2");
+    let port = servers[1].port();
+    servers[1].kill();
+    eventually("b is DOWN", || telamon.stat("web", "b", "status") == "DOWN");
+    let names: String = (0..30).map(|_| telamon.connect().get("/").text()).collect();
+    assert_eq!(names.matches(['a', 'c', 'd']).count(), 30, "{names}");
+    let back = TestServer::start_on(port, "b", Behaviour::Name);
+    eventually("b is UP", || telamon.stat("web", "b", "status") == "UP");
+    let names: String = (0..40).map(|_| telamon.connect().get("/").text()).collect();
+    assert_eq!(names.matches('b').count(), 10, "{names}");
+    assert!(back.requests() >= 10);
+    assert_eq!(telamon.stat("web", "b", "chkdown"), "1");
+    let down = without_duration(&log.wait_for("is DOWN"));
+    assert!(
+        down.ends_with(
+            "Server web/b is DOWN, reason: Layer4 connection problem, info: \"Connection refused\", \
+             check duration: #ms. 3 active and 0 backup servers left. 0 sessions active, 0 requeued, \
+             0 remaining in queue."
+        ),
+        "{down}"
+    );
+    let up = without_duration(&log.wait_for("is UP"));
+    assert!(
+        up.ends_with(
+            "Server web/b is UP, reason: Layer4 check passed, check duration: #ms. 4 active and 0 \
+             backup servers online. 0 sessions requeued, 0 total in queue."
+        ),
+        "{up}"
+    );
+}
+
+/// The line with `check duration: #ms`, whatever it took.
+fn without_duration(line: &str) -> String {
+    let Some((before, rest)) = line.split_once("check duration: ") else { return line.to_owned() };
+    let after = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+    format!("{before}check duration: #{after}")
+}
+
+#[test]
+fn a_backend_without_servers_says_so_and_answers_503() {
+    let log = SyslogSink::start();
+    let nobody = free_port();
+    let telamon = Telamon::listen(&format!(
+        "log {} local0\nserver a 127.0.0.1:{nobody} check inter 50ms fall 1",
+        log.address()
+    ));
+    log.wait_for("proxy web has no server available!");
+    assert_eq!(telamon.stat("web", "BACKEND", "status"), "DOWN");
+    assert_eq!(telamon.connect().get("/").status, 503);
+}
+
+#[test]
+fn http_checks_judge_the_status() {
+    let answer = |status: &str| {
+        Behaviour::Raw(format!("HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\nhello").into())
+    };
+    check_health("option httpchk", answer("200 OK"), "UP", "L7OK", "200");
+    check_health("option httpchk", answer("302 Found"), "UP", "L7OK", "302");
+    check_health("option httpchk", answer("500 Oops"), "DOWN", "L7STS", "500");
+    check_health("option httpchk", answer("404 Gone"), "DOWN", "L7STS", "404");
+    let expect = |expect: &str| format!("option httpchk GET /status\nhttp-check expect {expect}");
+    check_health(&expect("status 404"), answer("404 Gone"), "UP", "L7OK", "404");
+    check_health(&expect("rstatus ^2"), answer("404 Gone"), "DOWN", "L7STS", "404");
+    check_health(&expect("string hell"), answer("200 OK"), "UP", "L7OK", "200");
+    check_health(&expect("rstring w.r"), answer("200 OK"), "DOWN", "L7RSP", "");
+    check_health(
+        "option httpchk",
+        Behaviour::Raw(b"nonsense\r\n\r\n".to_vec()),
+        "DOWN",
+        "L7RSP",
+        "",
+    );
+    check_health("option httpchk\ntimeout check 200ms", Behaviour::Silent, "DOWN", "L7TOUT", "");
+}
+
+#[test]
+fn tcp_checks_speak_and_listen() {
+    let expect = |text: &str| {
+        format!(
+            "option tcp-check\ntcp-check connect\ntcp-check send PING\ntcp-check expect string {text}\ntimeout check 200ms"
+        )
+    };
+    check_health(&expect("PING"), Behaviour::Echo, "UP", "L7OK", "");
+    check_health(&expect("PONG"), Behaviour::Echo, "DOWN", "L7TOUT", "");
+    check_health("", Behaviour::NeverReads, "UP", "L4OK", "");
+}
+
+/// The status, the check's result and its code, as the statistics show them.
+#[track_caller]
+fn check_health(lines: &str, behaviour: Behaviour, status: &str, check_status: &str, code: &str) {
+    let app = TestServer::start("a", behaviour);
+    let telamon = Telamon::listen(&format!("{lines}\nserver {app} check inter 50ms fall 2 rise 1"));
+    let stat = |column: &str| telamon.stat("web", "a", column);
+    let mut seen = Vec::new();
+    let what = format!("{lines}: {status} {check_status}");
+    let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        eventually(&what, || {
+            seen = ["status", "check_status", "check_code"].map(stat).into();
+            seen[0] == status && seen[1] == check_status
+        });
+    }));
+    assert!(found.is_ok(), "{what}, but {seen:?}");
+    if !code.is_empty() {
+        assert_eq!(seen[2], code, "{what}");
+    }
+}
+
+#[test]
+fn a_check_asks_as_it_is_told() {
+    let app = TestServer::named("a");
+    let _telamon = Telamon::listen(&format!(
+        "option httpchk OPTIONS /ping HTTP/1.1\nhttp-check send hdr Host health.test hdr X-A b\n\
+         server {app} check inter 50ms"
+    ));
+    eventually("a check", || app.requests() > 0);
+    let request = app.received()[0].to_lowercase();
+    assert!(request.starts_with("options /ping http/1.1\r\n"), "{request}");
+    assert!(
+        request.contains("\r\nhost: health.test\r\n") && request.contains("\r\nx-a: b\r\n"),
+        "{request}"
+    );
+}
+
+#[test]
+fn checks_may_go_to_another_port_than_traffic() {
+    let (app, health) = (TestServer::named("a"), TestServer::named("health"));
+    let telamon = Telamon::listen(&format!(
+        "option httpchk\nserver {app} check inter 50ms fall 1 rise 1 port {}",
+        health.port()
+    ));
+    eventually("it is checked", || health.requests() > 1);
+    assert_eq!(telamon.connect().get("/").text(), "a");
+    assert_eq!(app.requests(), 1);
+    health.kill();
+    eventually("a is DOWN", || telamon.stat("web", "a", "status") == "DOWN");
+}
