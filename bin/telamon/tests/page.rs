@@ -121,7 +121,7 @@ fn an_admin_changes_servers_by_forms() {
         ("s=app1&action=ready&b=web", "no check", "/stats;st=DONE"),
         ("s=app1&s=app2&action=drain&b=%232", "DRAIN", "/stats;st=DONE"),
         ("s=app1&action=ready&b=web", "no check", "/stats;st=DONE"),
-        ("s=app1&action=nonsense&b=web", "no check", "/stats;st=NONE"),
+        ("s=app1&action=nonsense&b=web", "no check", "/stats;st=ERRP"),
         ("s=app1&action=maint&b=nobody", "no check", "/stats;st=ERRP"),
     ] {
         let answer = page.post(form);

@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 pub use client::{RawClient, Response};
-pub use process::{Scratch, Signal, Telamon};
+pub use process::{Scratch, Signal, Telamon, signal_process};
 pub use server::{Behaviour, TestServer};
 pub use syslog::SyslogSink;
 

@@ -133,9 +133,7 @@ impl Telamon {
     /// When the process is gone.
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
-        let pid =
-            i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(pid, signal).expect("the process takes the signal");
+        signal_process(self.child.id(), signal);
     }
 
     /// Waits for its end.
@@ -159,6 +157,39 @@ impl Telamon {
     #[track_caller]
     pub fn stats_socket(&self, command: &str) -> String {
         ask(&self.folder.join("stats.sock"), command).expect("the stats socket answers")
+    }
+
+    /// The process that serves, which a parent with privileges or a master may have started.
+    ///
+    /// # Panics
+    /// As [`stats_socket`](Self::stats_socket).
+    #[track_caller]
+    pub fn serving_pid(&self) -> u32 {
+        let info = self.stats_socket("show info");
+        let pid = info.lines().find_map(|line| line.strip_prefix("Pid: ")?.parse().ok());
+        pid.unwrap_or_else(|| panic!("no Pid in {info}"))
+    }
+
+    /// A line of `/proc/PID/status` of the process that serves, by its name, as `VmRSS` or `Uid`.
+    ///
+    /// # Panics
+    /// When there is no such line.
+    #[track_caller]
+    pub fn proc_status(&self, name: &str) -> String {
+        let path = format!("/proc/{}/status", self.serving_pid());
+        let status = fs::read_to_string(path).expect("the process lives");
+        let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        value.expect("a line of that name").trim().to_owned()
+    }
+
+    /// Memory in use by the process that serves, in KiB.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    #[track_caller]
+    pub fn memory_kib(&self) -> u64 {
+        let value = self.proc_status("VmRSS");
+        value.trim_end_matches(" kB").parse().expect("a number of kB")
     }
 
     /// As [`stats_socket`](Self::stats_socket), when the process may be gone.
@@ -238,6 +269,16 @@ impl Drop for Telamon {
             eprintln!("the program said:\n{}", self.stderr());
         }
     }
+}
+
+/// Sends a signal to a process that the test knows to be its own.
+///
+/// # Panics
+/// When the process is gone.
+#[track_caller]
+pub fn signal_process(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
+    kill_process(pid, signal).expect("the process takes the signal");
 }
 
 /// A folder of one's own with a short path (a unix socket's has at most 107 bytes), removed on drop.

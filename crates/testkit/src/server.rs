@@ -56,6 +56,8 @@ pub enum Behaviour {
     Stalls(usize),
     /// Takes the connection and never reads from it.
     NeverReads,
+    /// No HTTP: reads as many bytes, then none, and keeps the connection.
+    StopsReading(u64),
     /// No HTTP: waits for the first byte, then resets the connection.
     Resets,
     /// 101 and then every byte back, for requests with `Upgrade` (to WebSocket with the sample key of
@@ -216,7 +218,10 @@ fn serve(stream: &TcpStream, name: &str, shared: &Shared) -> io::Result<()> {
             set_socket_linger(stream, Some(Duration::ZERO))?;
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        Behaviour::NeverReads => {
+        Behaviour::NeverReads | Behaviour::StopsReading(_) => {
+            if let Behaviour::StopsReading(count) = behaviour {
+                io::copy(&mut stream.take(count), &mut io::sink())?;
+            }
             while !shared.stopped.load(Ordering::SeqCst) {
                 thread::sleep(Duration::from_millis(20));
             }
@@ -305,6 +310,7 @@ fn serve(stream: &TcpStream, name: &str, shared: &Shared) -> io::Result<()> {
             Behaviour::Name
             | Behaviour::UpgradeEcho
             | Behaviour::NeverReads
+            | Behaviour::StopsReading(_)
             | Behaviour::Resets
             | Behaviour::Echo
             | Behaviour::SpeaksThenHalfCloses(_) => answer(out, name.as_bytes(), is_head)?,
