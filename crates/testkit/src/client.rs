@@ -41,7 +41,15 @@ impl RawClient {
     /// When the peer does not take them.
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).expect("the peer takes the bytes");
+        self.try_send(bytes).expect("the peer takes the bytes");
+    }
+
+    /// As [`send`](Self::send), when the peer may have gone.
+    ///
+    /// # Errors
+    /// As [`TcpStream::write_all`](Write::write_all).
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stream.write_all(bytes.as_ref())
     }
 
     /// Sends `x` until the peer takes no more for half a second, or as many have gone; returns how many.
