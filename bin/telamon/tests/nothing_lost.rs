@@ -69,11 +69,13 @@ fn a_client_that_stops_reading_costs_no_memory_and_is_cut() {
     ));
     assert_eq!(telamon.connect().get("/").text(), "app");
     let before = telamon.memory_kib();
-    let mut clients: Vec<RawClient> = (0..4).map(|_| telamon.connect()).collect();
-    for client in &mut clients {
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut client = telamon.connect();
         client.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n");
         let mut half = client.stream().take(TRANSFER / 2);
         assert_eq!(std::io::copy(&mut half, &mut std::io::sink()).unwrap(), TRANSFER / 2);
+        clients.push(client);
     }
     assert_eq!(telamon.connect().get("/").text(), "app");
     let grown = telamon.memory_kib().saturating_sub(before);
@@ -103,6 +105,7 @@ fn a_server_that_stops_reading_costs_no_memory_and_is_cut() {
             .send(format!("POST /stuck HTTP/1.1\r\nHost: x\r\nContent-Length: {TRANSFER}\r\n\r\n"));
         let sent = client.send_until_stuck(TRANSFER);
         assert!((TRANSFER / 2..TRANSFER).contains(&sent), "{sent}");
+        clients.push(client);
     }
     assert_eq!(telamon.connect().get("/").text(), "app");
     let grown = telamon.memory_kib().saturating_sub(before);
