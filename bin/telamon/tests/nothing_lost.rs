@@ -99,8 +99,9 @@ fn a_server_that_stops_reading_costs_no_memory_and_is_cut() {
     ));
     assert_eq!(telamon.connect().get("/").text(), "app");
     let before = telamon.memory_kib();
-    let mut clients: Vec<RawClient> = (0..2).map(|_| telamon.connect()).collect();
-    for client in &mut clients {
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let mut client = telamon.connect();
         client
             .send(format!("POST /stuck HTTP/1.1\r\nHost: x\r\nContent-Length: {TRANSFER}\r\n\r\n"));
         let sent = client.send_until_stuck(TRANSFER);
