@@ -268,7 +268,7 @@ impl Head {
     ///
     /// More than remain counts as all.
     pub fn consume(&mut self, n: usize) {
-        let at = (self.body_at() + n).min(self.input.len());
+        let at = self.body_at().saturating_add(n).min(self.input.len());
         if at == self.input.len() {
             self.input.truncate(self.head_len as usize);
             self.consumed = 0;
