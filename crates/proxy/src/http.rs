@@ -51,7 +51,9 @@ pub(crate) enum After {
 enum Received {
     Request,
     /// Nothing for a second: the connection can be parked until this moment.
-    Idle { until: Option<Instant> },
+    Idle {
+        until: Option<Instant>,
+    },
     Over,
 }
 
@@ -67,8 +69,7 @@ const LINGER_BYTES_MAX: usize = 1 << 20;
 /// `requests` are those it has had before it was parked.
 pub(crate) async fn serve(session: Rc<Session>, socket: Socket, requests: u32) {
     let worker = Rc::clone(&session.worker);
-    let mut client =
-        Client { socket, deadline: worker.deadline(), attached: None, requests };
+    let mut client = Client { socket, deadline: worker.deadline(), attached: None, requests };
     let mut stream = Stream::begin(Rc::clone(&session), worker.snapshot());
     loop {
         match receive(&mut client, &mut stream).await {
@@ -91,7 +92,8 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket, requests: u32) {
         finish(&mut stream);
         client.requests = client.requests.saturating_add(1);
         match after {
-            After::KeepAlive if !worker.finishing.get() || !stream.request.remaining().is_empty() => {}
+            After::KeepAlive
+                if !worker.finishing.get() || !stream.request.remaining().is_empty() => {}
             After::Drop => break,
             After::KeepAlive | After::Close => {
                 linger(&mut client, &mut stream).await;
@@ -121,9 +123,9 @@ async fn exchange(client: &mut Client, stream: &mut Stream) -> After {
 
 /// Waits for a request head and reads it.
 async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
-    let snapshot = stream.snapshot.clone();
-    let proxy = snapshot.proxy(stream.frontend);
-    let limits =
+    let mut snapshot = stream.snapshot.clone();
+    let mut proxy = snapshot.proxy(stream.frontend);
+    let mut limits =
         Worker::limits(&snapshot.global.tune, proxy.options.accept_invalid_http_request);
     let first = client.requests == 0;
     let waiting_since = if first { stream.session.accepted } else { Instant::now() };
@@ -158,12 +160,22 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
         }
         let read = client
             .deadline
-            .guard(std::future::poll_fn(|cx| client.socket.poll_read_append(cx, stream.request.input_mut())))
+            .guard(std::future::poll_fn(|cx| {
+                client.socket.poll_read_append(cx, stream.request.input_mut())
+            }))
             .await;
         match read {
             Ok(Ok(count)) if count > 0 => {
                 if !begun {
                     begun = true;
+                    // The configuration may have been replaced while nothing came.
+                    stream.adopt(stream.session.worker.snapshot());
+                    snapshot = stream.snapshot.clone();
+                    proxy = snapshot.proxy(stream.frontend);
+                    limits = Worker::limits(
+                        &snapshot.global.tune,
+                        proxy.options.accept_invalid_http_request,
+                    );
                     stream.log.begin(waiting_since, Instant::now(), SystemTime::now());
                     // A first request is bounded from the accept on, a later one from its first byte.
                     if !first {
@@ -180,7 +192,9 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
                 return Received::Over;
             }
             Err(_) if !begun && parkable => {
-                return Received::Idle { until: idle_timeout.map(|timeout| waiting_since + timeout) };
+                return Received::Idle {
+                    until: idle_timeout.map(|timeout| waiting_since + timeout),
+                };
             }
             Err(_) => {
                 if begun || first {

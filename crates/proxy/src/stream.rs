@@ -184,6 +184,17 @@ impl Stream {
         })
     }
 
+    /// Takes the newest configuration between two requests, unless it has no such frontend any more.
+    pub(crate) fn adopt(&mut self, newest: SnapshotRef) {
+        if !SnapshotRef::same(&newest, &self.snapshot)
+            && let Some(frontend) = newest.frontend(&self.snapshot.proxy(self.frontend).name)
+        {
+            self.frontend = frontend;
+            self.backend = frontend;
+            self.snapshot = newest;
+        }
+    }
+
     /// Makes ready for the next request of the connection; bytes that have come ahead stay.
     ///
     /// The frontend is found again by name in a configuration that was loaded meanwhile; where it is gone, the
@@ -191,12 +202,7 @@ impl Stream {
     pub(crate) fn renew(&mut self, newest: SnapshotRef) {
         self.request.next();
         self.response.clear();
-        if !SnapshotRef::same(&newest, &self.snapshot)
-            && let Some(frontend) = newest.frontend(&self.snapshot.proxy(self.frontend).name)
-        {
-            self.frontend = frontend;
-            self.snapshot = newest;
-        }
+        self.adopt(newest);
         self.backend = self.frontend;
         self.server = None;
         self.request_input_complete = false;
