@@ -73,9 +73,7 @@ const PROCESS: &[K] = &[
     K::works("user", G, "user <name>", "who the serving process is", |global, args| {
         let Some(name) = args.next("the name of a user") else { return };
         let base = Rc::clone(&global.base);
-        if base.uid(args, name.text, name.at).is_some() || base.options.offline {
-            global.global.user = Some(name.text.into());
-        }
+        global.global.uid = base.uid(args, name.text, name.at).map(|(uid, _)| uid);
     }),
     K::works("uid", G, "uid <number>", "who the serving process is", |global, args| {
         global.global.uid = args.integer("uid", 0..=u32::MAX);
@@ -83,9 +81,7 @@ const PROCESS: &[K] = &[
     K::works("group", G, "group <name>", "the group of the serving process", |global, args| {
         let Some(name) = args.next("the name of a group") else { return };
         let base = Rc::clone(&global.base);
-        if base.gid(args, name.text, name.at).is_some() || base.options.offline {
-            global.global.group = Some(name.text.into());
-        }
+        global.global.gid = base.gid(args, name.text, name.at);
     }),
     K::works("gid", G, "gid <number>", "the group of the serving process", |global, args| {
         global.global.gid = args.integer("gid", 0..=u32::MAX);

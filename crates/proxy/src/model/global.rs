@@ -19,9 +19,9 @@ pub struct Global {
     pub nosplice: bool,
     pub daemon: bool,
     pub master_worker: bool,
-    pub user: Option<Box<str>>,
+    /// Who the serving process is (`user`, `uid`); unchanged when absent.
     pub uid: Option<u32>,
-    pub group: Option<Box<str>>,
+    /// Its only group (`group`, `gid`); unchanged when absent.
     pub gid: Option<u32>,
     pub chroot: Option<Box<str>>,
     pub pidfile: Option<Box<str>>,
