@@ -77,7 +77,7 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
     pages.set(page_settings(&plane.snapshot().model));
     tokio::task::spawn_local(inbox.serve(Rc::clone(&pages)));
     let mut sockets = Sockets::new(Arc::clone(&console));
-    sockets.open(&plane, &registry);
+    sockets.open(&plane, &registry).await;
 
     let signal_stream =
         signals.stream().map_err(|error| Failure(format!("cannot receive signals: {error}")))?;
@@ -127,7 +127,7 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
                 for bound in registry.take_all() {
                     bound.remove_file();
                 }
-                sockets.close();
+                sockets.close().await;
                 plane.finish().await;
                 hard_stop = hard_stop_after.map(|after| tokio::time::Instant::now() + after);
             }
@@ -144,7 +144,7 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
                     notice::alert(format_args!("the new configuration is not used: {why}"));
                 } else {
                     pages.set(page_settings(&plane.snapshot().model));
-                    sockets.open(&plane, &registry);
+                    sockets.open(&plane, &registry).await;
                 }
                 if let Some(notify) = &notify {
                     let _ = notify.ready(std::process::id());
@@ -156,7 +156,7 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
                 let answer = match reloaded {
                     Ok(()) => {
                         pages.set(page_settings(&plane.snapshot().model));
-                        sockets.open(&plane, &registry);
+                        sockets.open(&plane, &registry).await;
                         FromChild::Ready
                     }
                     Err(why) => FromChild::Refused(why),
@@ -266,8 +266,8 @@ impl Sockets {
     }
 
     /// Listens as the configuration in force says; connections that are open stay.
-    fn open(&mut self, plane: &Plane, registry: &telamon_runtime::Registry) {
-        self.close();
+    async fn open(&mut self, plane: &Plane, registry: &telamon_runtime::Registry) {
+        self.close().await;
         let model = &plane.snapshot().model;
         let listed = model.global.stats_sockets.iter().map(|socket| CliSocket {
             address: socket.bind.address.endpoint().unwrap_or(Endpoint::Unnamed),
@@ -312,9 +312,13 @@ impl Sockets {
         }
     }
 
-    fn close(&mut self) {
+    /// Stops listening. A socket leaves the reactor with its task, so the tasks are waited for: one that
+    /// stays is registered anew at once.
+    async fn close(&mut self) {
         for task in self.tasks.drain(..) {
             task.abort();
+            // It was aborted, or had ended by itself.
+            let _ = task.await;
         }
     }
 }
