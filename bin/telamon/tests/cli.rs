@@ -219,10 +219,12 @@ fn usr1_finishes_what_is_in_flight() {
 fn a_successor_lets_its_predecessor_finish() {
     let app = TestServer::start("app", Behaviour::Waits);
     let port = free_port();
-    let config = Telamon::listen_on(port, &format!("server {app}"));
+    // What the old one still accepts while it is told is answered at once, unless it is to wait.
+    let config =
+        Telamon::listen_on(port, &format!("http-request deny if !{{ path /wait }}\nserver {app}"));
     let mut old = Telamon::start(&config);
     let mut client = old.connect();
-    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n");
     eventually("a request is in flight", || app.requests() == 1);
     let new = Telamon::start_with(&says(port, "new"), &["-sf", &old.pid().to_string()]);
     eventually("the successor answers", || new.connect().get("/").text() == "new");
