@@ -54,7 +54,7 @@ mod whole;
 mod tests;
 
 use base::Base;
-use draft::{Draft, Own, ProxyContext};
+use draft::{Draft, Own, PresetRules, ProxyContext};
 use global::GlobalContext;
 
 /// How a configuration is to be loaded: what the command line says.
@@ -213,6 +213,7 @@ impl<'l> Loader<'l> {
 
         let mut drafts: HashMap<usize, Rc<Draft>> = HashMap::new();
         let mut proxies = Vec::new();
+        let mut heirs = HashMap::new();
         for (index, section) in self.sections.iter().enumerate() {
             if !section.spec.bit.intersects(Sections::PROXIES) {
                 continue;
@@ -225,14 +226,14 @@ impl<'l> Loader<'l> {
                 global: Rc::clone(&global),
                 socket_owner: Rc::clone(&socket_owner),
                 errors: Rc::clone(&errors),
-                draft: Draft { mode: names.modes[index], has_rules: false, ..draft },
+                draft: Draft { mode: names.modes[index], presets: PresetRules::default(), ..draft },
                 own: Own::default(),
                 id,
                 sections: section.spec.bit,
                 nameless_defaults: id.is_none() && section.name().is_none(),
             };
-            if let Some(preset) = preset.filter(|preset| preset.has_rules) {
-                context.draft.has_rules = preset.has_rules && id.is_none();
+            if let Some(draft) = preset.filter(|draft| draft.presets.any) {
+                self.may_inherit(section, self.presets[index], draft.presets, &mut heirs);
                 self.inherit_rules(self.presets[index], &mut context);
             }
             let mut checker = Checker::new(self.environment, self.diagnostics);
@@ -263,13 +264,36 @@ impl<'l> Loader<'l> {
         model
     }
 
+    /// Reports an heir whose kind cannot have the rules of its `defaults` section, or that shares it with another
+    /// kind. `heirs` has the kind of each such section's first heir.
+    fn may_inherit(
+        &mut self,
+        section: &Section,
+        preset: Option<usize>,
+        rules: PresetRules,
+        heirs: &mut HashMap<usize, Sections>,
+    ) {
+        let Some(preset) = preset else { return };
+        let first = *heirs.entry(preset).or_insert(section.spec.bit);
+        let why = match section.spec.bit {
+            Sections::DEFAULTS | Sections::LISTEN => "rules",
+            Sections::BACKEND if rules.of_connections => {
+                "`tcp-request connection` or `session` rules"
+            }
+            Sections::FRONTEND if rules.of_responses => "`tcp-response content` rules",
+            kind if kind != first => "rules for another kind of section",
+            _ => return,
+        };
+        let kind = section.keyword();
+        let title = format!("a {kind} section cannot inherit from a defaults section with {why}");
+        let defaults = self.sections[preset].at();
+        let mistake = mistake::ProxyMistake::CannotInherit { title, defaults };
+        self.diagnostics.error(section.at(), mistake.into());
+    }
+
     /// Reads the rules of a `defaults` section once more, for an heir. Their mistakes were told before.
     fn inherit_rules(&self, preset: Option<usize>, context: &mut ProxyContext) {
         let Some(preset) = preset else { return };
-        if self.sections[preset].spec.bit != Sections::DEFAULTS {
-            return;
-        }
-        self.inherit_rules(self.presets[preset], context);
         let mut told = Diagnostics::new().lenient(self.options.lenient);
         let mut checker = Checker::new(self.environment, &mut told);
         for line in self.sections[preset].lines() {

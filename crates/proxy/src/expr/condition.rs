@@ -41,7 +41,7 @@ impl Condition {
         while let Some(token) = args.next_if_any() {
             match token.text {
                 "or" | "||" => {
-                    if terms.is_empty() || negated {
+                    if ok && (terms.is_empty() || negated) {
                         args.missing("an acl");
                         return None;
                     }

@@ -199,7 +199,7 @@ const OPTION_KEYWORDS: &[B] = &[
     ),
     B::works("proto", HERE, "proto h1", "the protocol, where nothing negotiates it", |_, args| {
         let token = args.peek();
-        let words = [("h1", true), ("h2", false), ("quic", false)];
+        let words = [("h1", true), ("none", true), ("h2", false), ("quic", false)];
         if let (Some(false), Some(token)) = (args.one_of("protocol", &words), token) {
             let keyword = format!("proto {}", token.text);
             args.report(token.at, ConfigErrorKind::NotYet { keyword, guards_access: false });

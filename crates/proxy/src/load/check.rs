@@ -9,6 +9,7 @@ use telamon_config::{
 };
 
 use super::draft::ProxyContext;
+use super::mistake::ProxyMistake;
 use super::options::value;
 use crate::check::CheckStatus;
 use crate::expr::{Expr, LogFormat, ParseScope, Place};
@@ -485,6 +486,11 @@ fn httpchk(args: &mut Args<'_>) -> CheckRequest {
         .join(&b' ');
     let text = String::from_utf8_lossy(&rest).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    if text.contains("\r\n") {
+        let title = "headers hidden behind the version".to_owned();
+        let help = "write them with `http-check send hdr <name> <format>`";
+        args.warn(version.at, ProxyMistake::Says { title, help }.into());
+    }
     let mut lines = head.split("\r\n");
     request.version = lines.next().unwrap_or_default().as_bytes().into();
     for line in lines.filter(|line| !line.is_empty()) {

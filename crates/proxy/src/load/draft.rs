@@ -72,8 +72,18 @@ pub(super) struct Draft {
     pub(super) server: ServerSettings,
     pub(super) client_keepalive: KeepaliveDraft,
     pub(super) server_keepalive: KeepaliveDraft,
-    /// A `defaults` section with rules, or one that inherits from such.
-    pub(super) has_rules: bool,
+    /// Rules that a `defaults` section has for its heirs.
+    pub(super) presets: PresetRules,
+}
+
+/// Which rules a `defaults` section has, for they decide who may inherit from it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct PresetRules {
+    pub(super) any: bool,
+    /// `tcp-request connection` and `session`.
+    pub(super) of_connections: bool,
+    /// `tcp-response content`.
+    pub(super) of_responses: bool,
 }
 
 /// What `log-format` or an option asks for.
@@ -151,7 +161,7 @@ impl Default for Draft {
             server: ServerSettings::default(),
             client_keepalive: KeepaliveDraft::default(),
             server_keepalive: KeepaliveDraft::default(),
-            has_rules: false,
+            presets: PresetRules::default(),
         }
     }
 }
@@ -228,7 +238,14 @@ impl ProxyContext {
             args.fail(args.at(), ProxyMistake::NamelessDefaults { keyword }.into());
             return false;
         }
-        self.draft.has_rules |= self.sections == Sections::DEFAULTS;
+        if self.sections == Sections::DEFAULTS {
+            let keyword = args.keyword_text();
+            let presets = &mut self.draft.presets;
+            presets.any = true;
+            presets.of_connections |=
+                matches!(&*keyword, "tcp-request connection" | "tcp-request session");
+            presets.of_responses |= keyword == "tcp-response content";
+        }
         true
     }
 

@@ -464,7 +464,7 @@ const WATCHING: &[K] = &[
             global.global.stats_maxconn = args.integer("maxconn", 1..=NUMBER_MAX);
         },
     ),
-    K::obsolete("stats bind-process", G, "remove it: there is one process"),
+    K::no_effect("stats bind-process", G, "there is one process"),
     K::works(
         "spread-checks",
         G,

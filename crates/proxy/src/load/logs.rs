@@ -114,7 +114,9 @@ fn front_format(
     if !proxy.has_side(args, FRONT) {
         return None;
     }
-    proxy.scoped(args, Place::Log, |args, scope| LogFormat::parse(args, scope, usage)).map(Arc::new)
+    // A request is named as soon as it is there.
+    let place = if usage == FormatUse::UniqueId { Place::HttpRequest } else { Place::Log };
+    proxy.scoped(args, place, |args, scope| LogFormat::parse(args, scope, usage)).map(Arc::new)
 }
 
 fn header(args: &mut Args<'_>) -> Option<HeaderCapture> {

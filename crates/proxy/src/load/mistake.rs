@@ -60,6 +60,11 @@ pub(super) enum ProxyMistake {
         path: String,
         why: String,
     },
+    /// A section that its `defaults` section has rules for that it cannot have.
+    CannotInherit {
+        title: String,
+        defaults: Location,
+    },
     /// A free text for where one word is all there is to say.
     Says {
         title: String,
@@ -118,6 +123,9 @@ impl Mistake for ProxyMistake {
             Self::BadErrorFile { path, why } => {
                 Explanation::new(format!("`{path}` is not an HTTP response: {why}"))
                     .help("the whole file is sent as it stands, head and body")
+            }
+            Self::CannotInherit { title, defaults } => {
+                Explanation::new(title.clone()).related(*defaults, "the defaults section")
             }
             Self::Says { title, help } => Explanation::new(title.clone()).help(*help),
         }

@@ -214,7 +214,10 @@ pub(super) const KEYWORDS: &[K] = &[
 
 /// Adds a rule, with a warning where the one before it lets nothing pass.
 fn add<A: Final>(args: &mut Args<'_>, rules: &mut Vec<Rule<A>>, rule: Option<Rule<A>>) {
-    if rule.is_some() && rules.last().is_some_and(Rule::ends_set) {
+    // Those of a `defaults` section do not count.
+    let begin = args.line().section().at();
+    let ends = rules.last().is_some_and(|last| last.at >= begin && last.ends_set());
+    if rule.is_some() && ends {
         let title = "a rule that is never reached".to_owned();
         let help = "the one before it ends the rule set and has no condition";
         args.warn(args.at(), ProxyMistake::Says { title, help }.into());

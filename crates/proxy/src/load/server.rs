@@ -208,10 +208,15 @@ const OPTION_KEYWORDS: &[S] = &[
     S::works("port", HERE, "port <port>", "the port to check", |server, args| {
         server.check_port = args.integer("port", 1..=u16::MAX);
     }),
-    S::works("addr", HERE, "addr <address>", "the address to check", |server, args| {
+    S::works("addr", HERE, "addr <address>[:<port>]", "the address to check", |server, args| {
         let at = args.peek().map_or(args.at(), |token| token.at);
-        if let Some(Address::Ip { host, family, .. }) = args.address(&AddressRules::HOST) {
+        let rules = AddressRules { unix: false, port_offset: false, ..AddressRules::SERVER };
+        if let Some(Address::Ip { host, port, family, .. }) = args.address(&rules) {
             server.check_address = Some(Box::new((host, family, at)));
+            // `port` goes before it, wherever it stands.
+            if let (Port::One(port), None) = (port, server.check_port) {
+                server.check_port = Some(port);
+            }
         }
     }),
     S::works(

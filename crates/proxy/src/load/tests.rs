@@ -233,6 +233,12 @@ fn rules_are_inherited_from_named_defaults_only() {
     let counts: Vec<_> = model.proxies.iter().map(|proxy| proxy.rules.http_request.len()).collect();
     assert_eq!(counts, [2, 2]);
     check(
+        "defaults d\n tcp-request connection accept\n timeout connect 1s\n timeout server 1s\nbackend b from d\n",
+        &[
+            "5:1 alert a backend section cannot inherit from a defaults section with `tcp-request connection` or `session` rules",
+        ],
+    );
+    check(
         "defaults\n mode http\n http-request deny\n",
         &["3:2 alert `http-request` in a `defaults` section without a name"],
     );
