@@ -12,6 +12,8 @@ mod frontends;
 mod lists;
 mod servers;
 mod sessions;
+#[cfg(test)]
+mod tests;
 mod variables;
 
 use std::sync::Arc;
