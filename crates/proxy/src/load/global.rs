@@ -46,7 +46,12 @@ pub(super) static KEYWORDS: LazyLock<Table<GlobalContext>> = LazyLock::new(|| {
             tune::KEYWORDS,
             tune::ALLOCATION,
             tune::SCHEDULING,
-            tune::DETAILS,
+            tune::TLS,
+            tune::HTTP2,
+            tune::LUA,
+            tune::COMPRESSION,
+            tune::QUIC,
+            tune::OTHERS,
             ABSENT,
         ],
     )
@@ -274,7 +279,7 @@ const PROCESS: &[K] = &[
         "whether servers' certificates are verified",
         |_, args| {
             args.one_of("mode", &[("none", ()), ("required", ())]);
-            bind::no_effect(args, "a detail of what is not there yet");
+            bind::no_effect(args, "TLS is not there yet");
         },
     ),
     K::works(
@@ -630,10 +635,8 @@ fn ssl_options(_: &mut GlobalContext, args: &mut Args<'_>) {
             other => args.fail(token.at, ConfigErrorKind::unknown("option of TLS", other, FLAGS)),
         }
     }
-    let kind = ConfigErrorKind::NoEffect {
-        keyword: args.keyword_text(),
-        why: "a detail of what is not there yet",
-    };
+    let kind =
+        ConfigErrorKind::NoEffect { keyword: args.keyword_text(), why: "TLS is not there yet" };
     args.notice(at, kind);
 }
 

@@ -190,7 +190,7 @@ fn a_keyword_is_never_silently_ignored() {
         "global\n tune.listener.multi-queue on\n ca-base /etc\n",
         &[
             "2:2 notice `tune.listener.multi-queue` has no effect here: each worker is one thread with one reactor",
-            "3:2 notice `ca-base` has no effect here: a detail of what is not there yet",
+            "3:2 notice `ca-base` has no effect here: TLS is not there yet",
         ],
     );
 }

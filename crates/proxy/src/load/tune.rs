@@ -16,13 +16,6 @@ macro_rules! no_effect {
     };
 }
 
-/// Rows for details of what is not there yet and that are harmless without it.
-macro_rules! waits {
-    ($($name:literal),* $(,)?) => {
-        &[$(K::no_effect($name, G, "a detail of what is not there yet")),*]
-    };
-}
-
 pub(super) const KEYWORDS: &[K] = &[
     K::works(
         "tune.bufsize",
@@ -221,37 +214,9 @@ pub(super) const SCHEDULING: &[K] = no_effect![
     "each worker is one thread with one reactor"
 ];
 
-pub(super) const DETAILS: &[K] = waits![
-    "maxcompcpuusage",
-    "maxcomprate",
-    "maxzlibmem",
+pub(super) const TLS: &[K] = no_effect![
     "maxsslconn",
     "maxsslrate",
-    "tune.comp.maxlevel",
-    "tune.zlib.memlevel",
-    "tune.zlib.windowsize",
-    "tune.h2.header-table-size",
-    "tune.h2.initial-window-size",
-    "tune.h2.max-concurrent-streams",
-    "tune.h2.max-frame-size",
-    "tune.h2.be.initial-window-size",
-    "tune.h2.fe.initial-window-size",
-    "tune.h2.be.max-concurrent-streams",
-    "tune.h2.fe.max-concurrent-streams",
-    "tune.lua.forced-yield",
-    "tune.lua.maxmem",
-    "tune.lua.service-timeout",
-    "tune.lua.session-timeout",
-    "tune.lua.task-timeout",
-    "lua-prepend-path",
-    "tune.peers.max-updates-at-once",
-    "tune.quic.backend.max-idle-timeou",
-    "tune.quic.frontend.conn-tx-buffers.limit",
-    "tune.quic.frontend.max-idle-timeout",
-    "tune.quic.frontend.max-streams-bidi",
-    "tune.quic.max-frame-loss",
-    "tune.quic.retry-threshold",
-    "tune.quic.socket-owner",
     "tune.ssl.cachesize",
     "tune.ssl.capture-buffer-size",
     "tune.ssl.capture-cipherlist-size",
@@ -283,17 +248,72 @@ pub(super) const DETAILS: &[K] = waits![
     "ca-base",
     "crt-base",
     "key-base",
+    "httpclient.ssl.ca-file",
+    "httpclient.ssl.verify"
+    ;
+    "TLS is not there yet"
+];
+
+pub(super) const HTTP2: &[K] = no_effect![
+    "tune.h2.header-table-size",
+    "tune.h2.initial-window-size",
+    "tune.h2.max-concurrent-streams",
+    "tune.h2.max-frame-size",
+    "tune.h2.be.initial-window-size",
+    "tune.h2.fe.initial-window-size",
+    "tune.h2.be.max-concurrent-streams",
+    "tune.h2.fe.max-concurrent-streams",
+    "h2-workaround-bogus-websocket-clients"
+    ;
+    "HTTP/2 is not there yet"
+];
+
+pub(super) const LUA: &[K] = no_effect![
+    "tune.lua.forced-yield",
+    "tune.lua.maxmem",
+    "tune.lua.service-timeout",
+    "tune.lua.session-timeout",
+    "tune.lua.task-timeout",
+    "lua-prepend-path"
+    ;
+    "Lua is not there yet"
+];
+
+pub(super) const COMPRESSION: &[K] = no_effect![
+    "maxcompcpuusage",
+    "maxcomprate",
+    "maxzlibmem",
+    "tune.comp.maxlevel",
+    "tune.zlib.memlevel",
+    "tune.zlib.windowsize"
+    ;
+    "compression is not there yet"
+];
+
+pub(super) const QUIC: &[K] = no_effect![
+    "tune.quic.backend.max-idle-timeou",
+    "tune.quic.frontend.conn-tx-buffers.limit",
+    "tune.quic.frontend.max-idle-timeout",
+    "tune.quic.frontend.max-streams-bidi",
+    "tune.quic.max-frame-loss",
+    "tune.quic.retry-threshold",
+    "tune.quic.socket-owner"
+    ;
+    "QUIC is not there yet"
+];
+
+pub(super) const OTHERS: &[K] = no_effect![
+    "tune.peers.max-updates-at-once",
     "httpclient.resolvers.id",
     "httpclient.resolvers.prefer",
     "httpclient.resolvers.disabled",
-    "httpclient.ssl.ca-file",
-    "httpclient.ssl.verify",
     "httpclient.retries",
     "httpclient.timeout.connect",
     "pp2-never-send-local",
-    "h2-workaround-bogus-websocket-clients",
     "cluster-secret",
-    "h1-accept-payload-with-any-method",
+    "h1-accept-payload-with-any-method"
+    ;
+    "a detail of what is not there yet"
 ];
 
 fn buffer(args: &mut Args<'_>) -> Option<usize> {
