@@ -82,14 +82,14 @@ impl<'p> Dial<'p> {
             };
             let server = &self.backend.servers[slot.server().0 as usize];
             stream.server = Some(slot.server());
-            stream.log.queued();
+            stream.log.queued(stream.session.worker.now());
             if server.redir.is_some() && self.reuse.is_some() {
                 account::assigned(stream, self.proxy, server);
                 return Ok(Dialed { slot, connection: None });
             }
             let failure = match self.connection(deadline, attached, stream, server).await {
                 Ok(connection) => {
-                    stream.log.connected();
+                    stream.log.connected(stream.session.worker.now());
                     crate::log::note_server(stream, &connection.socket);
                     account::assigned(stream, self.proxy, server);
                     return Ok(Dialed { slot, connection: Some(connection) });
@@ -172,9 +172,11 @@ impl<'p> Dial<'p> {
             account::reused(stream, self.proxy, server);
             return Ok(idle);
         }
-        deadline.arm_optional(self.proxy.timeouts.connect);
+        deadline.arm_optional_from(worker.now(), self.proxy.timeouts.connect);
         let phase = Phase::Connect;
-        match deadline.guard(upstream::open(&worker, &stream.session, server)).await {
+        let opened = deadline.guard(upstream::open(&worker, &stream.session, server)).await;
+        worker.touch();
+        match opened {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(_)) => Err(Undialed { cause: Cause::Server, phase }),
             Err(_) => Err(Undialed { cause: Cause::ServerTimeout, phase }),

@@ -6,7 +6,7 @@
 
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use telamon_balance::Counter;
 use telamon_http_proto::{ParseError, refusal};
@@ -128,7 +128,8 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
     let mut limits =
         Worker::limits(&snapshot.global.tune, proxy.options.accept_invalid_http_request);
     let first = client.requests == 0;
-    let waiting_since = if first { stream.session.accepted } else { Instant::now() };
+    let worker = Rc::clone(&stream.session.worker);
+    let waiting_since = if first { stream.session.accepted } else { worker.now() };
     let head_timeout = proxy.timeouts.http_request.or(proxy.timeouts.client);
     let idle_timeout = if first {
         head_timeout
@@ -137,13 +138,13 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
     };
     let mut begun = !stream.request.is_empty();
     let mut parkable = !first && client.attached.is_none();
-    if begun {
-        client.deadline.arm_optional(head_timeout);
-    } else if parkable && idle_timeout.is_none_or(|timeout| timeout > PARK_AFTER) {
-        client.deadline.arm(PARK_AFTER);
+    // A first request is bounded from the accept on, a later one from its first byte.
+    let mut bound = begun;
+    if parkable && idle_timeout.is_none_or(|timeout| timeout > PARK_AFTER) {
+        client.deadline.arm_from(waiting_since, PARK_AFTER);
     } else {
         parkable = false;
-        client.deadline.arm_optional(idle_timeout);
+        client.deadline.arm_optional_from(waiting_since, idle_timeout);
     }
     loop {
         match stream.request.parse_request(&limits) {
@@ -153,6 +154,9 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
                 reject(client, stream, proxy, &error).await;
                 return Received::Over;
             }
+        }
+        if std::mem::take(&mut bound) {
+            client.deadline.arm_optional_from(worker.now(), head_timeout);
         }
         let room = stream.request.input_mut();
         if room.len() == room.capacity() {
@@ -169,18 +173,16 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
                 if !begun {
                     begun = true;
                     // The configuration may have been replaced while nothing came.
-                    stream.adopt(stream.session.worker.snapshot());
+                    stream.adopt(worker.snapshot());
                     snapshot = stream.snapshot.clone();
                     proxy = snapshot.proxy(stream.frontend);
                     limits = Worker::limits(
                         &snapshot.global.tune,
                         proxy.options.accept_invalid_http_request,
                     );
-                    stream.log.begin(waiting_since, Instant::now(), SystemTime::now());
-                    // A first request is bounded from the accept on, a later one from its first byte.
-                    if !first {
-                        client.deadline.arm_optional(head_timeout);
-                    }
+                    let now = worker.touch();
+                    stream.log.begin(waiting_since, now, worker.wall(now));
+                    bound = !first;
                 }
             }
             Ok(_) => {
@@ -208,7 +210,8 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
         }
     }
     if !begun {
-        stream.log.begin(waiting_since, Instant::now(), SystemTime::now());
+        let now = worker.touch();
+        stream.log.begin(waiting_since, now, worker.wall(now));
     }
     stream.head_received();
     account::request(stream, proxy);
@@ -241,14 +244,14 @@ async fn give_up(client: &mut Client, stream: &mut Stream, proxy: &Proxy, status
             }
         }
     }
-    stream.log.end(Instant::now());
+    stream.log.end(stream.session.worker.touch());
     account::end(stream);
     crate::log::log_stream(stream);
 }
 
 /// Accounts for a request that is over.
 fn finish(stream: &mut Stream) {
-    stream.log.end(Instant::now());
+    stream.log.end(stream.session.worker.touch());
     account::end(stream);
     crate::log::log_stream(stream);
 }

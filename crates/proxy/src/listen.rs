@@ -62,7 +62,8 @@ impl Worker {
             loop {
                 tokio::time::sleep(upstream::CLEAN_EVERY).await;
                 let Some(worker) = weak.upgrade() else { return };
-                worker.idle.clean(worker.index(), Instant::now());
+                worker.touch_wall();
+                worker.idle.clean(worker.index(), worker.now());
             }
         });
         Ok(())
@@ -131,8 +132,7 @@ impl Worker {
 
     /// Accepts again on what [`Worker::hold`] let rest.
     pub(crate) fn resume(self: &Rc<Self>, frontend: &str) {
-        let of_frontend =
-            |_: &BindKey, held: &mut Assigned| *held.listener.proxy_name == *frontend;
+        let of_frontend = |_: &BindKey, held: &mut Assigned| *held.listener.proxy_name == *frontend;
         let held: Vec<_> = self.held.borrow_mut().extract_if(of_frontend).collect();
         for (key, Assigned { listener, fd }) in held {
             let name = listener.name.clone();
@@ -209,7 +209,8 @@ impl Worker {
             }
             // A worker whose mailbox is full loses the connection with the mail: it is closed like one that overflowed
             // the kernel's own queue.
-            let _ = peers.send(target, move |worker: &Rc<Self>| worker.accepted(&listener, accepted));
+            let _ =
+                peers.send(target, move |worker: &Rc<Self>| worker.accepted(&listener, accepted));
         };
         let starved = |failure: AcceptFailure| {
             crate::log::alert(format_args!("accepting rests: {failure}"));
@@ -247,8 +248,8 @@ impl Worker {
             frontend,
             src: RefCell::new(unmapped(peer)),
             dst: RefCell::new(unmapped(local)),
-            accepted: Instant::now(),
-            accepted_at: std::time::SystemTime::now(),
+            accepted: self.touch(),
+            accepted_at: self.wall(self.now()),
             vars: RefCell::default(),
             id: self.session_id(),
             places: Places {

@@ -33,9 +33,9 @@ mod write;
 mod tests;
 
 pub use builtin::Builtin;
-pub(crate) use date::Stamp;
 pub(crate) use capture::{capture_request, capture_response, note_server};
 pub use count::LineCount;
+pub(crate) use date::Stamp;
 pub use format::{FormatError, FormatUse, LogFormat};
 pub use level::{Facility, Level};
 pub use line::{LogLine, Resolve};
@@ -43,6 +43,7 @@ pub use notice::{alert, warning};
 pub use send::{dropped_lines, report_dropped_lines};
 pub use target::{Destination, HeaderFormat, LEN_DEFAULT, LogTarget, Sample};
 pub use termination::{Cause, Phase};
+pub(crate) use variable::write_ip;
 
 pub use write::{
     log_accept, log_connection_error, log_early, log_stream, send, send_global, unique_id,

@@ -290,7 +290,9 @@ impl<'a> Pump<'a> {
                     match self.to.socket.poll_write_ready(cx) {
                         Poll::Ready(Ok(())) => {}
                         Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Sink)),
-                        Poll::Pending => return self.wait(Side::Sink, cx).map_ok(|()| Spliced::NoMore),
+                        Poll::Pending => {
+                            return self.wait(Side::Sink, cx).map_ok(|()| Spliced::NoMore);
+                        }
                     }
                 }
                 Err(_) => return Poll::Ready(Err(Broken::Sink)),

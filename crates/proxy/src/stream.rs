@@ -219,8 +219,8 @@ impl Stream {
         self.cookie_captures = [None, None];
         self.request_line.clear();
         self.unique_id.take();
-        let now = Instant::now();
-        self.log = LogState::new(now, SystemTime::now());
+        let now = self.session.worker.now();
+        self.log = LogState::new(now, self.session.worker.wall(now));
     }
 
     /// Returns the buffers to the worker.
@@ -232,7 +232,7 @@ impl Stream {
 
     /// Notes what the log wants of the request as it came, before any rule edits it.
     pub(crate) fn head_received(&mut self) {
-        self.log.request_ms = Some(self.log.since_start());
+        self.log.request_ms = Some(self.log.at(self.session.worker.now()));
         self.log.number = self.session.worker.request_number();
         let limit = self.snapshot.global.tune.http_logurilen;
         let request = &self.request;
@@ -329,8 +329,8 @@ impl LogState {
     }
 
     /// A slot on a server is there.
-    pub(crate) fn queued(&mut self) {
-        self.queue_ms = Some(self.since_start());
+    pub(crate) fn queued(&mut self, now: Instant) {
+        self.queue_ms = Some(self.at(now));
     }
 
     /// There never was a slot: the time in the queue is unknown.
@@ -339,22 +339,22 @@ impl LogState {
     }
 
     /// The connection to the server stands.
-    pub(crate) fn connected(&mut self) {
-        self.connect_ms = Some(self.since_start());
+    pub(crate) fn connected(&mut self, now: Instant) {
+        self.connect_ms = Some(self.at(now));
     }
 
     /// The response head is there.
-    pub(crate) fn responded(&mut self) {
-        self.response_ms = Some(self.since_start());
+    pub(crate) fn responded(&mut self, now: Instant) {
+        self.response_ms = Some(self.at(now));
     }
 
     /// The last byte has gone.
     pub(crate) fn end(&mut self, now: Instant) {
-        self.total_ms = Some(millis(now.saturating_duration_since(self.started)));
+        self.total_ms = Some(self.at(now));
     }
 
-    pub(crate) fn since_start(&self) -> u32 {
-        millis(self.started.elapsed())
+    fn at(&self, now: Instant) -> u32 {
+        millis(now.saturating_duration_since(self.started))
     }
 }
 

@@ -94,7 +94,12 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
 }
 
 /// Runs a proxy's `tcp-request content` rules, reading what they ask for until `inspect-delay` is over.
-async fn admitted(stream: &mut Stream, proxy: &Proxy, socket: &Socket, deadline: &Deadline) -> bool {
+async fn admitted(
+    stream: &mut Stream,
+    proxy: &Proxy,
+    socket: &Socket,
+    deadline: &Deadline,
+) -> bool {
     let rules = &proxy.rules.tcp_request_content;
     let mut from = 0;
     let mut until = None;
@@ -103,7 +108,8 @@ async fn admitted(stream: &mut Stream, proxy: &Proxy, socket: &Socket, deadline:
             Verdict::Wait { resume, timeout } => {
                 from = resume;
                 let limit = timeout.or(proxy.rules.tcp_request_inspect_delay);
-                let until = *until.get_or_insert_with(|| Instant::now() + limit.unwrap_or_default());
+                let until =
+                    *until.get_or_insert_with(|| Instant::now() + limit.unwrap_or_default());
                 read_more(stream, socket, deadline, until).await;
             }
             Verdict::Close { silent } => {

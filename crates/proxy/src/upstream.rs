@@ -155,6 +155,7 @@ pub(crate) async fn take_slot(
         _ = deadline.expired() => Err(NoSlot::QueueTimeout),
         () = gone => Err(NoSlot::ClientGone),
     };
+    worker.touch();
     match outcome {
         Ok(Granted { member, position }) => {
             waiting.over();
@@ -286,7 +287,7 @@ pub(crate) fn keep_idle(worker: &Worker, server: &Server, connection: ServerConn
     {
         return;
     }
-    let expires = Instant::now() + server.pool_purge_delay;
+    let expires = worker.now() + server.pool_purge_delay;
     let Some(list) = state.idle_pool.0.get(worker.index()) else { return };
     let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
     state.idle.fetch_add(1, Relaxed);

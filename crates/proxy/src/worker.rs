@@ -43,6 +43,9 @@ pub struct Worker {
     pub(crate) live: crate::live::LiveSessions,
     /// Listening sockets that rest (`disable frontend`) or were shut down.
     pub(crate) held: RefCell<HashMap<BindKey, Assigned>>,
+    /// The time as it was last looked at, and what the wall clock had then; see [`Worker::touch`].
+    clock: Cell<Instant>,
+    wall: Cell<(Instant, SystemTime)>,
     /// No new connection is kept alive: the process is finishing.
     pub finishing: Cell<bool>,
     next_session: Cell<u64>,
@@ -96,6 +99,8 @@ impl Worker {
             idle: IdleServers::default(),
             accepting: RefCell::default(),
             parking: OnceCell::new(),
+            clock: Cell::new(Instant::now()),
+            wall: Cell::new((Instant::now(), SystemTime::now())),
             pipes,
             live: crate::live::LiveSessions::default(),
             held: RefCell::default(),
@@ -140,9 +145,34 @@ impl Worker {
         self.thread.wheel().deadline()
     }
 
-    /// Milliseconds since the process began.
+    /// Looks at the clock. The data path does so where time may have passed (bytes have come, a connection stands, an
+    /// exchange is over) and uses [`Worker::now`] in between: looking costs more than most of what is timed.
+    pub(crate) fn touch(&self) -> Instant {
+        let now = Instant::now();
+        self.clock.set(now);
+        now
+    }
+
+    /// The time as it was last looked at.
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.get()
+    }
+
+    /// What the wall clock had at a moment, right to what it was set by within the last second.
+    pub(crate) fn wall(&self, at: Instant) -> SystemTime {
+        let (instant, time) = self.wall.get();
+        time + at.saturating_duration_since(instant)
+    }
+
+    /// Sets the wall clock anew; called every second.
+    pub(crate) fn touch_wall(&self) {
+        self.wall.set((self.touch(), SystemTime::now()));
+    }
+
+    /// Milliseconds from the start of the process to when the clock was last looked at.
     pub fn now_ms(&self) -> u64 {
-        self.shared.now_ms()
+        let since = self.now().saturating_duration_since(self.shared.started);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Lends an empty head with a buffer of `tune.bufsize` bytes.

@@ -195,6 +195,14 @@ impl Deadline {
         }
     }
 
+    /// As [`Deadline::arm_optional`], when the caller has the time at hand.
+    pub fn arm_optional_from(&self, now: std::time::Instant, after: Option<Duration>) {
+        match after {
+            Some(after) => self.arm_from(now, after),
+            None => self.disarm(),
+        }
+    }
+
     /// Clears the deadline, and that it had passed.
     pub fn disarm(&self) {
         self.wheel.set_deadline(self.key, NEVER);

@@ -30,7 +30,9 @@ pub(super) async fn wait(
             break;
         }
         input.reserve(capacity - input.len());
-        let read = std::future::poll_fn(|cx| client.socket.poll_read_append(cx, stream.request.input_mut()));
+        let read = std::future::poll_fn(|cx| {
+            client.socket.poll_read_append(cx, stream.request.input_mut())
+        });
         match client.deadline.guard(read).await {
             Ok(Ok(count)) if count > 0 => {}
             Ok(_) => break,

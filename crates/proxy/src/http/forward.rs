@@ -27,7 +27,11 @@ enum Attempt {
     Done(After),
     /// The connection was dead before the server can have seen the request: once more.
     Again,
-    Failed { status: u16, cause: Cause, phase: Phase },
+    Failed {
+        status: u16,
+        cause: Cause,
+        phase: Phase,
+    },
 }
 
 /// Relays one exchange.
@@ -52,7 +56,8 @@ pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
         sure: !stream.request.method_kind().is_idempotent(),
     });
     loop {
-        let dialed = dial.next(&client.socket, &client.deadline, &mut client.attached, stream).await;
+        let dialed =
+            dial.next(&client.socket, &client.deadline, &mut client.attached, stream).await;
         let (slot, connection) = match dialed {
             Ok(Dialed { slot, connection: Some(connection) }) => (slot, connection),
             Ok(Dialed { slot, connection: None }) => {
@@ -124,7 +129,8 @@ async fn attempt(
             timeout: stream.server_timeout.or(proxy.timeouts.server),
         },
     };
-    let mut upload = Upload { pump: Pump::new(ends.client, ends.server, out, remaining), over: None };
+    let mut upload =
+        Upload { pump: Pump::new(ends.client, ends.server, out, remaining), over: None };
     upload.pump.splice_with(worker.pipes.as_ref());
 
     match final_head(stream, &mut upload, ends, proxy).await {
@@ -132,7 +138,8 @@ async fn attempt(
         Err(Lost::Server) => {
             let unseen = stream.response.input().is_empty();
             let replayable = upload.pump.read == 0
-                && (stream.request.method_kind().is_idempotent() || upload.pump.written < head_len as u64);
+                && (stream.request.method_kind().is_idempotent()
+                    || upload.pump.written < head_len as u64);
             if reused && unseen && replayable {
                 return Attempt::Again;
             }
@@ -141,7 +148,11 @@ async fn attempt(
         }
         Err(Lost::ServerTimeout) => {
             account::response_failed(stream, proxy, server, Counter::FailedResponses);
-            return Attempt::Failed { status: 504, cause: Cause::ServerTimeout, phase: Phase::Headers };
+            return Attempt::Failed {
+                status: 504,
+                cause: Cause::ServerTimeout,
+                phase: Phase::Headers,
+            };
         }
         Err(Lost::Malformed(error)) => {
             worker.shared.errors.capture(stream, Direction::Response, &error);
@@ -153,7 +164,7 @@ async fn attempt(
             return request_broken(stream, proxy, server, broken);
         }
     }
-    stream.log.responded();
+    stream.log.responded(worker.touch());
     stream.request.consume(held);
     if !server_answers_well(stream) {
         account::response_failed(stream, proxy, server, Counter::FailedResponses);
@@ -183,10 +194,8 @@ async fn attempt(
             account::denied_response(stream, proxy, server);
             return Attempt::Failed { status: 502, cause: Cause::Proxy, phase: Phase::Headers };
         }
-        Verdict::Pass
-        | Verdict::Tarpit(_)
-        | Verdict::Wait { .. }
-        | Verdict::WaitForBody { .. } => {}
+        Verdict::Pass | Verdict::Tarpit(_) | Verdict::Wait { .. } | Verdict::WaitForBody { .. } => {
+        }
     }
 
     let version = stream.request.version();
@@ -345,7 +354,8 @@ async fn final_head(
         if status >= 200 || status == 101 {
             return Ok(());
         }
-        if stream.request.version() != Version::Http10 && stream.response.strip_hop_by_hop().is_ok() {
+        if stream.request.version() != Version::Http10 && stream.response.strip_hop_by_hop().is_ok()
+        {
             let mut interim = worker.lend_buffer();
             stream.response.write_to(&mut interim);
             ends.client.deadline.arm_optional(ends.client.timeout);
@@ -371,6 +381,7 @@ async fn next_head(
     watch_client: bool,
 ) -> Result<(), Lost> {
     let mut waiting = false;
+    let now = stream.session.worker.now();
     let mut gone = std::pin::pin!(async {
         if watch_client {
             relay::client_gone(ends.client.socket).await;
@@ -400,7 +411,7 @@ async fn next_head(
         // The server's time runs once it has the whole request.
         if sent.is_ready() {
             if !std::mem::replace(&mut waiting, true) {
-                ends.server.deadline.arm_optional(ends.server.timeout);
+                ends.server.deadline.arm_optional_from(now, ends.server.timeout);
             }
             if ends.server.deadline.poll_expired(cx).is_ready() {
                 return Poll::Ready(Err(Lost::ServerTimeout));
@@ -441,7 +452,8 @@ fn request_broken(stream: &mut Stream, proxy: &Proxy, server: &Server, broken: B
 fn response_rules(stream: &mut Stream, proxy: &Proxy, frontend: &Proxy) -> Verdict {
     let run = |stream: &mut Stream, proxy: &Proxy| {
         if !proxy.rules.tcp_response_content.is_empty() {
-            let verdict = rules::run_tcp_response_content(&proxy.rules.tcp_response_content, stream, 0);
+            let verdict =
+                rules::run_tcp_response_content(&proxy.rules.tcp_response_content, stream, 0);
             if !matches!(verdict, Verdict::Pass) {
                 return verdict;
             }

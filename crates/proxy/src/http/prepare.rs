@@ -1,7 +1,5 @@
 //! The head that goes to the server: what a proxy adds to and takes from a request.
 
-use std::io::Write;
-
 use telamon_http_proto::EditError;
 
 use crate::model::{AddressHeader, ConnectionMode, Proxy, RestrictNames};
@@ -73,13 +71,12 @@ fn add_address(
     {
         return Ok(());
     }
-    let mut text = [0u8; 45];
-    let mut rest = &mut text[..];
-    // The longest textual IPv6 address has 45 bytes, so this cannot fail.
-    let _ = write!(rest, "{address}");
-    let unused = rest.len();
-    let len = text.len() - unused;
-    stream.request.add_header(&option.header, &text[..len])
+    let worker = std::rc::Rc::clone(&stream.session.worker);
+    let mut text = worker.lend_buffer();
+    crate::log::write_ip(address, &mut text);
+    let added = stream.request.add_header(&option.header, &text);
+    worker.return_buffer(text);
+    added
 }
 
 /// `option http-restrict-req-hdr-names`: false when the request is to be refused.

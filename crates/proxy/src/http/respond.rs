@@ -47,8 +47,7 @@ pub(super) async fn send(client: &mut Client, stream: &mut Stream, answer: Answe
         Ok(Ok(())) if keep => After::KeepAlive,
         Ok(Ok(())) => After::Close,
         failed => {
-            stream.log.cause =
-                if failed.is_err() { Cause::ClientTimeout } else { Cause::Client };
+            stream.log.cause = if failed.is_err() { Cause::ClientTimeout } else { Cause::Client };
             stream.log.phase = Phase::Data;
             After::Drop
         }

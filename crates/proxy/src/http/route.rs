@@ -17,7 +17,9 @@ pub(super) enum Routed {
     Answer(Box<Answer>),
     /// The status page of `stream.backend`.
     Page,
-    Close { silent: bool },
+    Close {
+        silent: bool,
+    },
 }
 
 /// Runs all rules over the request.
@@ -65,9 +67,8 @@ async fn proxy_rules(client: &mut Client, stream: &mut Stream, proxy: &Proxy) ->
         }
     }
     if !rules.http_request.is_empty() {
-        let run = |stream: &mut Stream, from| {
-            rules::run_http_request(&rules.http_request, stream, from)
-        };
+        let run =
+            |stream: &mut Stream, from| rules::run_http_request(&rules.http_request, stream, from);
         if let Some(routed) = run_set(client, stream, proxy, inspect, run).await {
             return Some(routed);
         }
@@ -76,7 +77,8 @@ async fn proxy_rules(client: &mut Client, stream: &mut Stream, proxy: &Proxy) ->
         && stream.request.path_and_query().starts_with(&page.uri)
     {
         if !page.rules.is_empty() {
-            let run = |stream: &mut Stream, from| rules::run_http_request(&page.rules, stream, from);
+            let run =
+                |stream: &mut Stream, from| rules::run_http_request(&page.rules, stream, from);
             if let Some(routed) = run_set(client, stream, proxy, inspect, run).await {
                 return Some(routed);
             }
@@ -88,7 +90,8 @@ async fn proxy_rules(client: &mut Client, stream: &mut Stream, proxy: &Proxy) ->
         return Some(Routed::Page);
     }
     if !rules.redirect.is_empty() {
-        let run = |stream: &mut Stream, from| rules::run_http_request(&rules.redirect, stream, from);
+        let run =
+            |stream: &mut Stream, from| rules::run_http_request(&rules.redirect, stream, from);
         if let Some(routed) = run_set(client, stream, proxy, inspect, run).await {
             return Some(routed);
         }
@@ -169,8 +172,7 @@ fn monitor(stream: &mut Stream, proxy: &Proxy) -> Option<Routed> {
     if stream.request.path_and_query() != uri {
         return None;
     }
-    let failing =
-        frontend.monitor_fail.iter().any(|condition| stream.holds(condition));
+    let failing = frontend.monitor_fail.iter().any(|condition| stream.holds(condition));
     stream.log.cause = Cause::Local;
     stream.log.phase = Phase::Request;
     stream.log.level = Some(None);

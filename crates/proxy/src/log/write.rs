@@ -79,7 +79,7 @@ pub fn log_early(stream: &mut Stream, head_len: u64) {
 pub fn log_connection_error(session: &Session, message: &str, received: bool) {
     let frontend = session.snapshot.proxy(session.frontend);
     let mut log = LogState::new(session.accepted, session.accepted_at);
-    log.total_ms = Some(log.since_start());
+    log.end(session.worker.touch());
     log.cause = Cause::Proxy;
     log.phase = super::Phase::Request;
     let settings = &frontend.log;
