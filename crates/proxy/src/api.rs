@@ -159,7 +159,8 @@ impl Target {
     }
 
     fn order(&self, view: &View, order: Order) {
-        state_change::order(&view.shared, &self.snapshot, self.place, order, "");
+        let cause = if matches!(order, Order::Health(_)) { "changed from CLI" } else { "" };
+        state_change::order(&view.shared, &self.snapshot, self.place, order, cause);
     }
 
     /// The weight or the limits have changed.

@@ -382,11 +382,13 @@ impl<'a> Run<'a> {
 
     fn take_code(&mut self, expect: &CheckExpect) {
         let Some(expr) = &expect.status_code else { return };
-        let code =
-            self.with_context(Direction::Response, |cx| match expr.eval_as(cx, ValueType::Int) {
-                Some(crate::expr::Value::Int(code)) => u16::try_from(code).ok(),
+        let code = self.with_context(Direction::Response, |cx| {
+            // Bytes are read as text, and text as a number.
+            match expr.eval_as(cx, ValueType::Str)?.cast(ValueType::Int)? {
+                crate::expr::Value::Int(code) => u16::try_from(code).ok(),
                 _ => None,
-            });
+            }
+        });
         self.code = code.unwrap_or(self.code);
     }
 

@@ -30,6 +30,8 @@ pub(super) struct CheckDraft {
     method: Method,
     /// What `option httpchk` says about the request.
     request: Option<Rc<CheckRequest>>,
+    /// This section says it.
+    request_is_own: bool,
     http: Option<Rc<Vec<CheckStep>>>,
     tcp: Option<Rc<Vec<CheckStep>>>,
     disable_on_404: bool,
@@ -62,6 +64,9 @@ pub(super) const KEYWORDS: &[K] = &[
         |proxy, args| {
             if chooses(proxy, args, Method::Http) {
                 proxy.draft.check.request = Some(Rc::new(httpchk(args)));
+                // What a section inherits of `http-check` belongs to the option it inherits.
+                proxy.draft.check.http = None;
+                proxy.draft.check.request_is_own = true;
             }
         },
     )
@@ -337,6 +342,12 @@ pub(super) static TCP_RULES: LazyLock<Table<ProxyContext>> = LazyLock::new(|| {
 impl CheckDraft {
     /// Takes the steps of a section; they replace those that were inherited.
     pub(super) fn take(&mut self, http: &mut Vec<CheckStep>, tcp: &mut Vec<CheckStep>) {
+        let sends = http.iter().any(|step| matches!(step, CheckStep::Request(_)));
+        if sends && !self.request_is_own {
+            // A section that says what is sent does not add to what it inherits.
+            self.request = None;
+        }
+        self.request_is_own = false;
         for (own, steps) in [(http, &mut self.http), (tcp, &mut self.tcp)] {
             if !own.is_empty() {
                 *steps = Some(Rc::new(std::mem::take(own)));

@@ -324,6 +324,7 @@ fn presets_are_whole_scripts() {
         }
         let Some(CheckStep::Expect(last)) = script.steps.last() else { panic!("no expectation") };
         assert!(last.on_success.is_some());
+        assert_eq!(last.status_code.is_some(), option.starts_with("smtp"));
     }
     check("redis-check", 3);
     check("smtpchk", 7);
