@@ -10,11 +10,12 @@
 //!    ^──────────────── next check: inter, fastinter or downinter ────────┘
 //! ```
 //!
-//! `script.rs` goes through the steps of a check, `reply.rs` gathers what the server sends, `expect.rs` judges it,
-//! `request.rs` writes HTTP requests, `words.rs` and `status.rs` have HAProxy's words. Not here: agents, checks by
+//! `script.rs` goes through the steps of a check, `reply.rs` gathers what the server sends, `expect.rs` judges it (and
+//! `packet.rs` what some binary protocols answer), `request.rs` writes HTTP requests, `words.rs` and `status.rs` have HAProxy's words. Not here: agents, checks by
 //! programs, and what is learnt from traffic (`observe`).
 
 mod expect;
+pub(crate) mod packet;
 mod reply;
 mod request;
 mod script;
@@ -115,6 +116,8 @@ impl Drop for Checks {
 impl Finding {
     pub(crate) fn new(status: CheckStatus, text: impl Into<String>) -> Self {
         let mut text = text.into();
+        // Servers that speak C end their texts with a zero.
+        text.truncate(text.find('\0').unwrap_or(text.len()));
         if text.len() > TEXT_MAX {
             let end = (0..=TEXT_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
             text.truncate(end);

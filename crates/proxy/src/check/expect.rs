@@ -51,6 +51,8 @@ pub(super) fn judge_bytes(
         Expected::HexRegex(regex) => regex.is_match(hex(bytes).as_bytes()),
         // The loader takes these for HTTP alone.
         Expected::Status(_) | Expected::StatusRegex(_) | Expected::Header { .. } => false,
+        // Judged by `packet.rs`.
+        Expected::Packet(_) => false,
     };
     decide(expect, matched, last, Failure { status, text: None, matched })
 }
@@ -84,9 +86,10 @@ pub(super) fn judge_response(
                 Err(text) => broken(text),
             }
         }
-        Expected::Contains(_) | Expected::Regex(_) | Expected::HexRegex(_) => {
-            judge_body(expect, reply.body(), last, cx)
-        }
+        Expected::Contains(_)
+        | Expected::Regex(_)
+        | Expected::HexRegex(_)
+        | Expected::Packet(_) => judge_body(expect, reply.body(), last, cx),
     }
 }
 

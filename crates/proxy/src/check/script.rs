@@ -10,12 +10,13 @@ use telamon_runtime::{Endpoint, Socket};
 use tokio::time::{Instant, timeout_at};
 
 use super::expect::{Judged, judge_bytes, judge_response, text};
+use super::packet::{self, Answered};
 use super::reply::Reply;
 use super::{CheckStatus, Finding, request, words};
 use crate::expr::{SetConditions, ValueType, Variables};
 use crate::model::{
     CheckConnect, CheckExpect, CheckMethod, CheckPort, CheckProtocol, CheckRequest, CheckStep,
-    Proxy, ProxyId, Script, Server, ServerCheck, ServerId,
+    Expected, Proxy, ProxyId, Script, Server, ServerCheck, ServerId,
 };
 use crate::snapshot::Snapshot;
 use crate::stream::{CheckSight, Context, Direction};
@@ -94,6 +95,8 @@ struct Run<'a> {
     /// The last connection, transmission or expectation begun; what a failure is reported for.
     current: usize,
     code: u16,
+    /// What the last packet told.
+    told: String,
 }
 
 impl<'a> Run<'a> {
@@ -126,6 +129,7 @@ impl<'a> Run<'a> {
             variables: RefCell::default(),
             current: 0,
             code: 0,
+            told: String::new(),
         }
     }
 
@@ -210,7 +214,10 @@ impl<'a> Run<'a> {
             }
             Some(CheckStep::Expect(expect)) => {
                 let text = self.formatted(expect.on_success.as_deref());
-                let text = text.unwrap_or_else(|| by_tcp_check.to_owned());
+                let text = match &expect.what {
+                    Expected::Packet(_) => std::mem::take(&mut self.told),
+                    _ => text.unwrap_or_else(|| by_tcp_check.to_owned()),
+                };
                 self.take_code(expect);
                 let status = expect.ok_status.unwrap_or(CheckStatus::L7Ok);
                 Finding { code: self.code, ..Finding::new(status, text) }
@@ -318,6 +325,16 @@ impl<'a> Run<'a> {
     /// Whether an expectation holds; `false` waits for more.
     fn expect(&mut self, at: usize, expect: &CheckExpect) -> Result<bool, Finding> {
         let last = self.ended || self.reply.is_over();
+        if let Expected::Packet(packet) = &expect.what {
+            return match packet::judge(*packet, self.reply.bytes(), last) {
+                Answered::Wait => Ok(false),
+                Answered::Well(text) => {
+                    self.told = text;
+                    Ok(true)
+                }
+                Answered::Badly(finding) => Err(finding),
+            };
+        }
         let judged = if self.script.protocol == CheckProtocol::Http {
             self.code = self.reply.response().map_or(0, |response| response.status());
             if self.is_conditional() {

@@ -69,6 +69,7 @@ pub(super) fn place(script: &Script, at: usize) -> String {
             Expected::Status(_) => " (expect HTTP status codes)".into(),
             Expected::StatusRegex(_) => " (expect HTTP status regex)".into(),
             Expected::Header { .. } => " (expect HTTP header pattern)".into(),
+            Expected::Packet(_) => " (expect custom function)".into(),
         },
         _ => "".into(),
     };

@@ -169,7 +169,13 @@ fn note_answer(stream: &mut Stream, answer: &Answer) {
 fn monitor(stream: &mut Stream, proxy: &Proxy) -> Option<Routed> {
     let frontend = proxy.frontend.as_ref()?;
     let uri = frontend.monitor_uri.as_deref()?;
-    if stream.request.path_and_query() != uri {
+    // A path is meant as such however the request is written; anything else is the target itself.
+    let asked = if uri.starts_with(b"/") {
+        stream.request.path_and_query()
+    } else {
+        stream.request.target()
+    };
+    if asked != uri {
         return None;
     }
     let failing = frontend.monitor_fail.iter().any(|condition| stream.holds(condition));

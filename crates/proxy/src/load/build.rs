@@ -281,7 +281,12 @@ fn server(
         address: check_address,
         port: settings.check_port,
     });
-    let has_port = mapped_port.is_none() || settings.check_port.is_some() || draft.check.has_port();
+    // Without an address there is nothing to check yet: the socket may set one, and a port with it.
+    let has_place = matches!(&endpoint, Endpoint::Inet(inet) if !inet.ip().is_unspecified());
+    let has_port = !has_place
+        || mapped_port.is_none()
+        || settings.check_port.is_some()
+        || draft.check.has_port();
     if check.is_some() && !has_port {
         let server = name.to_string();
         diagnostics.error(at, ProxyMistake::NoCheckPort { server }.into());

@@ -1,4 +1,4 @@
-//! How health is checked: `option httpchk` and its kin, `http-check …`, `tcp-check …`.
+//! How health is checked: `option httpchk` and `option tcp-check` (their kin in `preset.rs`), `http-check …`, `tcp-check …`.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -20,7 +20,9 @@ use crate::model::{
 };
 use crate::rules::VariableName;
 
-mod preset;
+use preset::Preset;
+
+pub(super) mod preset;
 
 type K = Keyword<ProxyContext>;
 
@@ -36,7 +38,7 @@ pub(super) struct CheckDraft {
     tcp: Option<Rc<Vec<CheckStep>>>,
     disable_on_404: bool,
     send_state: bool,
-    /// The exchange of `option redis-check` or `option smtpchk`.
+    /// The exchange of `option redis-check` and its kin.
     preset: Option<Rc<Vec<CheckStep>>>,
     /// The finished script, for all who inherit it unchanged.
     script: Option<Arc<Script>>,
@@ -48,8 +50,7 @@ enum Method {
     Connect,
     Http,
     Tcp,
-    Redis,
-    Smtp,
+    Preset(Preset),
 }
 
 const ANY: Sections = Sections::PROXIES;
@@ -81,45 +82,6 @@ pub(super) const KEYWORDS: &[K] = &[
         },
     )
     .negatable(),
-    K::works(
-        "option redis-check",
-        ANY,
-        "option redis-check",
-        "checks that Redis answers PING",
-        |proxy, args| {
-            if chooses(proxy, args, Method::Redis) {
-                let steps = proxy.scoped(args, Place::Check, |_, scope| preset::redis(scope));
-                proxy.draft.check.preset = Some(Rc::new(steps));
-            }
-        },
-    )
-    .negatable(),
-    K::works(
-        "option smtpchk",
-        ANY,
-        "option smtpchk [{ HELO | EHLO } <domain>]",
-        "checks that a mail server greets and takes HELO",
-        |proxy, args| {
-            if chooses(proxy, args, Method::Smtp) {
-                let hello = match args.rest()[..] {
-                    [word, domain] if matches!(word.text, "HELO" | "EHLO") => {
-                        [word.bytes, domain.bytes].join(&b' ')
-                    }
-                    // HAProxy takes any other words for none.
-                    _ => b"HELO localhost".to_vec(),
-                };
-                let steps =
-                    proxy.scoped(args, Place::Check, |_, scope| preset::smtp(&hello, scope));
-                proxy.draft.check.preset = Some(Rc::new(steps));
-            }
-        },
-    )
-    .negatable(),
-    K::not_yet("option ldap-check", ANY).negatable(),
-    K::not_yet("option mysql-check", ANY).negatable(),
-    K::not_yet("option pgsql-check", ANY).negatable(),
-    K::not_yet("option ssl-hello-chk", ANY).negatable(),
-    K::not_yet("option spop-check", ANY).negatable(),
     K::not_yet("option external-check", ANY).negatable(),
     K::not_yet("external-check command", ANY),
     K::not_yet("external-check path", ANY),
@@ -386,9 +348,7 @@ impl CheckDraft {
             Method::Connect => return None,
             Method::Http => (CheckProtocol::Http, self.http_steps()),
             Method::Tcp => (CheckProtocol::Tcp, self.tcp.as_deref().cloned().unwrap_or_default()),
-            Method::Redis | Method::Smtp => {
-                (CheckProtocol::Preset, self.preset.as_deref()?.clone())
-            }
+            Method::Preset(_) => (CheckProtocol::Preset, self.preset.as_deref()?.clone()),
         };
         let steps = connected(steps);
         let (disable_on_404, send_state) = (self.disable_on_404, self.send_state);

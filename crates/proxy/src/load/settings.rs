@@ -24,6 +24,7 @@ pub(super) static KEYWORDS: LazyLock<Table<ProxyContext>> = LazyLock::new(|| {
             rules::KEYWORDS,
             options::KEYWORDS,
             check::KEYWORDS,
+            check::preset::KEYWORDS,
             logs::KEYWORDS,
             errors::KEYWORDS,
             stats::KEYWORDS,

@@ -167,6 +167,20 @@ pub enum Expected {
         value: Option<HeaderPart>,
         full: bool,
     },
+    /// A packet of a protocol that a preset speaks.
+    Packet(Packet),
+}
+
+/// What a preset waits for that is more than a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packet {
+    /// `option ldap-check`
+    LdapBindResponse,
+    /// `option mysql-check`: the first packet of the server, and the one that answers a login.
+    MysqlGreeting,
+    MysqlLogin,
+    /// `option spop-check`
+    SpopHello,
 }
 
 /// A name or a value of a header: `[-m str|beg|end|sub|reg] TEXT` or `name-lf`.
