@@ -44,7 +44,7 @@ pub struct Worker {
     /// Listening sockets that rest (`disable frontend`) or were shut down.
     pub(crate) held: RefCell<HashMap<BindKey, Assigned>>,
     /// The time as it was last looked at, and what the wall clock had then; see [`Worker::touch`].
-    clock: Cell<Instant>,
+    clock: Cell<(Instant, u64)>,
     wall: Cell<(Instant, SystemTime)>,
     /// No new connection is kept alive: the process is finishing.
     pub finishing: Cell<bool>,
@@ -99,7 +99,7 @@ impl Worker {
             idle: IdleServers::default(),
             accepting: RefCell::default(),
             parking: OnceCell::new(),
-            clock: Cell::new(Instant::now()),
+            clock: Cell::new((Instant::now(), 0)),
             wall: Cell::new((Instant::now(), SystemTime::now())),
             pipes,
             live: crate::live::LiveSessions::default(),
@@ -149,13 +149,14 @@ impl Worker {
     /// exchange is over) and uses [`Worker::now`] in between: looking costs more than most of what is timed.
     pub(crate) fn touch(&self) -> Instant {
         let now = Instant::now();
-        self.clock.set(now);
+        let since = now.saturating_duration_since(self.shared.started);
+        self.clock.set((now, u64::try_from(since.as_millis()).unwrap_or(u64::MAX)));
         now
     }
 
     /// The time as it was last looked at.
     pub(crate) fn now(&self) -> Instant {
-        self.clock.get()
+        self.clock.get().0
     }
 
     /// What the wall clock had at a moment, right to what it was set by within the last second.
@@ -171,8 +172,7 @@ impl Worker {
 
     /// Milliseconds from the start of the process to when the clock was last looked at.
     pub fn now_ms(&self) -> u64 {
-        let since = self.now().saturating_duration_since(self.shared.started);
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        self.clock.get().1
     }
 
     /// Lends an empty head with a buffer of `tune.bufsize` bytes.
