@@ -92,7 +92,9 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
             .map_err(|error| Failure(format!("the parent is out of reach: {error}")))?;
     }
     if let Some(background) = background {
-        background.ready().map_err(|error| Failure(format!("background: {error}")))?;
+        // The parent tells the process that was started.
+        let told = if parent.is_some() { background.follow() } else { background.ready() };
+        told.map_err(|error| Failure(format!("background: {error}")))?;
     }
     if let Some(notify) = &notify {
         // A service manager that does not listen is its own fault.
@@ -209,10 +211,11 @@ async fn reload(
         return Err(format!("a change of `{setting}` needs a restart"));
     }
     let gone = start::bind(registry, &model, workers, &*files).map_err(|Failure(why)| why)?;
-    plane.reload(model, registry).await;
+    // The workers let in who is queued and close the sockets; nothing else may hold them.
     for bound in gone {
         bound.remove_file();
     }
+    plane.reload(model, registry).await;
     notice::notice(format_args!("the new configuration is in force"));
     Ok(())
 }

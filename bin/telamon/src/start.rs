@@ -176,7 +176,7 @@ fn begin(direct: Direct, options: &Options) -> Result<ExitCode, Failure> {
                 ready,
                 signals,
                 link: Some(link),
-                background: None,
+                background,
                 notify: None,
                 privileges,
                 spread_line: false,

@@ -225,7 +225,11 @@ pub fn hostname() -> String {
 /// The end of [`daemonize`] in the background process.
 #[derive(Debug)]
 #[must_use = "the foreground process waits for it"]
-pub struct Background(std::io::PipeWriter);
+pub struct Background {
+    foreground: std::io::PipeWriter,
+    /// `/dev/null`, opened while it can be: a chroot may have none.
+    null: OwnedFd,
+}
 
 /// Goes on in the background (`-D`, `daemon`). The process that was started stays until
 /// [`Background::ready`] and then exits with 0; if the background process ends before, it exits
@@ -235,6 +239,7 @@ pub struct Background(std::io::PipeWriter);
 /// Threads exist already, or the system has no room for a process.
 pub fn daemonize() -> io::Result<Background> {
     let (mut reader, writer) = io::pipe()?;
+    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
     match fork()? {
         Fork::Parent(child) => {
             drop(writer);
@@ -245,30 +250,35 @@ pub fn daemonize() -> io::Result<Background> {
         Fork::Child => {
             drop(reader);
             rustix::process::setsid()?;
-            Ok(Background(writer))
+            Ok(Background { foreground: writer, null: null.into() })
         }
     }
 }
 
 impl Background {
     /// Lets the foreground process exit, and gives up its terminal.
+    ///
+    /// # Errors
+    /// Those of `dup2` and `write`.
     pub fn ready(mut self) -> io::Result<()> {
-        let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
-        // In a chroot there may be no /dev/null; then output goes where it went.
-        if let Ok(null) = null {
-            rustix::stdio::dup2_stdin(&null)?;
-            rustix::stdio::dup2_stdout(&null)?;
-            rustix::stdio::dup2_stderr(&null)?;
-        }
-        self.0.write_all(b"1")
+        self.give_up_terminal()?;
+        self.foreground.write_all(b"1")
     }
 
-    /// As [`Background::ready`], with `/dev/null` opened before a chroot.
-    pub fn ready_with(mut self, null: &OwnedFd) -> io::Result<()> {
-        rustix::stdio::dup2_stdin(null.as_fd())?;
-        rustix::stdio::dup2_stdout(null.as_fd())?;
-        rustix::stdio::dup2_stderr(null.as_fd())?;
-        self.0.write_all(b"1")
+    /// Gives up the terminal, for a process that shares it with the one that says
+    /// [`ready`](Self::ready): whoever reads what the foreground process wrote sees its end.
+    ///
+    /// # Errors
+    /// Those of `dup2`.
+    pub fn follow(self) -> io::Result<()> {
+        self.give_up_terminal()
+    }
+
+    fn give_up_terminal(&self) -> io::Result<()> {
+        rustix::stdio::dup2_stdin(&self.null)?;
+        rustix::stdio::dup2_stdout(&self.null)?;
+        rustix::stdio::dup2_stderr(&self.null)?;
+        Ok(())
     }
 }
 
