@@ -87,7 +87,9 @@ pub(super) fn collect(
         });
         numbers.push(number);
     }
-    names.numbers = assign_numbers(&numbers, 2);
+    // HAProxy's stats sockets belong to a hidden frontend, which then has the first number.
+    let first = if has_stats_socket(sections) { 2 } else { 1 };
+    names.numbers = assign_numbers(&numbers, first);
     names
 }
 
@@ -127,6 +129,14 @@ pub(super) fn template_range(text: &str) -> Option<(u32, u32)> {
         None => (1, text.parse().ok()?),
     };
     (first <= last && last - first < TEMPLATE_MAX).then_some((first, last))
+}
+
+fn has_stats_socket(sections: &[Section]) -> bool {
+    let globals = sections.iter().filter(|section| section.spec.bit == Sections::GLOBAL);
+    globals.flat_map(Section::lines).any(|line| {
+        let setting = line.token(1).map(|token| token.text);
+        line.keyword().text == "stats" && matches!(setting, Some("socket" | "timeout" | "maxconn"))
+    })
 }
 
 /// The numbers of things in their order: the one that was written, else the next that none has.

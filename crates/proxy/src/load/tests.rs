@@ -105,7 +105,7 @@ fn settings_reach_the_model() {
     assert_eq!((model.global.maxconn, model.global.nbthread), (Some(500), Some(2)));
     assert_eq!(model.global.tune.bufsize, 32 * 1024);
     let [web, apps, files] = &model.proxies[..] else { panic!("{}", model.proxies.len()) };
-    assert_eq!((web.number, apps.number, files.number), (2, 3, 4));
+    assert_eq!((web.number, apps.number, files.number), (1, 2, 3));
     assert_eq!((web.mode, apps.timeouts.server.map(|t| t.as_secs())), (Mode::Http, Some(50)));
     assert_eq!(web.options.connection, ConnectionMode::KeepAlive);
     assert_eq!(apps.options.connection, ConnectionMode::Close);
