@@ -62,7 +62,8 @@ impl Drop for InBackend {
 }
 
 /// The stream has reached its backend.
-pub(crate) fn enter_backend(stream: &Stream, backend: &Backend) -> InBackend {
+pub(crate) fn enter_backend(stream: &mut Stream, backend: &Backend) -> InBackend {
+    stream.backend_reached = true;
     let proxy = stream.snapshot.proxy(stream.backend);
     stream.session.live.reach(stream.backend, None);
     proxy.state.backend.load.enter();
@@ -126,9 +127,9 @@ pub(crate) fn response(stream: &Stream) {
     let counter = Counter::of_status(stream.log.status);
     let snapshot = stream.snapshot.clone();
     count_frontend(stream, snapshot.proxy(stream.frontend), counter, 1);
-    let backend = snapshot.proxy(stream.backend);
-    if backend.backend.is_some() {
-        count_backend(stream, backend, counter, 1);
+    // What the rules of a `listen` answer has not reached its backend part.
+    if stream.backend_reached || stream.backend != stream.frontend {
+        count_backend(stream, snapshot.proxy(stream.backend), counter, 1);
     }
 }
 

@@ -71,6 +71,8 @@ pub struct Stream {
     pub request: Head,
     /// Empty until the answer's head has been read or made.
     pub response: Head,
+    /// The rules are behind it: it has been counted into its backend.
+    pub backend_reached: bool,
     /// No more than `request.remaining()` will come before the rules are through (end of the body or stream, full
     /// buffer, or the time to wait is over).
     pub request_input_complete: bool,
@@ -168,6 +170,7 @@ impl Stream {
             server: None,
             request,
             response,
+            backend_reached: false,
             request_input_complete: false,
             response_input_complete: false,
             early_hints: Vec::new(),
@@ -205,6 +208,7 @@ impl Stream {
         self.adopt(newest);
         self.backend = self.frontend;
         self.server = None;
+        self.backend_reached = false;
         self.request_input_complete = false;
         self.response_input_complete = false;
         self.early_hints.clear();
