@@ -12,7 +12,7 @@ use telamon_runtime::bind::BindKey;
 use telamon_runtime::limit::Limit;
 use telamon_runtime::listener::{AcceptFailure, Accepted};
 use telamon_runtime::{Endpoint, Parking, Socket, Unparked};
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use crate::account::InFrontend;
 use crate::live::Live;
@@ -30,7 +30,7 @@ pub(crate) struct Accepting {
     listener: Rc<RefCell<Arc<Listener>>>,
     socket: Rc<telamon_runtime::Listener>,
     fd: Arc<OwnedFd>,
-    task: AbortHandle,
+    task: JoinHandle<()>,
 }
 
 /// A listening socket that a worker is to accept from, under the configuration it comes with.
@@ -123,7 +123,8 @@ impl Worker {
         for (key, accepting) in held {
             let listener = accepting.listener.borrow().clone();
             let fd = Arc::clone(&accepting.fd);
-            self.close(accepting);
+            accepting.task.abort();
+            self.let_in(&accepting.listener, &accepting.socket);
             // Where the kernel knows no such thing (Unix sockets), connections wait in its queue instead.
             let _ = rustix::net::shutdown(&fd, rustix::net::Shutdown::Read);
             self.held.borrow_mut().insert(key, Assigned { listener, fd });
@@ -164,11 +165,26 @@ impl Worker {
         state.paused.load(Relaxed) || state.stopped.load(Relaxed)
     }
 
+    /// Lets in those who are queued and closes the socket right behind the last of them.
+    ///
+    /// The accepting task keeps the socket open until it has ended: whoever came between an earlier look
+    /// into the queue and that end would be reset.
     fn close(self: &Rc<Self>, accepting: Accepting) {
-        accepting.task.abort();
-        let listener = accepting.listener.borrow().clone();
+        let worker = Rc::clone(self);
+        self.thread.spawn(async move {
+            let Accepting { listener, socket, fd, task } = accepting;
+            task.abort();
+            // It was aborted, or had ended by itself.
+            let _ = task.await;
+            worker.let_in(&listener, &socket);
+            drop((socket, fd));
+        });
+    }
+
+    fn let_in(self: &Rc<Self>, listener: &RefCell<Arc<Listener>>, socket: &telamon_runtime::Listener) {
+        let listener = listener.borrow().clone();
         // An error means the socket is broken, and with it whatever was queued.
-        let _ = accepting.socket.drain(|accepted| self.accepted(&listener, accepted));
+        let _ = socket.drain(|accepted| self.accepted(&listener, accepted));
     }
 
     fn accept_from(self: &Rc<Self>, assigned: &Assigned) -> std::io::Result<Accepting> {
@@ -181,7 +197,7 @@ impl Worker {
             async move { worker.accept_for_ever(&socket, &listener, alone).await }
         });
         let fd = Arc::clone(&assigned.fd);
-        Ok(Accepting { listener, socket, fd, task: task.abort_handle() })
+        Ok(Accepting { listener, socket, fd, task })
     }
 
     async fn accept_for_ever(
