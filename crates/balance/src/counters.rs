@@ -34,6 +34,10 @@ counter_list! {
     BytesIn,
     /// Bytes to clients (`bout`).
     BytesOut,
+    /// Those of the bytes from clients that were not copied (`h1_spliced_bytes_in` of frontends).
+    SplicedIn,
+    /// Those of the bytes to clients that were not copied.
+    SplicedOut,
     /// Requests denied by a rule (`dreq`).
     DeniedRequests,
     /// Responses denied by a rule (`dresp`).
@@ -143,7 +147,7 @@ impl Default for Counters {
     }
 }
 
-/// The counters of all workers for one object (320 bytes per worker that has counted).
+/// The counters of all workers for one object (384 bytes per worker that has counted).
 #[derive(Debug)]
 pub struct PerWorker {
     workers: Box<[OnceLock<Box<Counters>>]>,

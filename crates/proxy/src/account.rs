@@ -185,21 +185,26 @@ pub(crate) fn end(stream: &Stream) {
     let log = &stream.log;
     let snapshot = stream.snapshot.clone();
     let frontend = snapshot.proxy(stream.frontend);
-    count_frontend(stream, frontend, Counter::BytesIn, log.bytes_in);
-    count_frontend(stream, frontend, Counter::BytesOut, log.bytes_out);
+    let bytes = [
+        (Counter::BytesIn, log.bytes_in),
+        (Counter::BytesOut, log.bytes_out),
+        (Counter::SplicedIn, log.spliced_in),
+        (Counter::SplicedOut, log.spliced_out),
+    ];
+    // Most streams are too short to be spliced.
+    let bytes = || bytes.into_iter().filter(|(_, count)| *count > 0);
+    bytes().for_each(|(counter, count)| count_frontend(stream, frontend, counter, count));
     let worker = &stream.session.worker;
     worker.shared.counters.add(worker.index(), Counter::BytesOut, log.bytes_out);
-    let bytes = u32::try_from(log.bytes_out).unwrap_or(u32::MAX);
-    worker.shared.bytes_out_rate.add(bytes, worker.now_ms() as u32);
+    let sent = u32::try_from(log.bytes_out).unwrap_or(u32::MAX);
+    worker.shared.bytes_out_rate.add(sent, worker.now_ms() as u32);
     let proxy = snapshot.proxy(stream.backend);
     let Some(backend) = &proxy.backend else { return };
-    count_backend(stream, proxy, Counter::BytesIn, log.bytes_in);
-    count_backend(stream, proxy, Counter::BytesOut, log.bytes_out);
+    bytes().for_each(|(counter, count)| count_backend(stream, proxy, counter, count));
     let Some(server) = stream.server.and_then(|id| backend.servers.get(id.0 as usize)) else {
         return;
     };
-    count_server(stream, server, Counter::BytesIn, log.bytes_in);
-    count_server(stream, server, Counter::BytesOut, log.bytes_out);
+    bytes().for_each(|(counter, count)| count_server(stream, server, counter, count));
     let spans = [
         (log.request_ms.or(Some(0)), log.queue_ms),
         (log.queue_ms, log.connect_ms),

@@ -64,8 +64,9 @@ pub(crate) struct Pump<'a> {
     full_reads: u32,
     /// Progress in this direction also keeps the other direction's timeouts from passing.
     tunnel: bool,
-    /// Bytes written, heads included.
+    /// Bytes written, heads included; those of them that went through a pipe.
     pub(crate) written: u64,
+    pub(crate) spliced: u64,
     /// Bytes read here; what the buffer held at the start is not counted.
     pub(crate) read: u64,
 }
@@ -208,6 +209,7 @@ impl<'a> Pump<'a> {
             full_reads: 0,
             tunnel: false,
             written: 0,
+            spliced: 0,
             read: 0,
         }
     }
@@ -284,6 +286,7 @@ impl<'a> Pump<'a> {
             match pipe.try_drain(self.to.socket) {
                 Ok(count) => {
                     self.written += count as u64;
+                    self.spliced += count as u64;
                     self.waiting = None;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

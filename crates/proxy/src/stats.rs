@@ -3,7 +3,7 @@
 //! Which columns a row has, and which stay empty, is HAProxy's choice for the same object in the same state, so that
 //! tools find the same CSV. What HAProxy counts and this process has no notion of (TLS, HTTP/2, compression, agents)
 //! is 0 or empty as in a HAProxy that does not use it; nothing is estimated. Sessions of HTTP frontends are
-//! connections of HTTP/1, so `h1_*` are derived; `h1_open_streams` and `h1_spliced_bytes_*` are not counted and 0.
+//! connections of HTTP/1, so `h1_*` are derived; `h1_open_streams` is not counted and 0.
 
 mod info;
 mod row;

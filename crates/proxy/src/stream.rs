@@ -130,6 +130,9 @@ pub struct LogState {
     /// Bytes of the request and of the answer that were relayed (`%U`, `%B`).
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// Those of them that an exchange of HTTP did not copy.
+    pub spliced_in: u64,
+    pub spliced_out: u64,
     pub retries: u32,
     /// The last server was chosen by redispatch: `%rc` shows `+`.
     pub redispatched: bool,
@@ -308,6 +311,8 @@ impl LogState {
             handshake_ms: 0,
             bytes_in: 0,
             bytes_out: 0,
+            spliced_in: 0,
+            spliced_out: 0,
             retries: 0,
             redispatched: false,
             server_queue: 0,

@@ -160,7 +160,7 @@ async fn attempt(
             return Attempt::Failed { status: 502, cause: Cause::Proxy, phase: Phase::Headers };
         }
         Err(Lost::Client(broken)) => {
-            stream.log.bytes_in = upload.pump.written;
+            upload.note(stream);
             return request_broken(stream, proxy, server, broken);
         }
     }
@@ -248,7 +248,9 @@ async fn attempt(
         let timeouts = tunnel::Timeouts::of(frontend, proxy, stream.tunnel_timeout);
         let ended = tunnel::run(&mut upload.pump, &mut download, &timeouts).await;
         stream.log.bytes_in += upload.pump.written;
+        stream.log.spliced_in += upload.pump.spliced;
         stream.log.bytes_out += download.written;
+        stream.log.spliced_out += download.spliced;
         ended.note(stream);
         account::stream_broken(stream, proxy, server);
         return Attempt::Done(After::Drop);
@@ -261,15 +263,16 @@ async fn attempt(
     })
     .await;
     stream.log.bytes_out += download.written;
+    stream.log.spliced_out += download.spliced;
     if let Err(broken) = downloaded {
-        stream.log.bytes_in = upload.pump.written;
+        upload.note(stream);
         (stream.log.cause, stream.log.phase) = (broken.cause_down(), Phase::Data);
         account::stream_broken(stream, proxy, server);
         return Attempt::Done(After::Drop);
     }
     // The answer is through; the rest of the request may still be on its way.
     let uploaded = std::future::poll_fn(|cx| upload.poll(cx)).await;
-    stream.log.bytes_in = upload.pump.written;
+    upload.note(stream);
     let rest = upload.pump.into_rest();
     let download_rest = download.into_rest();
     let clean = !surplus && download_rest.is_empty();
@@ -316,9 +319,15 @@ impl<'a> Upload<'a> {
         Poll::Ready(matches!(self.over, Some(Ok(()))))
     }
 
+    /// Notes for the log what has gone.
+    fn note(&self, stream: &mut Stream) {
+        stream.log.bytes_in = self.pump.written;
+        stream.log.spliced_in = self.pump.spliced;
+    }
+
     /// Turns into the client's half of a tunnel; what the client sent ahead goes first.
     fn begin_tunnel(&mut self, stream: &mut Stream, ends: Ends<'a>) {
-        stream.log.bytes_in = self.pump.written;
+        self.note(stream);
         let mut ahead = stream.session.worker.lend_buffer();
         ahead.extend_from_slice(stream.request.remaining());
         stream.request.consume(usize::MAX);

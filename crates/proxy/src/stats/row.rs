@@ -186,7 +186,9 @@ pub(super) fn backend(proxy: &Proxy, backend: &Backend, now: Now) -> Row {
             .set(Column::H1TotalStreams, connects + of_servers(Counter::Reuses))
             // What comes from servers is in, what goes to them is out.
             .set(Column::H1BytesIn, totals[Counter::BytesOut as usize])
-            .set(Column::H1BytesOut, totals[Counter::BytesIn as usize]);
+            .set(Column::H1BytesOut, totals[Counter::BytesIn as usize])
+            .set(Column::H1SplicedBytesIn, totals[Counter::SplicedOut as usize])
+            .set(Column::H1SplicedBytesOut, totals[Counter::SplicedIn as usize]);
     }
     row
 }
@@ -383,4 +385,6 @@ const HTTP1_IN: &[(Column, Counter)] = &[
     (Column::H1TotalStreams, Counter::Requests),
     (Column::H1BytesIn, Counter::BytesIn),
     (Column::H1BytesOut, Counter::BytesOut),
+    (Column::H1SplicedBytesIn, Counter::SplicedIn),
+    (Column::H1SplicedBytesOut, Counter::SplicedOut),
 ];
