@@ -536,8 +536,8 @@ fn set_environment(line: Line<'_>, environment: &mut Environment, diagnostics: &
 
 const DIRECTIVES: &[&str] =
     &[".if", ".elif", ".else", ".endif", ".notice", ".warning", ".alert", ".diag"];
-/// Keywords that look like slips of `peers` and `mailers`.
-const NEAR_SECTIONS: &[&[u8]] = &[b"peer", b"mailer", b"http-error"];
+/// Keywords that look like slips of sections: `peers`, `mailers`, `http-errors`, `log-forward`, `defaults`.
+const NEAR_SECTIONS: &[&[u8]] = &[b"peer", b"mailer", b"http-error", b"log-format", b"default"];
 /// As in HAProxy.
 const NESTED_MAX: usize = 99;
 /// Far above anything real; keeps every range within 32 bits.
