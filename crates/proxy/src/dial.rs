@@ -78,11 +78,14 @@ impl<'p> Dial<'p> {
         loop {
             let slot = match self.same.take() {
                 Some(slot) => slot,
-                None => self.slot(client, stream).await?,
+                None => {
+                    let slot = self.slot(client, stream).await?;
+                    stream.log.queued(stream.session.worker.now());
+                    slot
+                }
             };
             let server = &self.backend.servers[slot.server().0 as usize];
             stream.server = Some(slot.server());
-            stream.log.queued(stream.session.worker.now());
             if server.redir.is_some() && self.reuse.is_some() {
                 account::assigned(stream, self.proxy, server);
                 return Ok(Dialed { slot, connection: None });
@@ -108,6 +111,7 @@ impl<'p> Dial<'p> {
                 account::retried(stream, self.proxy, server);
                 if failure.cause == Cause::Server {
                     turn_around(self.proxy).await;
+                    stream.session.worker.touch();
                 }
                 self.same = Some(slot);
             }
