@@ -1,0 +1,107 @@
+//! What a request leaves in the log: how it ended, in HAProxy's letters.
+
+use std::time::Duration;
+
+use telamon_testkit::{Behaviour, SyslogSink, Telamon, TestServer, free_port};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[test]
+fn termination_states_say_who_ended_a_request_and_when() {
+    let nobody = format!("timeout connect 50ms\nserver a 127.0.0.1:{}", free_port());
+    check_lines("", GET, "503", "SC--");
+    check_lines(&nobody, GET, "503", "SC--");
+    check_lines("http-request deny", GET, "403", "PR--");
+    check_lines("http-request return status 200", GET, "200", "LR--");
+    check_lines("redirect location /x", GET, "302", "LR--");
+    check_lines(
+        "monitor-uri /\nmonitor fail if FALSE\nstats uri /s",
+        "GET /s HTTP/1.1\r\nHost: x\r\n\r\n",
+        "200",
+        "LR--",
+    );
+    check_lines("", "GET / x\r\n\r\n", "400", "PR--");
+    check_lines("timeout http-request 100ms", "GET /", "408", "cR--");
+    check_server(Behaviour::Name, "200", "----");
+    check_server(Behaviour::CutsShort(1000), "200", "SD--");
+    check_server(Behaviour::Stalls(1000), "200", "sD--");
+    check_server(Behaviour::Dies, "502", "SH--");
+    check_server(Behaviour::Raw(b"nonsense\r\n\r\n".to_vec()), "502", "PH--");
+    check_server(Behaviour::Silent, "504", "sH--");
+}
+
+#[track_caller]
+fn check_server(behaviour: Behaviour, status: &str, state: &str) {
+    let app = TestServer::start("app", behaviour);
+    check_lines(&format!("timeout server 200ms\nserver {app}"), GET, status, state);
+}
+
+/// One request; the line in HTTP format has the status and the state.
+#[track_caller]
+fn check_lines(lines: &str, request: &str, status: &str, state: &str) {
+    let log = SyslogSink::start();
+    let telamon =
+        Telamon::listen(&format!("log {} local0\noption httplog\n{lines}", log.address()));
+    let mut client = telamon.connect();
+    client.send(request);
+    let _ = client.try_response(false);
+    let line = log.wait_for(" web ");
+    let fields: Vec<&str> = line.split(' ').collect();
+    // … frontend backend/server timers status bytes - - state …
+    let at = fields.iter().position(|field| *field == "web" || *field == "web~").unwrap();
+    assert_eq!((fields[at + 3], fields[at + 7]), (status, state), "{lines}: {line}");
+    assert!(line.starts_with("<134>"), "{line}");
+}
+
+#[test]
+fn a_request_that_waited_in_vain_for_a_server_says_so() {
+    let app = TestServer::start("app", Behaviour::Waits);
+    let log = SyslogSink::start();
+    let telamon = Telamon::listen(&format!(
+        "log {} local0\noption httplog\ntimeout queue 100ms\nserver {app} maxconn 1",
+        log.address()
+    ));
+    let mut first = telamon.connect();
+    first.send(GET);
+    telamon_testkit::eventually("the server is busy", || app.requests() == 1);
+    assert_eq!(telamon.connect().get("/").status, 503);
+    assert!(log.wait_for(" 503 ").contains(" sQ-- "), "{:?}", log.lines());
+    app.becomes(Behaviour::Name);
+    assert_eq!(first.response().text(), "app");
+}
+
+#[test]
+fn formats_and_captures_fill_the_line() {
+    let app = TestServer::named("app");
+    let log = SyslogSink::start();
+    let telamon = Telamon::listen(&format!(
+        "log {} local3 debug\ncapture request header X-A len 3\nlog-format \"%b/%s %ST %HM %HP %{{+Q}}r %hr %[capture.req.hdr(0),upper]\"\n\
+         server {app}",
+        log.address()
+    ));
+    let mut client = telamon.connect();
+    client.send("GET /p?q HTTP/1.1\r\nHost: x\r\nX-A: abcdef\r\n\r\n");
+    assert_eq!(client.response().text(), "app");
+    let line = log.wait_for("web/app");
+    assert!(line.ends_with("web/app 200 GET /p \"GET /p?q HTTP/1.1\" {abc} ABC"), "{line}");
+    assert!(line.starts_with("<158>"), "{line}");
+}
+
+#[test]
+fn what_nobody_said_and_what_went_well_can_be_left_out() {
+    let app = TestServer::named("app");
+    let log = SyslogSink::start();
+    let telamon = Telamon::listen(&format!(
+        "log {} local0\noption httplog\noption dontlognull\noption dontlog-normal\nserver {app}",
+        log.address()
+    ));
+    drop(telamon.connect());
+    assert_eq!(telamon.connect().get("/fine").text(), "app");
+    let mut last = telamon.connect();
+    last.send("GET /bad x\r\n\r\n");
+    assert!(!last.read_to_end().is_empty());
+    log.wait_for("BADREQ");
+    let lines = log.lines().into_iter().filter(|line| line.contains(" web "));
+    assert_eq!(lines.count(), 1, "{:?}", log.lines());
+    assert!(last.is_closed_within(Duration::from_secs(5)));
+}
