@@ -95,6 +95,7 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket, requests: u32) {
             After::KeepAlive
                 if !worker.finishing.get() || !stream.request.remaining().is_empty() => {}
             After::Drop => break,
+            After::Close if stream.has_said_all() => break,
             After::KeepAlive | After::Close => {
                 linger(&mut client, &mut stream).await;
                 break;

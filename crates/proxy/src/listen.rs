@@ -11,7 +11,7 @@ use telamon_balance::Counter;
 use telamon_runtime::bind::BindKey;
 use telamon_runtime::limit::Limit;
 use telamon_runtime::listener::{AcceptFailure, Accepted};
-use telamon_runtime::{Endpoint, Parking, Socket, Unparked};
+use telamon_runtime::{BindAddress, Endpoint, Parking, Socket, Unparked};
 use tokio::task::JoinHandle;
 
 use crate::account::InFrontend;
@@ -257,13 +257,12 @@ impl Worker {
         let snapshot = self.snapshot();
         let Some(frontend) = Self::frontend_of(&snapshot, &listener) else { return };
         let proxy = snapshot.proxy(frontend);
-        let local = socket.local().unwrap_or(Endpoint::Unnamed);
         let session = Rc::new(Session {
             worker: Rc::clone(self),
             snapshot: snapshot.clone(),
             frontend,
             src: RefCell::new(unmapped(peer)),
-            dst: RefCell::new(unmapped(local)),
+            dst: RefCell::new(unmapped(local_of(&listener, &socket))),
             accepted: self.touch(),
             accepted_at: self.wall(self.now()),
             vars: RefCell::default(),
@@ -281,7 +280,8 @@ impl Worker {
         }
         match proxy.mode {
             Mode::Http => http::serve(session, socket, 0).await,
-            Mode::Tcp => tcp::serve(session, socket).await,
+            // Boxed: it would make the future of every HTTP connection larger.
+            Mode::Tcp => Box::pin(tcp::serve(session, socket)).await,
         }
     }
 
@@ -335,6 +335,18 @@ fn admitted(session: &Session, socket: &Socket) -> bool {
         }
     }
     true
+}
+
+/// The address that the client connected to. The kernel is asked only where the listener does not say it.
+fn local_of(listener: &Listener, socket: &Socket) -> Endpoint {
+    match &listener.bind.address {
+        BindAddress::Inet(address)
+            if !address.ip().is_unspecified() && address.port() != 0 && !listener.bind.transparent =>
+        {
+            Endpoint::Inet(*address)
+        }
+        _ => socket.local().unwrap_or(Endpoint::Unnamed),
+    }
 }
 
 /// An IPv4 client on a dual-stack socket is an IPv4 client.

@@ -8,7 +8,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use telamon_http_proto::Head;
+use telamon_http_proto::{BodyLength, Head};
 use telamon_runtime::Endpoint;
 
 use crate::expr::Variables;
@@ -228,6 +228,13 @@ impl Stream {
         self.unique_id.take();
         let now = self.session.worker.now();
         self.log = LogState::new(now, self.session.worker.wall(now));
+    }
+
+    /// Whether the client has said that nothing follows its request, and all of that has been read.
+    pub(crate) fn has_said_all(&self) -> bool {
+        !self.request.keeps_alive()
+            && self.request.request_body() == BodyLength::None
+            && self.request.remaining().is_empty()
     }
 
     /// Returns the buffers to the worker.

@@ -307,6 +307,8 @@ impl<T: 'static> Worker<T> {
     /// [`tokio::task::spawn_local`] instead.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) -> tokio::task::JoinHandle<()> {
         let hold = self.hold();
+        // Tokio moves a task about as it begins and ends; one large future is moved once, into its box.
+        let task = Box::pin(task);
         tokio::task::spawn_local(async move {
             task.await;
             drop(hold);
