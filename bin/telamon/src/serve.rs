@@ -86,6 +86,9 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
         .transpose()
         .map_err(|error| Failure(format!("the parent is out of reach: {error}")))?;
     start::replace_old(options);
+    if let Some(replaces) = &options.replaces {
+        tokio::task::spawn_local(take_all_once_gone(replaces.pids.clone(), registry.clone()));
+    }
     if let Some(parent) = &mut parent {
         parent
             .send(&FromChild::Ready)
@@ -126,6 +129,8 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
                 if let Some(notify) = &notify {
                     let _ = notify.stopping();
                 }
+                // A successor that shares the ports gets all that comes from now on.
+                registry.steer_away();
                 for bound in registry.take_all() {
                     bound.remove_file();
                 }
@@ -218,6 +223,14 @@ async fn reload(
     plane.reload(model, registry).await;
     notice::notice(format_args!("the new configuration is in force"));
     Ok(())
+}
+
+/// Processes that leave steer new connections towards one of our sockets; once they are gone all get their share.
+async fn take_all_once_gone(pids: Vec<u32>, registry: telamon_runtime::Registry) {
+    while pids.iter().any(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists()) {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    registry.steer_freely();
 }
 
 async fn from_parent(parent: &mut Option<ChildStream>) -> Option<ToChild> {

@@ -235,14 +235,12 @@ async fn give_up(client: &mut Client, stream: &mut Stream, proxy: &Proxy, status
     account::count_frontend(stream, proxy, Counter::FailedRequests, 1);
     account::count_frontend(stream, proxy, Counter::of_status(status), 1);
     if tell {
-        let configured = crate::rules::configured_message(stream, status);
-        let answer: Option<Vec<u8>> = configured.or_else(|| refusal(status).map(<[u8]>::to_vec));
-        if let Some(bytes) = answer {
+        // HAProxy's parser answers with its own page whatever `errorfile` says, but an empty file keeps it silent.
+        let silent = crate::rules::configured_message(stream, status).is_some_and(|m| m.is_empty());
+        if let Some(bytes) = refusal(status).filter(|_| !silent) {
             client.deadline.arm_optional(proxy.timeouts.client);
             // A client that is gone needs no answer.
-            if let Ok(Ok(())) = client.deadline.guard(client.socket.write_all(&bytes)).await {
-                stream.log.bytes_out = bytes.len() as u64;
-            }
+            let _ = client.deadline.guard(client.socket.write_all(bytes)).await;
         }
     }
     stream.log.end(stream.session.worker.touch());

@@ -74,6 +74,12 @@ pub struct BindKey {
     owner: (Option<u32>, Option<u32>, Option<u32>),
 }
 
+impl BindKey {
+    pub(crate) fn is_inet(&self) -> bool {
+        matches!(self.address, BindAddress::Inet(_))
+    }
+}
+
 /// Whether a socket of another process at the same address is a mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Neighbor {

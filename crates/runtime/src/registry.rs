@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::bind::{BindAddress, BindKey, BindSpec};
 use crate::files::Files;
+use crate::listener::Steering;
 
 /// The sockets that are bound now. Owned by the control thread.
 #[derive(Clone, Debug, Default)]
@@ -110,6 +111,32 @@ impl Registry {
         for bound in self.bound.values_mut() {
             bound.sockets.clear();
         }
+    }
+
+    /// Turns new connections towards the sockets that a successor has at the same ports, if there is one: what is
+    /// queued here can then be accepted and the sockets closed without resetting anyone.
+    pub fn steer_away(&self) {
+        for sockets in self.shared_ports() {
+            let own = u16::try_from(sockets.len()).unwrap_or(u16::MAX);
+            // A kernel that cannot steer leaves the few that come in the last instant to be reset.
+            let _ = Steering::towards(&*sockets[0], own..own.saturating_add(1));
+        }
+    }
+
+    /// Undoes what a predecessor has steered.
+    pub fn steer_freely(&self) {
+        for sockets in self.shared_ports() {
+            // There was none, as a rule.
+            let _ = Steering::release(&*sockets[0]);
+        }
+    }
+
+    fn shared_ports(&self) -> impl Iterator<Item = &[Arc<OwnedFd>]> {
+        let shared = |key: &BindKey| key.is_inet();
+        self.bound
+            .iter()
+            .filter(move |(key, bound)| shared(key) && !bound.sockets.is_empty())
+            .map(|(_, bound)| &*bound.sockets)
     }
 
     /// Lets go of everything: a stop.
