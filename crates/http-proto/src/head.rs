@@ -31,6 +31,9 @@ pub struct Limits {
     /// Bytes of a head after edits, `tune.bufsize`; default 16384. The side buffer of edits
     /// holds at most four times as much.
     pub rewritten_max: usize,
+    /// Bytes that edits may always add, `tune.maxrewrite`; default 1024. Up to `rewritten_max` they may add more as
+    /// long as the body has not come: HAProxy keeps both in one buffer, and what fits there is to fit here.
+    pub rewrite_reserve: usize,
     /// Lines of a head as received, `tune.http.maxhdr`; default 101. As in HAProxy the start line
     /// counts as one, so the default takes 100 fields.
     pub headers_max: usize,
@@ -46,6 +49,7 @@ impl Default for Limits {
         Self {
             head_max: 15360,
             rewritten_max: 16384,
+            rewrite_reserve: 1024,
             headers_max: 101,
             accept_invalid: false,
             keep_case: false,
@@ -176,6 +180,8 @@ pub struct Head {
     /// Bytes that `write_to` would write, final CRLF included.
     size: u32,
     rewritten_max: u32,
+    /// What edits may make of the head however much of its body is held.
+    rewritten_min: u32,
     has_start_line: bool,
     /// Names are written as given rather than in lower case.
     keep_case: bool,
@@ -497,6 +503,7 @@ impl Head {
         self.head_len = 0;
         self.consumed = 0;
         self.size = 0;
+        self.rewritten_min = 0;
         self.has_start_line = false;
         self.keep_case = false;
         self.framing_edited = false;

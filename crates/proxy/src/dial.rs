@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use telamon_balance::{MemberId, Pinned};
+use telamon_runtime::Endpoint;
 use telamon_runtime::socket::Socket;
 use telamon_runtime::wheel::Deadline;
 
@@ -52,11 +53,13 @@ pub(crate) struct Undialed {
     pub(crate) phase: Phase,
 }
 
-/// The server connection that belongs to one client alone (`http-reuse never`).
+/// The server connection that belongs to one client alone (`http-reuse never`, and where the client's destination
+/// says where it goes).
 #[derive(Debug)]
 pub(crate) struct Attached {
     pub(crate) backend: ProxyId,
-    pub(crate) server: ServerId,
+    pub(crate) server: Option<ServerId>,
+    pub(crate) endpoint: Endpoint,
     pub(crate) connection: ServerConnection,
 }
 
@@ -84,19 +87,27 @@ impl<'p> Dial<'p> {
                     slot
                 }
             };
-            let server = &self.backend.servers[slot.server().0 as usize];
-            stream.server = Some(slot.server());
+            let Some(server) = self.backend.reached(slot.server()) else {
+                return Err(Undialed { cause: Cause::Internal, phase: Phase::Connect });
+            };
+            stream.server = slot.server();
             if server.redir.is_some() && self.reuse.is_some() {
                 account::assigned(stream, self.proxy, server);
                 return Ok(Dialed { slot, connection: None });
             }
-            let failure = match self.connection(deadline, attached, stream, server).await {
+            let connected = tokio::select! {
+                biased;
+                connected = self.connection(deadline, attached, stream, server) => connected,
+                undialed = self.client_gone(client) => Err(undialed),
+            };
+            let failure = match connected {
                 Ok(connection) => {
                     stream.log.connected(stream.session.worker.now());
                     crate::log::note_server(stream, &connection.socket);
                     account::assigned(stream, self.proxy, server);
                     return Ok(Dialed { slot, connection: Some(connection) });
                 }
+                Err(failure) if failure.cause == Cause::Client => return Err(failure),
                 Err(failure) => failure,
             };
             if stream.log.retries >= self.backend.retries {
@@ -106,11 +117,14 @@ impl<'p> Dial<'p> {
             stream.log.retries += 1;
             if self.redispatches(stream, server) {
                 account::redispatched(stream, self.proxy, server);
-                self.tried.push(MemberId(slot.server().0));
+                self.tried.extend(slot.server().map(|server| MemberId(server.0)));
             } else {
                 account::retried(stream, self.proxy, server);
                 if failure.cause == Cause::Server {
-                    turn_around(self.proxy).await;
+                    tokio::select! {
+                        () = turn_around(self.proxy) => {}
+                        undialed = self.client_gone(client) => return Err(undialed),
+                    }
                     stream.session.worker.touch();
                 }
                 self.same = Some(slot);
@@ -118,18 +132,26 @@ impl<'p> Dial<'p> {
         }
     }
 
+    /// Waits for the client to leave, where that ends the attempt (`option abortonclose`).
+    async fn client_gone(&self, client: &Socket) -> Undialed {
+        if self.proxy.options.abortonclose {
+            crate::relay::client_gone(client).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+        Undialed { cause: Cause::Client, phase: Phase::Connect }
+    }
+
     /// A slot from the pool or the queue.
     async fn slot(&self, client: &Socket, stream: &mut Stream) -> Result<Slot, Undialed> {
         let pinned = rules::choose_server(&self.backend.use_server, stream)
             .map(|server| Pinned { member: MemberId(server.0), force: false })
             .filter(|pinned| !self.tried.contains(&pinned.member));
-        let watched = self.proxy.options.abortonclose;
+        if self.backend.direct.is_some() && pinned.is_none() {
+            return Ok(Slot::direct(stream));
+        }
         let gone = async {
-            if watched {
-                crate::relay::client_gone(client).await;
-            } else {
-                std::future::pending().await
-            }
+            self.client_gone(client).await;
         };
         let failure = match upstream::take_slot(stream, &self.tried, pinned, gone).await {
             Ok(slot) => return Ok(slot),
@@ -147,9 +169,13 @@ impl<'p> Dial<'p> {
             }
             NoSlot::QueueTimeout => {
                 account::queue_refused(stream, self.proxy);
+                stream.log.queued(stream.session.worker.now());
                 Undialed { cause: Cause::ServerTimeout, phase: Phase::Queue }
             }
-            NoSlot::ClientGone => Undialed { cause: Cause::Client, phase: Phase::Queue },
+            NoSlot::ClientGone => {
+                stream.log.queued(stream.session.worker.now());
+                Undialed { cause: Cause::Client, phase: Phase::Queue }
+            }
         })
     }
 
@@ -162,15 +188,18 @@ impl<'p> Dial<'p> {
         server: &Server,
     ) -> Result<ServerConnection, Undialed> {
         let worker = Rc::clone(&stream.session.worker);
-        if let Some(Attached { backend, server: at, connection }) = attached.take()
+        let private = upstream::is_private(self.backend, stream.server, &server.state);
+        if let Some(Attached { backend, server: at, endpoint, connection }) = attached.take()
             && backend == stream.backend
-            && Some(at) == stream.server
+            && at == stream.server
+            && endpoint == upstream::endpoint(&stream.session, &server.state)
             && !connection.socket.peek_closed()
         {
             account::reused(stream, self.proxy, server);
             return Ok(connection);
         }
         if let Some(reuse) = self.reuse
+            && !private
             && let Some(idle) = upstream::take_idle(&worker, server, self.backend.reuse, reuse)
         {
             account::reused(stream, self.proxy, server);
@@ -190,7 +219,7 @@ impl<'p> Dial<'p> {
     /// Whether the next attempt may go to another server.
     fn redispatches(&self, stream: &Stream, server: &Server) -> bool {
         let interval = self.backend.redispatch;
-        if interval == 0 {
+        if interval == 0 || stream.server.is_none() {
             return false;
         }
         let retries = stream.log.retries;

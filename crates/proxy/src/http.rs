@@ -71,6 +71,7 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket, requests: u32) {
     let worker = Rc::clone(&session.worker);
     let mut client = Client { socket, deadline: worker.deadline(), attached: None, requests };
     let mut stream = Stream::begin(Rc::clone(&session), worker.snapshot());
+    stream.first_request = requests == 0;
     loop {
         match receive(&mut client, &mut stream).await {
             Received::Request => {}

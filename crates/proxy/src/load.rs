@@ -257,6 +257,7 @@ impl<'l> Loader<'l> {
             global: Rc::into_inner(global).unwrap_or_default(),
             proxies,
             lists: Arc::clone(&base.lists),
+            files: base.paths.clone(),
             variables: Arc::new(ProcessVariables::default()),
             ..Model::default()
         };

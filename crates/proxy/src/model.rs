@@ -40,6 +40,8 @@ pub struct Model {
     pub proxies: Vec<Proxy>,
     /// Lists that ACLs and maps read from files, and that the socket may change.
     pub lists: Arc<crate::expr::Lists>,
+    /// The names of the files that it was read from.
+    pub files: HashMap<telamon_config::FileId, String>,
     /// Variables of scope `proc`, shared by all workers.
     pub variables: Arc<crate::expr::ProcessVariables>,
     /// The first backend of each name, made when one is first looked for.
@@ -126,12 +128,23 @@ pub struct Backend {
     /// `option redispatch [N]`: 0 never, N every Nth retry, -1 only the last one (the default form).
     pub redispatch: i32,
     pub reuse: HttpReuse,
-    /// `dispatch ADDRESS` or `option transparent`/`http_proxy` have no pool.
-    pub dispatch: Option<std::net::SocketAddr>,
+    /// Where connections go without a choice: `dispatch ADDRESS`, or `option transparent` (the address is then all
+    /// zeros, which stands for where the client was going). It is no member of the pool and has no statistics.
+    pub direct: Option<Box<Server>>,
     pub check: CheckMethod,
     /// `http-send-name-header`.
     pub send_name_header: Option<Box<[u8]>>,
     pub max_keep_alive_queue: Option<u32>,
+}
+
+impl Backend {
+    /// A server by its number; without one, what takes the place of servers (see [`direct`](Self::direct)).
+    pub(crate) fn reached(&self, server: Option<ServerId>) -> Option<&Server> {
+        match server {
+            Some(ServerId(index)) => self.servers.get(index as usize),
+            None => self.direct.as_deref(),
+        }
+    }
 }
 
 /// `balance …` with its arguments.
@@ -192,6 +205,8 @@ pub struct Options {
     pub splice_response: bool,
     /// `option splice-auto`: splice when it looks worth it.
     pub splice_auto: bool,
+    /// `option transparent`: without servers, connections go where the client was going.
+    pub transparent: bool,
     pub tcp_smart_accept: bool,
     pub tcp_smart_connect: bool,
     pub connection: ConnectionMode,

@@ -73,6 +73,8 @@ pub struct ServerState {
     address: Mutex<Address>,
     /// Counts changes of the address: idle connections made before are not used again.
     pub generation: AtomicU32,
+    /// Where connections go depends on the client's destination: they cannot be shared.
+    pub follows_client: AtomicBool,
     /// Idle connections over all workers.
     pub idle: AtomicU32,
     pub last_session: AtomicI64,
@@ -150,10 +152,17 @@ impl ListenerState {
     }
 }
 
+impl Address {
+    fn follows_client(&self) -> bool {
+        self.mapped_port.is_some() || self.endpoint.ip().is_some_and(|ip| ip.is_unspecified())
+    }
+}
+
 impl ServerState {
     pub fn new(member: Arc<Member>, address: Address, workers: usize) -> Arc<Self> {
         Arc::new(Self {
             member,
+            follows_client: AtomicBool::new(address.follows_client()),
             address: Mutex::new(address),
             generation: AtomicU32::new(0),
             idle: AtomicU32::new(0),
@@ -182,6 +191,7 @@ impl ServerState {
 
     /// Moves the server; idle connections to the old place are not used again.
     pub fn set_address(&self, address: Address) {
+        self.follows_client.store(address.follows_client(), Relaxed);
         *self.address.lock().unwrap_or_else(PoisonError::into_inner) = address;
         self.generation.fetch_add(1, Relaxed);
     }

@@ -78,6 +78,12 @@ pub struct Stream {
     pub request_input_complete: bool,
     /// The same of the answer.
     pub response_input_complete: bool,
+    /// The client closed before the whole body had come that was waited for.
+    pub(crate) request_cut: bool,
+    /// It is the first request of its connection.
+    pub(crate) first_request: bool,
+    /// The rule that ended a rule set last (`last_rule_file`, `last_rule_line`).
+    pub(crate) last_rule: Option<telamon_config::Location>,
     /// 103 responses that rules have made (`early-hint`), to be sent before anything is waited for.
     pub early_hints: Vec<u8>,
     /// The session's own addresses while `set-src` and the like have set others for this request.
@@ -176,6 +182,9 @@ impl Stream {
             backend_reached: false,
             request_input_complete: false,
             response_input_complete: false,
+            request_cut: false,
+            first_request: true,
+            last_rule: None,
             early_hints: Vec::new(),
             session_addresses: None,
             server_timeout: None,
@@ -214,6 +223,9 @@ impl Stream {
         self.backend_reached = false;
         self.request_input_complete = false;
         self.response_input_complete = false;
+        self.request_cut = false;
+        self.first_request = false;
+        self.last_rule = None;
         self.early_hints.clear();
         if let Some(addresses) = self.session_addresses.take() {
             (*self.session.src.borrow_mut(), *self.session.dst.borrow_mut()) = *addresses;

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use telamon_runtime::Socket;
@@ -32,7 +33,7 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket) {
     }
     stream.log.end(Instant::now());
     account::end(&stream);
-    crate::log::log_stream(&mut stream);
+    crate::log::log_stream(&stream);
     stream.give_back();
 }
 
@@ -66,7 +67,7 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
     };
     let Some(connection) = dialed.connection else { return };
     crate::log::log_early(stream, 0);
-    let server = &backend.servers[dialed.slot.server().0 as usize];
+    let Some(server) = backend.reached(dialed.slot.server()) else { return };
 
     let worker = Rc::clone(&stream.session.worker);
     let server_deadline = worker.deadline();
@@ -80,8 +81,17 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
     ahead.extend_from_slice(stream.request.remaining());
     stream.request.clear();
     let mut up = Pump::new(client_end, server_end, ahead, Remaining::UntilClose);
-    let mut down = Pump::new(server_end, client_end, worker.lend_buffer(), Remaining::UntilClose);
     up.splice_with(worker.pipes.as_ref());
+    if let Err((cause, phase)) = answer_admitted(stream, proxy, &mut up, server_end).await {
+        (stream.log.cause, stream.log.phase) = (cause, phase);
+        stream.log.bytes_in = up.written;
+        account::denied_response(stream, proxy, server);
+        return;
+    }
+    let mut ahead = worker.lend_buffer();
+    ahead.extend_from_slice(stream.response.remaining());
+    stream.response.clear();
+    let mut down = Pump::new(server_end, client_end, ahead, Remaining::UntilClose);
     down.splice_with(worker.pipes.as_ref());
     let timeouts = tunnel::Timeouts::of(frontend, proxy, stream.tunnel_timeout);
     let ended = tunnel::run(&mut up, &mut down, &timeouts).await;
@@ -127,6 +137,52 @@ async fn admitted(
         }
     }
     true
+}
+
+/// Runs the backend's `tcp-response content` rules, while what the client sends goes on its way.
+async fn answer_admitted(
+    stream: &mut Stream,
+    proxy: &Proxy,
+    up: &mut Pump<'_>,
+    server: End<'_>,
+) -> Result<(), (Cause, Phase)> {
+    let rules = &proxy.rules.tcp_response_content;
+    let capacity = stream.snapshot.global.tune.bufsize;
+    let deadline = stream.session.worker.deadline();
+    let mut from = None;
+    let mut up_open = true;
+    while !rules.is_empty() {
+        match rules::run_tcp_response_content(rules, stream, from.unwrap_or(0)) {
+            Verdict::Wait { resume, .. } => {
+                if from.replace(resume).is_none() {
+                    deadline.arm(proxy.rules.tcp_response_inspect_delay.unwrap_or_default());
+                }
+            }
+            Verdict::Close { .. } => return Err((Cause::Proxy, Phase::Data)),
+            _ => break,
+        }
+        let input_complete = std::future::poll_fn(|cx| {
+            if up_open && let Poll::Ready(ended) = up.poll(cx) {
+                match ended {
+                    Ok(()) => _ = up.sink().shutdown_write(),
+                    Err(broken) => return Poll::Ready(Err((broken.cause_up(), Phase::Data))),
+                }
+                up_open = false;
+            }
+            let input = stream.response.input_mut();
+            if input.len() >= capacity {
+                return Poll::Ready(Ok(true));
+            }
+            input.reserve(capacity - input.len());
+            match server.socket.poll_read_append(cx, input) {
+                Poll::Ready(read) => Poll::Ready(Ok(!matches!(read, Ok(count) if count > 0))),
+                Poll::Pending => deadline.poll_expired(cx).map(|_| Ok(true)),
+            }
+        })
+        .await?;
+        stream.response_input_complete |= input_complete;
+    }
+    Ok(())
 }
 
 /// Reads once; notes when nothing more will come for the rules to look at.

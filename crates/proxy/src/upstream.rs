@@ -40,7 +40,8 @@ pub struct Granted {
 pub(crate) struct Slot {
     snapshot: SnapshotRef,
     backend: ProxyId,
-    member: MemberId,
+    /// `None` where there are no servers to choose from (see [`Backend::direct`]).
+    member: Option<MemberId>,
 }
 
 /// Why there is no slot.
@@ -90,15 +91,22 @@ pub(crate) struct IdleServers {
 }
 
 impl Slot {
-    pub(crate) fn server(&self) -> ServerId {
-        ServerId(self.member.0)
+    /// A place where connections go without a choice.
+    pub(crate) fn direct(stream: &Stream) -> Self {
+        Self { snapshot: stream.snapshot.clone(), backend: stream.backend, member: None }
+    }
+
+    pub(crate) fn server(&self) -> Option<ServerId> {
+        self.member.map(|member| ServerId(member.0))
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(backend) = &self.snapshot.proxy(self.backend).backend {
-            deliver(&backend.pool, self.member, backend.pool.release(self.member));
+        if let Some(backend) = &self.snapshot.proxy(self.backend).backend
+            && let Some(member) = self.member
+        {
+            deliver(&backend.pool, member, backend.pool.release(member));
         }
     }
 }
@@ -128,7 +136,8 @@ pub(crate) async fn take_slot(
     let worker = std::rc::Rc::clone(&stream.session.worker);
     let unit = Unit { key: balance_key(backend, &stream.session), tried, pinned };
     let backend_id = stream.backend;
-    let slot = |member| Slot { snapshot: snapshot.clone(), backend: backend_id, member };
+    let slot =
+        |member| Slot { snapshot: snapshot.clone(), backend: backend_id, member: Some(member) };
     let place = match backend.pool.assign(&unit, &mut worker.rng.borrow_mut(), worker.now_ms()) {
         Assignment::Member(member) => return Ok(slot(member)),
         Assignment::Refused(refusal) => return Err(refused(refusal)),
@@ -305,18 +314,33 @@ pub(crate) async fn open(
 ) -> Result<ServerConnection, ConnectError> {
     let state = &server.state;
     let generation = state.generation.load(Relaxed);
-    let address = state.address();
-    let endpoint = match (address.endpoint, address.mapped_port) {
-        (Endpoint::Inet(mut inet), Some(shift)) => {
-            let port = i32::from(session.dst.borrow().port().unwrap_or(0)) + shift;
-            inet.set_port(u16::try_from(port).unwrap_or(0));
-            Endpoint::Inet(inet)
-        }
-        (endpoint, _) => endpoint,
-    };
-    let socket = connect(&endpoint, &server.connect).await?;
+    let socket = connect(&endpoint(session, state), &server.connect).await?;
     state.member.counters.add(worker.index(), Counter::Connects, 1);
     Ok(ServerConnection { socket, generation, requests: 0 })
+}
+
+/// Where connections of this session to the server go.
+///
+/// A port may follow that which the client connected to, and an address of zeros stands for the client's destination.
+pub(crate) fn endpoint(session: &Session, state: &ServerState) -> Endpoint {
+    let address = state.address();
+    let Endpoint::Inet(mut inet) = address.endpoint else { return address.endpoint };
+    let destination = session.dst.borrow();
+    if inet.ip().is_unspecified()
+        && let Some(ip) = destination.ip()
+    {
+        inet.set_ip(ip.to_canonical());
+    }
+    if let Some(shift) = address.mapped_port {
+        let port = i32::from(destination.port().unwrap_or(0)) + shift;
+        inet.set_port(u16::try_from(port).unwrap_or(0));
+    }
+    Endpoint::Inet(inet)
+}
+
+/// Whether connections to the server belong to the one client that they were made for.
+pub(crate) fn is_private(backend: &Backend, server: Option<ServerId>, state: &ServerState) -> bool {
+    backend.reuse == HttpReuse::Never || server.is_none() || state.follows_client.load(Relaxed)
 }
 
 impl IdlePool {

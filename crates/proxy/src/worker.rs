@@ -208,6 +208,7 @@ impl Worker {
         Limits {
             head_max: tune.bufsize - tune.maxrewrite,
             rewritten_max: tune.bufsize,
+            rewrite_reserve: tune.maxrewrite,
             headers_max: tune.http_maxhdr,
             accept_invalid,
             keep_case: false,

@@ -142,6 +142,7 @@ impl Head {
         if !is_token(name) {
             return Err(EditError::Malformed);
         }
+        let value = trim(value);
         let name_at = to_u32(self.side.len()) | SIDE;
         let size = to_u32(name.len()).saturating_add(to_u32(value.len())).saturating_add(4);
         self.take_room(0, size, name.len() + value.len())?;
@@ -207,7 +208,7 @@ impl Head {
     /// [`EditError::Malformed`] if there is no such field; [`EditError::NoRoom`].
     pub fn replace_value(&mut self, index: usize, value: &[u8]) -> Result<(), EditError> {
         let field = *self.fields.get(index).ok_or(EditError::Malformed)?;
-        let span = self.swap_text(field.value_len, value)?;
+        let span = self.swap_text(field.value_len, trim(value))?;
         self.framing_edited |= is_framing(self.name_of(&field));
         let field = &mut self.fields[index];
         field.value_at = span.at;
@@ -319,10 +320,11 @@ impl Head {
 
     fn take_room(&mut self, old_len: u32, new_len: u32, side_len: usize) -> Result<(), EditError> {
         let size = (self.size - old_len.min(self.size)).saturating_add(new_len);
+        let held = to_u32(self.remaining().len());
+        let size_max = self.rewritten_max.saturating_sub(held).max(self.rewritten_min);
         let side_max = (self.rewritten_max as usize).saturating_mul(4).min(SIDE as usize - 1);
         // A head may have come in larger than the limit; an edit that does not grow it is fine.
-        if (size > self.rewritten_max && size > self.size) || self.side.len() + side_len > side_max
-        {
+        if (size > size_max && size > self.size) || self.side.len() + side_len > side_max {
             return Err(EditError::NoRoom);
         }
         self.size = size;
@@ -347,6 +349,14 @@ fn is_framing(name: &[u8]) -> bool {
         17 => name.eq_ignore_ascii_case(b"transfer-encoding"),
         _ => false,
     }
+}
+
+/// White space around a value is no part of it (RFC 9110, section 5.5).
+fn trim(value: &[u8]) -> &[u8] {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let from = value.iter().position(|byte| !is_blank(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !is_blank(byte)).map_or(from, |last| last + 1);
+    &value[from..end]
 }
 
 fn is_token(text: &[u8]) -> bool {

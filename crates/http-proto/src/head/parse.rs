@@ -79,6 +79,10 @@ impl Head {
                 self.head_len = to_u32(lf + 1);
                 self.size =
                     self.start_line_size() + self.fields.iter().map(Field::size).sum::<u32>() + 2;
+                self.rewritten_min = self
+                    .size
+                    .saturating_add(to_u32(limits.rewrite_reserve))
+                    .min(self.rewritten_max);
                 return Ok(Some(self.head_len()));
             } else if kind == Kind::Request || limits.accept_invalid {
                 // Empty lines before a request are ignored (RFC 9112, section 2.2).

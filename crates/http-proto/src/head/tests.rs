@@ -563,6 +563,11 @@ fn edits_of_fields() {
     assert_eq!(written(&head), "GET /p?q HTTP/1.1\r\nfirst: 0\r\n\r\n");
     assert_eq!(head.add_header(b"a b", b""), Err(EditError::Malformed));
 
+    let at = head.find(b"first", 0).unwrap();
+    head.replace_value(at, b"\t1 2  ").unwrap();
+    head.add_header(b"blank", b"  ").unwrap();
+    assert_eq!(written(&head), "GET /p?q HTTP/1.1\r\nfirst: 1 2\r\nblank: \r\n\r\n");
+
     let limits = Limits { rewritten_max: 40, ..Limits::default() };
     let mut head =
         parse_cut(Kind::Request, &[b"GET / HTTP/1.0\r\na: b\r\n\r\n"], &limits).unwrap().unwrap();
@@ -573,6 +578,28 @@ fn edits_of_fields() {
         let _ = head.replace_value(0, b"c");
     }
     assert!(head.side.len() <= 160);
+}
+
+/// As HAProxy, which keeps head and body in one buffer.
+#[test]
+fn a_body_that_has_come_leaves_the_reserve_for_edits() {
+    #[track_caller]
+    fn check(body: usize, added: usize, fits: bool) {
+        let limits = Limits { rewritten_max: 200, rewrite_reserve: 50, ..Limits::default() };
+        let mut head = Head::with_capacity(200);
+        let text = "POST / HTTP/1.0\r\nContent-Length: 120\r\n\r\n";
+        head.input_mut().extend_from_slice(text.as_bytes());
+        head.input_mut().resize(text.len() + body, b'.');
+        head.parse_request(&limits).unwrap().unwrap();
+        let value = vec![b'v'; added - b"x: \r\n".len()];
+        assert_eq!(head.add_header(b"x", &value).is_ok(), fits, "{body} {added}");
+    }
+    check(0, 160, true); // 200 - 40
+    check(0, 161, false);
+    check(100, 60, true);
+    check(100, 61, false);
+    check(120, 50, true); // the reserve
+    check(120, 51, false);
 }
 
 #[test]

@@ -111,6 +111,7 @@ impl<'a> Run<'a> {
         let limits = Limits {
             head_max: tune.bufsize,
             rewritten_max: tune.bufsize,
+            rewrite_reserve: tune.maxrewrite,
             headers_max: tune.http_maxhdr,
             accept_invalid: proxy.options.accept_invalid_http_response,
             keep_case: false,

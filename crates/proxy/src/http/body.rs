@@ -35,7 +35,10 @@ pub(super) async fn wait(
         });
         match client.deadline.guard(read).await {
             Ok(Ok(count)) if count > 0 => {}
-            Ok(_) => break,
+            Ok(_) => {
+                stream.request_cut = true;
+                break;
+            }
             Err(_) => {
                 in_time = false;
                 break;
@@ -65,8 +68,12 @@ pub(super) fn skip(stream: &mut Stream) -> bool {
 
 /// How many bytes of the body the buffer holds, and whether that is all of it; `None` when it is malformed.
 fn buffered(stream: &Stream) -> Option<(usize, bool)> {
-    let held = stream.request.remaining();
-    match stream.request.request_body() {
+    held(stream.request.request_body(), stream.request.remaining())
+}
+
+/// The same of any message: of `held` bytes, those that belong to a body of that length.
+pub(super) fn held(length: BodyLength, held: &[u8]) -> Option<(usize, bool)> {
+    match length {
         BodyLength::None => Some((0, true)),
         BodyLength::Length(len) => {
             let len = usize::try_from(len).unwrap_or(usize::MAX);

@@ -7,14 +7,15 @@
 //! ```
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use telamon_balance::Counter;
 use telamon_http_proto::{BodyLength, Limits, ParseError, Version};
 
 use crate::account;
 use crate::dial::{Attached, Dial, Dialed, Reuse, Undialed};
-use crate::http::{After, Client, prepare, respond};
-use crate::model::{Backend, HttpReuse, Proxy, Server, ServerId};
+use crate::http::{After, Client, body, prepare, respond};
+use crate::model::{Backend, Proxy, Server};
 use crate::relay::{self, Broken, End, Pump, Remaining};
 use crate::rules::{self, Verdict};
 use crate::stream::{Cause, Direction, Phase, Stream};
@@ -50,6 +51,11 @@ pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
     if prepare::request(stream, keep_server).is_err() {
         return respond::fail(client, stream, 400, Cause::Proxy, Phase::Request).await;
     }
+    if stream.request_cut {
+        // Its body was waited for, and will never be whole.
+        (stream.log.cause, stream.log.phase) = (Cause::Client, Phase::Request);
+        return After::Drop;
+    }
     let mut dial = Dial::new(proxy, backend);
     dial.reuse = Some(Reuse {
         first: client.requests == 0,
@@ -61,7 +67,7 @@ pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
         let (slot, connection) = match dialed {
             Ok(Dialed { slot, connection: Some(connection) }) => (slot, connection),
             Ok(Dialed { slot, connection: None }) => {
-                let server = &backend.servers[slot.server().0 as usize];
+                let Some(server) = backend.reached(slot.server()) else { return After::Drop };
                 (stream.log.cause, stream.log.phase) = (Cause::Local, Phase::Request);
                 let answer = rules::redirect_to_server(stream, server);
                 return respond::send(client, stream, answer).await;
@@ -74,7 +80,7 @@ pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
                 return respond::fail(client, stream, 503, cause, phase).await;
             }
         };
-        let server = &backend.servers[slot.server().0 as usize];
+        let Some(server) = backend.reached(slot.server()) else { return After::Drop };
         match attempt(client, stream, proxy, backend, server, connection).await {
             Attempt::Done(after) => return after,
             Attempt::Again => dial.same = Some(slot),
@@ -179,7 +185,9 @@ async fn attempt(
         && length != BodyLength::UntilClose
         && prepare::keeps_server(stream);
     account::server_answered(stream, server);
-    match response_rules(stream, proxy, frontend) {
+    crate::log::capture_response(stream);
+    let mut answering = Answering { upload: &mut upload, ends, length };
+    match response_rules(stream, &mut answering, proxy, frontend).await {
         Verdict::Answer(answer) => {
             if answer.denied {
                 account::denied_response(stream, proxy, server);
@@ -190,12 +198,27 @@ async fn attempt(
             }
             return Attempt::Done(respond::send(client, stream, *answer).await);
         }
-        Verdict::Close { .. } => {
+        Verdict::Close { silent } => {
             account::denied_response(stream, proxy, server);
-            return Attempt::Failed { status: 502, cause: Cause::Proxy, phase: Phase::Headers };
+            (stream.log.cause, stream.log.phase) = (Cause::Proxy, Phase::Data);
+            stream.log.response_ms = None;
+            if silent {
+                // The client must not notice: no FIN, no answer.
+                let _ = client.socket.set_nolinger();
+            }
+            return Attempt::Done(After::Drop);
         }
-        Verdict::Pass | Verdict::Tarpit(_) | Verdict::Wait { .. } | Verdict::WaitForBody { .. } => {
+        // A wait comes back only when its time is over.
+        Verdict::WaitForBody { .. } => {
+            account::response_failed(stream, proxy, server, Counter::FailedResponses);
+            stream.log.response_ms = None;
+            return Attempt::Failed {
+                status: 504,
+                cause: Cause::ServerTimeout,
+                phase: Phase::Request,
+            };
         }
+        Verdict::Pass | Verdict::Tarpit(_) | Verdict::Wait { .. } => {}
     }
 
     let version = stream.request.version();
@@ -278,9 +301,10 @@ async fn attempt(
     let clean = !surplus && download_rest.is_empty();
     worker.return_buffer(download_rest);
     if uploaded && server_keeps && clean {
-        if backend.reuse == HttpReuse::Never {
-            let (backend, server) = (stream.backend, ServerId(server.index));
-            client.attached = Some(Attached { backend, server, connection });
+        if upstream::is_private(backend, stream.server, &server.state) {
+            let endpoint = upstream::endpoint(&stream.session, &server.state);
+            let (backend, server) = (stream.backend, stream.server);
+            client.attached = Some(Attached { backend, server, endpoint, connection });
         } else {
             upstream::keep_idle(&worker, server, connection);
         }
@@ -457,25 +481,89 @@ fn request_broken(stream: &mut Stream, proxy: &Proxy, server: &Server, broken: B
     Attempt::Failed { status, cause, phase }
 }
 
-/// The rules over an answer: the backend's, then the frontend's.
-fn response_rules(stream: &mut Stream, proxy: &Proxy, frontend: &Proxy) -> Verdict {
-    let run = |stream: &mut Stream, proxy: &Proxy| {
-        if !proxy.rules.tcp_response_content.is_empty() {
-            let verdict =
-                rules::run_tcp_response_content(&proxy.rules.tcp_response_content, stream, 0);
-            if !matches!(verdict, Verdict::Pass) {
-                return verdict;
+/// What goes on while rules look at an answer: the rest of the request goes out, the rest of the answer comes in.
+struct Answering<'u, 'a> {
+    upload: &'u mut Upload<'a>,
+    ends: Ends<'a>,
+    length: BodyLength,
+}
+
+impl Answering<'_, '_> {
+    /// Reads until the whole body is in the buffer or `enough` bytes of it, the buffer is full, the server stops
+    /// sending, or the time is over, which returns false.
+    async fn wait(&mut self, stream: &mut Stream, enough: usize, time: Duration) -> bool {
+        let deadline = stream.session.worker.deadline();
+        deadline.arm(time);
+        let capacity = stream.snapshot.global.tune.bufsize;
+        let in_time = std::future::poll_fn(|cx| {
+            // Its end is looked at when the answer is through.
+            let _ = self.upload.poll(cx);
+            loop {
+                let whole = body::held(self.length, stream.response.remaining())
+                    .is_none_or(|(len, whole)| whole || len >= enough);
+                let input = stream.response.input_mut();
+                if whole || input.len() >= capacity {
+                    return Poll::Ready(true);
+                }
+                input.reserve(capacity - input.len());
+                match self.ends.server.socket.poll_read_append(cx, input) {
+                    Poll::Ready(Ok(count)) if count > 0 => {}
+                    Poll::Ready(_) => return Poll::Ready(true),
+                    Poll::Pending => break,
+                }
             }
-        }
-        if proxy.rules.http_response.is_empty() {
-            return Verdict::Pass;
-        }
-        rules::run_http_response(&proxy.rules.http_response, stream, 0)
-    };
-    crate::log::capture_response(stream);
-    let verdict = run(stream, proxy);
-    if matches!(verdict, Verdict::Pass) && !std::ptr::eq(proxy, frontend) {
-        return run(stream, frontend);
+            deadline.poll_expired(cx).map(|_| false)
+        })
+        .await;
+        stream.response_input_complete = true;
+        in_time
+    }
+}
+
+/// The rules over an answer: the backend's, then the frontend's.
+async fn response_rules(
+    stream: &mut Stream,
+    answering: &mut Answering<'_, '_>,
+    backend: &Proxy,
+    frontend: &Proxy,
+) -> Verdict {
+    let verdict = response_rules_of(stream, answering, backend).await;
+    if matches!(verdict, Verdict::Pass) && !std::ptr::eq(backend, frontend) {
+        return response_rules_of(stream, answering, frontend).await;
     }
     verdict
+}
+
+/// The rules of one proxy; a wait is returned when its time was over.
+async fn response_rules_of(
+    stream: &mut Stream,
+    answering: &mut Answering<'_, '_>,
+    proxy: &Proxy,
+) -> Verdict {
+    let rules = &proxy.rules;
+    let mut from = 0;
+    while !rules.tcp_response_content.is_empty() {
+        match rules::run_tcp_response_content(&rules.tcp_response_content, stream, from) {
+            Verdict::Wait { resume, timeout } => {
+                from = resume;
+                let time = timeout.or(rules.tcp_response_inspect_delay).unwrap_or_default();
+                answering.wait(stream, body::WHOLE, time).await;
+            }
+            Verdict::Pass => break,
+            verdict => return verdict,
+        }
+    }
+    let mut from = 0;
+    while !rules.http_response.is_empty() {
+        match rules::run_http_response(&rules.http_response, stream, from) {
+            Verdict::WaitForBody { resume, time, at_least } => {
+                from = resume;
+                if !answering.wait(stream, at_least, time).await {
+                    return Verdict::WaitForBody { resume, time, at_least };
+                }
+            }
+            verdict => return verdict,
+        }
+    }
+    Verdict::Pass
 }

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use telamon_balance::{Member, MemberConfig, Pool, PoolOptions};
-use telamon_config::{Address, ConfigErrorKind, Diagnostics, Host, Location, Port, Section};
+use telamon_config::{
+    Address, ConfigErrorKind, Diagnostics, Family, Host, Location, Port, Section, Transport,
+};
 use telamon_runtime::connect::{Source, SourcePorts};
 use telamon_runtime::{ConnectOptions, Endpoint};
 
@@ -13,7 +15,7 @@ use super::base::unspecified;
 use super::draft::{Format, ProxyContext};
 use super::mistake::ProxyMistake;
 use super::names::assign_numbers;
-use super::server::{InitWay, ServerLine, SourceDraft};
+use super::server::{InitWay, ServerLine, ServerSettings, SourceDraft};
 use crate::expr::LogFormat;
 use crate::log::Builtin;
 use crate::model::{
@@ -154,6 +156,7 @@ fn backend(context: &mut ProxyContext, id: ProxyId, diagnostics: &mut Diagnostic
         members.push(Arc::clone(&server.state.member));
         servers.push(server);
     }
+    let direct = direct(context, id, diagnostics);
     let draft = &context.draft;
     let strategy = draft.balance.strategy;
     let options = PoolOptions {
@@ -172,11 +175,39 @@ fn backend(context: &mut ProxyContext, id: ProxyId, diagnostics: &mut Diagnostic
         retries: draft.retries,
         redispatch: draft.redispatch,
         reuse: draft.reuse,
-        dispatch: context.own.dispatch,
+        direct: direct.map(Box::new),
         check: draft.check.method(),
         send_name_header: draft.send_name_header.clone(),
         max_keep_alive_queue: draft.max_keep_alive_queue,
     }
+}
+
+/// What stands in for servers: `dispatch`, else `option transparent`.
+fn direct(
+    context: &mut ProxyContext,
+    id: ProxyId,
+    diagnostics: &mut Diagnostics,
+) -> Option<Server> {
+    let destination = Address::Ip {
+        host: Host::Unspecified,
+        port: Port::None,
+        family: Family::Any,
+        transport: Transport::default(),
+    };
+    let transparent = context.draft.options.transparent;
+    let address = context
+        .own
+        .dispatch
+        .take()
+        .or_else(|| transparent.then_some((destination, Location::COMMAND_LINE)))?;
+    let line = ServerLine {
+        name: "dispatch".into(),
+        at: address.1,
+        address,
+        settings: ServerSettings::default(),
+        number_step: 0,
+    };
+    Some(server(context, line, u32::MAX, 0, id, diagnostics))
 }
 
 fn duplicate_numbers(lines: &[ServerLine], written: &[Option<u32>], diagnostics: &mut Diagnostics) {

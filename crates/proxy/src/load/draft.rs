@@ -116,7 +116,7 @@ pub(super) struct Own {
     pub(super) stats_admin: Vec<Condition>,
     pub(super) stats_rules: Vec<HttpRequestRule>,
     pub(super) stats_at: Option<Location>,
-    pub(super) dispatch: Option<std::net::SocketAddr>,
+    pub(super) dispatch: Option<(telamon_config::Address, Location)>,
     pub(super) http_check: Vec<CheckStep>,
     pub(super) tcp_check: Vec<CheckStep>,
     pub(super) http_check_at: Option<Location>,

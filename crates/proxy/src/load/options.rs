@@ -253,7 +253,7 @@ pub(super) const KEYWORDS: &[K] = &[
         .negatable(),
     K::not_yet("option h1-case-adjust-bogus-client", ANY).negatable(),
     K::not_yet("option h1-case-adjust-bogus-server", ANY).negatable(),
-    K::not_yet("option transparent", ANY).negatable(),
+    switch!("option transparent", BACK, transparent, "connects to where the client was going"),
     K::obsolete("option forceclose", ANY, "option httpclose"),
     K::obsolete(
         "option http-tunnel",

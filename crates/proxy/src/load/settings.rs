@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use telamon_config::{AddressRules, Args, ConfigErrorKind, Keyword, Port, Sections, Table};
+use telamon_config::{AddressRules, Args, ConfigErrorKind, Keyword, Sections, Table};
 
 use super::draft::ProxyContext;
 use super::{absent, balance, bind, check, errors, logs, obsolete, options, rules, server, stats};
@@ -256,12 +256,8 @@ const SETTINGS: &[K] = &[
                 port: telamon_config::PortRule::Required,
                 ..AddressRules::SERVER
             };
-            let base = std::rc::Rc::clone(&proxy.base);
-            if let Some(telamon_config::Address::Ip { host, port: Port::One(port), family, .. }) =
-                args.address(&rules)
-                && let Some(ip) = base.address(args, &host, family, at)
-            {
-                proxy.own.dispatch = Some((ip, port).into());
+            if let Some(address) = args.address(&rules) {
+                proxy.own.dispatch = Some((address, at));
             }
         },
     ),

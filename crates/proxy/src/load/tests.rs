@@ -149,6 +149,25 @@ fn settings_reach_the_model() {
 }
 
 #[test]
+fn connections_may_go_somewhere_without_a_choice() {
+    #[track_caller]
+    fn check(lines: &str, expected: Option<(&str, bool)>) {
+        let model = model(&format!("defaults\n timeout connect 1s\nbackend b\n {lines}\n"));
+        let backend = model.proxies[0].backend.as_ref().expect("serves");
+        let direct = backend.direct.as_ref().map(|direct| {
+            let follows = direct.state.follows_client.load(std::sync::atomic::Ordering::Relaxed);
+            (direct.state.address().endpoint.to_string(), follows)
+        });
+        let direct = direct.as_ref().map(|(address, follows)| (&**address, *follows));
+        assert_eq!(direct, expected, "{lines}");
+    }
+    check("server s 127.0.0.1:1", None);
+    check("dispatch 127.0.0.1:1", Some(("127.0.0.1:1", false)));
+    check("option transparent", Some(("0.0.0.0:0", true)));
+    check("option transparent\n dispatch 127.0.0.1:1", Some(("127.0.0.1:1", false)));
+}
+
+#[test]
 fn what_haproxy_dropped_is_told_with_the_line_to_write() {
     let help = |line: &str| {
         let text = format!("backend b\n {line}\n");

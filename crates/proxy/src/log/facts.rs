@@ -31,6 +31,7 @@ impl<'a> Facts<'a> {
             .server
             .and_then(|server| backend.backend.as_ref()?.servers.get(server.0 as usize));
         let facts = Self::of_session(model, session, &stream.log);
+        let unanswered = stream.log.status == 0 && stream.request.is_complete();
         Self {
             server_source: peer(stream.log.server_source.as_ref()),
             server_address: peer(stream.log.server_address.as_ref()),
@@ -44,6 +45,7 @@ impl<'a> Facts<'a> {
             response_captures: &stream.response_captures,
             request_line: (!stream.request_line.is_empty()).then_some(&stream.request_line[..]),
             unique_id: stream.unique_id.get().map(|id| &**id),
+            status: if unanswered { -1 } else { facts.status },
             ..facts
         }
     }
@@ -72,7 +74,7 @@ impl<'a> Facts<'a> {
             bytes_in: log.bytes_in,
             bytes_out: log.bytes_out,
             early: frontend.options.logasap,
-            status: log.status,
+            status: i32::from(log.status),
             cookies: [None, None],
             cause: log.cause,
             phase: log.phase,

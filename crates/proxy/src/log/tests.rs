@@ -255,6 +255,8 @@ fn built_in_formats() {
         "127.0.0.1:41830 [20/Nov/2026:14:59:45.972] httplog httplog/<NOSRV> -1/-1/-1/-1/501 408 0 \
          - - cR-- 1/1/0/0/0 0/0 \"<BADREQ>\"",
     );
+    let left = Facts { status: -1, total_ms: 3, ..base };
+    check("%ST %Tt", &left, "-1 3");
     let early = Facts {
         early: true,
         frontend: "asap",

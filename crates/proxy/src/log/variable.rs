@@ -205,7 +205,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) bytes_out: u64,
     /// `option logasap`: the total time and the bytes are not final, which a `+` says.
     pub(crate) early: bool,
-    pub(crate) status: u16,
+    /// -1 for a request that was not answered.
+    pub(crate) status: i32,
     pub(crate) cookies: [Option<&'a [u8]>; 2],
     pub(crate) cause: Cause,
     pub(crate) phase: Phase,
@@ -296,7 +297,7 @@ impl Variable {
             Self::ServerCookie => text(facts.cookies[1].unwrap_or_default(), flags, out),
             Self::ServerPort => port(facts.server_address, 0, flags, out),
             Self::ServerQueue => escape::unsigned(u64::from(facts.server_queue), out),
-            Self::Status => escape::unsigned(u64::from(facts.status), out),
+            Self::Status => escape::signed(i64::from(facts.status), out),
             Self::Termination => {
                 out.extend_from_slice(&[facts.cause.letter(), facts.phase.letter()]);
             }

@@ -331,27 +331,30 @@ const REQUEST_ACTIONS: &[H] = &[
         "lets the client wait for `timeout tarpit`, then answers with 500, or as told",
         |args, scope| { Reply::read_denial(args, scope, 500).map(HttpAction::Tarpit) }
     ),
-    action!(
-        "wait-for-body",
-        "wait-for-body time <time> [at-least <bytes>]",
-        "waits for the body",
-        |args, _| {
-            if !args.is("time") {
-                args.missing("`time`");
-                return None;
-            }
-            args.accept("time");
-            let time = args.duration()?;
-            let at_least = match args.accept("at-least") {
-                true => usize::try_from(args.size()?).ok()?,
-                false => usize::MAX,
-            };
-            Some(HttpAction::WaitForBody { time, at_least })
-        }
-    ),
+    WAIT_FOR_BODY,
 ];
 
+const WAIT_FOR_BODY: H = action!(
+    "wait-for-body",
+    "wait-for-body time <time> [at-least <bytes>]",
+    "waits for the body",
+    |args, _| {
+        if !args.is("time") {
+            args.missing("`time`");
+            return None;
+        }
+        args.accept("time");
+        let time = args.duration()?;
+        let at_least = match args.accept("at-least") {
+            true => usize::try_from(args.size()?).ok()?,
+            false => usize::MAX,
+        };
+        Some(HttpAction::WaitForBody { time, at_least })
+    }
+);
+
 const RESPONSE_ACTIONS: &[H] = &[
+    WAIT_FOR_BODY,
     action!(
         "capture",
         "capture <sample> id <slot>",
@@ -518,7 +521,7 @@ const REQUEST_PLANNED: &[H] = &[
     H::no_effect("wait-for-handshake", ANY, "no request is read before the handshake is over"),
 ];
 
-const RESPONSE_PLANNED: &[H] = &[H::not_yet("cache-store", ANY), H::not_yet("wait-for-body", ANY)];
+const RESPONSE_PLANNED: &[H] = &[H::not_yet("cache-store", ANY)];
 
 const COUNTERS: &[H] = &[
     H::not_yet_guard("sc-add-gpc(", ANY),

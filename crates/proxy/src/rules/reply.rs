@@ -182,7 +182,10 @@ impl Reply {
             for (name, format) in &self.headers {
                 value.clear();
                 format.render(&cx, &mut value);
-                head.add_header(name, &value)?;
+                // As HAProxy does; `set-header` and the like do add a field without a value.
+                if !value.is_empty() {
+                    head.add_header(name, &value)?;
+                }
             }
             if bodyless {
                 return Ok(());

@@ -88,89 +88,106 @@ fn run_http(
         if !rule.applies(stream, direction) {
             continue;
         }
-        let edited = match &rule.action {
-            HttpAction::Allow => return Verdict::Pass,
-            HttpAction::Deny(reply) => return answer(reply.render(stream, direction).denied()),
-            HttpAction::Return(reply) => return answer(reply.render(stream, direction)),
-            HttpAction::Tarpit(reply) => {
-                return Verdict::Tarpit(Box::new(reply.render(stream, direction).denied()));
+        if let Some(verdict) = act(rules, index, stream, direction, &mut strict) {
+            if !matches!(verdict, Verdict::WaitForBody { .. }) {
+                stream.last_rule = Some(rule.at);
             }
-            HttpAction::Reject => return Verdict::Close { silent: false },
-            HttpAction::SilentDrop => return Verdict::Close { silent: true },
-            HttpAction::Redirect(redirect) => match redirect.answer(stream, direction) {
-                Some(redirected) => return answer(redirected),
-                None => continue,
-            },
-            HttpAction::Auth { realm } => {
-                let snapshot = stream.snapshot.clone();
-                let proxy = snapshot.proxy(stream.backend);
-                let realm = realm.as_deref().unwrap_or(proxy.name.as_bytes());
-                return answer(unauthorized(stream, realm).denied());
-            }
-            HttpAction::WaitForBody { time, at_least } => {
-                let (resume, time, at_least) = (index + 1, *time, *at_least);
-                return Verdict::WaitForBody { resume, time, at_least };
-            }
-            HttpAction::StrictMode(on) => {
-                strict = *on;
-                continue;
-            }
-            HttpAction::EarlyHint { name, value } => {
-                early_hint(stream, rules, index, name, value);
-                continue;
-            }
-            HttpAction::Header(edit) => edit.apply(stream, direction),
-            HttpAction::Uri(edit) => edit.apply(stream),
-            HttpAction::NormalizeUri(normalizer) => {
-                let target = stream.request.path_and_query();
-                if !target.starts_with(b"/") {
-                    continue;
-                }
-                match normalizer.apply(target) {
-                    Rewritten::Same => continue,
-                    Rewritten::To(target) => stream.request.set_path_and_query(&target),
-                    Rewritten::Invalid => {
-                        (stream.log.cause, stream.log.phase) = (Cause::Proxy, Phase::Request);
-                        return answer(error_reply(stream, 400));
-                    }
-                }
-            }
-            HttpAction::SetStatus { status, reason } => {
-                stream.response.set_status(*status, reason.as_deref())
-            }
-            HttpAction::Capture(capture) => {
-                capture.apply(stream, direction);
-                continue;
-            }
-            HttpAction::SetLogLevel(level) => {
-                stream.log.level = Some(*level);
-                continue;
-            }
-            HttpAction::SetTimeout { which, value } => {
-                set_timeout(stream, direction, *which, value);
-                continue;
-            }
-            HttpAction::Variable(edit) => {
-                edit.apply(&Context::for_stream(stream, direction, &Cell::new(false)));
-                continue;
-            }
-            HttpAction::Address(edit) => {
-                edit.apply_to_request(stream, direction);
-                continue;
-            }
-            HttpAction::List(edit) => {
-                edit.apply(stream, direction);
-                continue;
-            }
-        };
-        if edited.is_err() {
-            crate::account::failed_rewrite(stream);
-            if strict {
-                return failed(stream, direction);
-            }
+            return verdict;
         }
     }
     Verdict::Pass
+}
+
+/// Does what the rule at `index` says; `None` goes on with the next.
+fn act(
+    rules: &[Rule<HttpAction>],
+    index: usize,
+    stream: &mut Stream,
+    direction: Direction,
+    strict: &mut bool,
+) -> Option<Verdict> {
+    let edited = match &rules[index].action {
+        HttpAction::Allow => return Some(Verdict::Pass),
+        HttpAction::Deny(reply) => return answered(reply.render(stream, direction).denied()),
+        HttpAction::Return(reply) => return answered(reply.render(stream, direction)),
+        HttpAction::Tarpit(reply) => {
+            return Some(Verdict::Tarpit(Box::new(reply.render(stream, direction).denied())));
+        }
+        HttpAction::Reject => return Some(Verdict::Close { silent: false }),
+        HttpAction::SilentDrop => return Some(Verdict::Close { silent: true }),
+        HttpAction::Redirect(redirect) => match redirect.answer(stream, direction) {
+            Some(redirected) => return answered(redirected),
+            None => return None,
+        },
+        HttpAction::Auth { realm } => {
+            let snapshot = stream.snapshot.clone();
+            let proxy = snapshot.proxy(stream.backend);
+            let realm = realm.as_deref().unwrap_or(proxy.name.as_bytes());
+            return answered(unauthorized(stream, realm).denied());
+        }
+        HttpAction::WaitForBody { time, at_least } => {
+            let (resume, time, at_least) = (index + 1, *time, *at_least);
+            return Some(Verdict::WaitForBody { resume, time, at_least });
+        }
+        HttpAction::StrictMode(on) => {
+            *strict = *on;
+            return None;
+        }
+        HttpAction::EarlyHint { name, value } => {
+            early_hint(stream, rules, index, name, value);
+            return None;
+        }
+        HttpAction::Header(edit) => edit.apply(stream, direction),
+        HttpAction::Uri(edit) => edit.apply(stream),
+        HttpAction::NormalizeUri(normalizer) => {
+            let target = stream.request.path_and_query();
+            if !target.starts_with(b"/") {
+                return None;
+            }
+            match normalizer.apply(target) {
+                Rewritten::Same => return None,
+                Rewritten::To(target) => stream.request.set_path_and_query(&target),
+                Rewritten::Invalid => {
+                    (stream.log.cause, stream.log.phase) = (Cause::Proxy, Phase::Request);
+                    return answered(error_reply(stream, 400));
+                }
+            }
+        }
+        HttpAction::SetStatus { status, reason } => {
+            stream.response.set_status(*status, reason.as_deref())
+        }
+        HttpAction::Capture(capture) => {
+            capture.apply(stream, direction);
+            return None;
+        }
+        HttpAction::SetLogLevel(level) => {
+            stream.log.level = Some(*level);
+            return None;
+        }
+        HttpAction::SetTimeout { which, value } => {
+            set_timeout(stream, direction, *which, value);
+            return None;
+        }
+        HttpAction::Variable(edit) => {
+            edit.apply(&Context::for_stream(stream, direction, &Cell::new(false)));
+            return None;
+        }
+        HttpAction::Address(edit) => {
+            edit.apply_to_request(stream, direction);
+            return None;
+        }
+        HttpAction::List(edit) => {
+            edit.apply(stream, direction);
+            return None;
+        }
+    };
+    if edited.is_err() {
+        crate::account::failed_rewrite(stream);
+        if *strict {
+            return Some(failed(stream, direction));
+        }
+    }
+    None
 }
 
 fn run_tcp(
@@ -196,9 +213,15 @@ fn run_tcp(
             continue;
         }
         match &rule.action {
-            TcpAction::Accept => return Verdict::Pass,
-            TcpAction::Reject | TcpAction::Close => return Verdict::Close { silent: false },
-            TcpAction::SilentDrop => return Verdict::Close { silent: true },
+            TcpAction::Accept => {
+                stream.last_rule = Some(rule.at);
+                return Verdict::Pass;
+            }
+            TcpAction::Reject | TcpAction::Close | TcpAction::SilentDrop => {
+                stream.last_rule = Some(rule.at);
+                let silent = matches!(rule.action, TcpAction::SilentDrop);
+                return Verdict::Close { silent };
+            }
             TcpAction::SetLogLevel(level) => stream.log.level = Some(*level),
             TcpAction::Address(edit) => edit.apply_to_request(stream, direction),
             TcpAction::Variable(edit) => {
@@ -248,6 +271,10 @@ fn failed(stream: &mut Stream, direction: Direction) -> Verdict {
 
 fn answer(answer: Answer) -> Verdict {
     Verdict::Answer(Box::new(answer))
+}
+
+fn answered(with: Answer) -> Option<Verdict> {
+    Some(answer(with))
 }
 
 /// Adds a field to the 103 response that goes out before the next wait; a run of unconditional hints shares one.

@@ -303,6 +303,10 @@ fn answers_are_those_of_haproxy() {
         "HTTP/1.1 200 OK\r\ncontent-length: 7\r\ncontent-type: text/plain\r\n\r\np /p/a\n",
     );
     check(
+        "http-request return hdr a %[req.hdr(none)] hdr b c",
+        "HTTP/1.1 200 OK\r\nb: c\r\ncontent-length: 0\r\n\r\n",
+    );
+    check(
         "http-request return content-type text/x file text",
         "HTTP/1.1 200 OK\r\ncontent-length: 9\r\ncontent-type: text/x\r\n\r\nsome text",
     );
@@ -429,6 +433,31 @@ fn bodies_are_waited_for() {
         "body 2 2s 18446744073709551615",
     );
     check("http-request wait-for-body time 2s at-least 1k", "body 1 2s 1024");
+    check_response("http-response wait-for-body time 1s at-least 9", "body 1 1s 9");
+}
+
+#[test]
+fn the_rule_that_ends_a_set_is_known() {
+    #[track_caller]
+    fn check(lines: &str, expected: Option<u32>) {
+        let (model, mistakes) = load(lines);
+        assert!(mistakes.is_empty(), "{mistakes:?}");
+        let line = fixture::with_stream(model, GET.as_bytes(), RESPONSE, |stream| {
+            let snapshot = stream.snapshot.clone();
+            let rules = &snapshot.proxy(stream.frontend).rules;
+            run_tcp_request_content(&rules.tcp_request_content, stream, 0);
+            run_http_request(&rules.http_request, stream, 0);
+            stream.last_rule.map(|at| at.line)
+        });
+        // The lines follow the section's own.
+        assert_eq!(line, expected.map(|line| line + 1), "{lines}");
+    }
+    check("http-request set-header a b\nhttp-request deny if { path /x }", None);
+    check("http-request set-header a b\nhttp-request deny if { path /p/a }", Some(2));
+    check("http-request wait-for-body time 1s", None);
+    check("http-request redirect location /\nhttp-request allow", Some(1));
+    check("tcp-request content accept\nhttp-request set-var(txn.a) int(1)", Some(1));
+    check("tcp-request content accept\nhttp-request allow", Some(2));
 }
 
 #[test]

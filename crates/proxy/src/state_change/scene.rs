@@ -55,7 +55,7 @@ pub(crate) fn backend(name: &str, mut servers: Vec<Server>, ear: &LogEar) -> Pro
         retries: 3,
         redispatch: 0,
         reuse: HttpReuse::Safe,
-        dispatch: None,
+        direct: None,
         check: CheckMethod::Connect,
         send_name_header: None,
         max_keep_alive_queue: None,

@@ -5,6 +5,7 @@ use crate::expr::args::{ArgError, Param};
 use crate::expr::{Arg, Found1, ParseScope, Source, Value, ValueType};
 use crate::stream::{Context, Direction};
 use std::ops::ControlFlow;
+use telamon_http_proto::{Head, Kind};
 
 const REQ: Source = Source::RequestBuffer;
 const RES: Source = Source::ResponseBuffer;
@@ -94,14 +95,32 @@ fn length<'a>(cx: &Context<'a>, _: &'a [Arg]) -> Option<Value<'a>> {
     let (bytes, complete) = input(cx)?;
     let head = match (cx.stream, cx.direction) {
         (None, _) => 0,
-        (Some(stream), Direction::Request) => stream.request.len(),
-        (Some(stream), Direction::Response) => stream.response.len(),
+        (Some(stream), Direction::Request) => head_len(&stream.request),
+        (Some(stream), Direction::Response) => head_len(&stream.response),
     };
     if !complete {
         cx.wants_more.set(true);
     }
     Some(Value::Int((head + bytes.len()) as i64))
 }
+
+/// What a head takes in HAProxy's buffer, where it is kept in blocks: limits that people have written count that.
+/// Nothing in `mode tcp`, which has no head.
+fn head_len(head: &Head) -> usize {
+    if !head.is_complete() {
+        return 0;
+    }
+    let start_line = match head.kind() {
+        Kind::Request => head.method().len() + head.target().len() + head.version().as_str().len(),
+        Kind::Response => head.version().as_str().len() + 3 + head.reason().len(),
+    };
+    let fields = head.headers().map(|header| header.name.len() + header.value.len());
+    START_LINE_LEN + start_line + fields.sum::<usize>() + END_OF_HEAD_LEN
+}
+
+/// What HAProxy keeps beside the text of a start line, and the block that ends a head.
+const START_LINE_LEN: usize = 20;
+const END_OF_HEAD_LEN: usize = 1;
 
 fn payload<'a>(cx: &Context<'a>, args: &'a [Arg]) -> Option<Value<'a>> {
     let (bytes, complete) = input(cx)?;

@@ -38,7 +38,7 @@ const PLANNED: [(&str, &str); 9] = [
         "internal.htx.data internal.htx.free internal.htx.free_data internal.htx.has_eom \
         internal.htx.nbblks internal.htx.size internal.htx.used internal.htx_blk.data internal.htx_blk.hdrname \
         internal.htx_blk.hdrval internal.htx_blk.size internal.htx_blk.start_line internal.htx_blk.type \
-        internal.strm.is_htx last_rule_file last_rule_line prio_class prio_offset",
+        internal.strm.is_htx prio_class prio_offset",
     ),
     ("stick tables", include_str!("stick_tables.txt")),
     ("TLS", include_str!("tls.txt")),

@@ -66,8 +66,13 @@ pub(super) const TABLE: &[Fetch] = &[
         Some(Value::str(frontend(cx)?.name.as_bytes()))
     }),
     one("http_first_req", ValueType::Bool, Source::Request, |cx, _| {
-        // Later streams of a session begin with their own requests.
-        Some(Value::Bool(cx.stream?.log.started == cx.session?.accepted))
+        Some(Value::Bool(cx.stream?.first_request))
+    }),
+    one("last_rule_file", ValueType::Str, Source::Internal, |cx, _| {
+        Some(Value::str(cx.model.files.get(&cx.stream?.last_rule?.file)?.as_bytes()))
+    }),
+    one("last_rule_line", ValueType::Int, Source::Internal, |cx, _| {
+        Some(Value::Int(cx.stream?.last_rule?.line.into()))
     }),
     one("so_id", ValueType::Int, Source::Listener, |cx, _| {
         Some(Value::Int(cx.session?.listener.number.into()))
@@ -152,12 +157,6 @@ fn http_major<'a>(cx: &Context<'a>, _: &'a [Arg]) -> Option<Value<'a>> {
 /// Made when it is first asked for, and the same from then on.
 fn unique_id<'a>(cx: &Context<'a>, _: &'a [Arg]) -> Option<Value<'a>> {
     let stream = cx.stream?;
-    let format = frontend(cx)?.unique_id_format.as_ref()?;
-    if stream.unique_id.get().is_none() {
-        let mut id = Vec::new();
-        format.render(cx, &mut id);
-        // A format that names the id itself has already set it.
-        _ = stream.unique_id.set(id.into());
-    }
-    Some(Value::str(stream.unique_id.get()?))
+    frontend(cx)?.unique_id_format.as_ref()?;
+    Some(Value::str(crate::log::unique_id(stream)))
 }

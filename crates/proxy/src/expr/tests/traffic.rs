@@ -291,3 +291,21 @@ fn conditions_hold() {
         assert_eq!(got.as_ref().ok(), expected.as_ref(), "{text}: {got:?}");
     }
 }
+
+/// What HAProxy 2.6.12 gives for the same request, whose head has 60 bytes.
+#[test]
+fn a_head_has_the_length_that_it_has_in_haproxys_buffer() {
+    let request = b"GET /converter HTTP/1.1\r\nX-Cust: foobar\r\nHost: 127.0.0.1\r\n\r\n";
+    let length = fixture::with_stream(fixture::model(), request, RESPONSE, |stream| {
+        let configuration = Configuration::new();
+        let mut scope = configuration.scope(Place::HttpRequest);
+        let expr = Expr::parse_text(b"req.len", &mut scope).expect("an expression");
+        let waits = Cell::new(false);
+        expr.eval(&Context::for_stream(stream, Direction::Request, &waits)).map(|length| {
+            let mut text = Vec::new();
+            length.write_text(&mut text);
+            text
+        })
+    });
+    assert_eq!(length.as_deref(), Some(&b"67"[..]));
+}
