@@ -18,7 +18,10 @@ pub struct Snapshot {
 }
 
 /// A worker's reference to a snapshot.
+///
+/// The inner count is the process's, touched once per snapshot and worker; the outer one the worker's own.
 #[derive(Debug, Clone)]
+#[expect(clippy::redundant_allocation, reason = "two counts on purpose: one atomic, one not")]
 pub struct SnapshotRef(Rc<Arc<Snapshot>>);
 
 impl SnapshotRef {
