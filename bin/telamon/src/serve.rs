@@ -17,10 +17,11 @@ use telamon_proxy::stats::Statistics;
 use telamon_runtime::files::{Files, Replay};
 use telamon_runtime::limit::Limit;
 use telamon_runtime::parent::{self, ChildLink, ChildStream, FromChild, ToChild};
-use telamon_runtime::process::{Background, Notify, Privileges};
+use telamon_runtime::process::{self, Background, Notify, Privileges};
 use telamon_runtime::service;
 use telamon_runtime::workers::{block_on, report_panics};
 use telamon_runtime::{Endpoint, Listener, Signal, Signals};
+use tokio::time::Instant;
 
 use crate::options::Options;
 use crate::start::{self, Failure, Ready};
@@ -46,6 +47,9 @@ pub(crate) fn run(serving: Serving<'_>) -> Result<ExitCode, Failure> {
         .privileges
         .drop_to()
         .map_err(|error| Failure(format!("cannot give up privileges: {error}")))?;
+    if serving.ready.model.global.set_dumpable {
+        process::set_dumpable().map_err(|error| Failure(format!("set-dumpable: {error}")))?;
+    }
     if serving.link.is_some() {
         parent::follow_parent()
             .map_err(|error| Failure(format!("cannot follow the parent: {error}")))?;
@@ -60,6 +64,8 @@ enum Event {
     Parent(Option<ToChild>),
     Ended,
     Tick,
+    /// `grace` has passed.
+    Finish,
     HardStop,
 }
 
@@ -67,7 +73,6 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
     let Serving { options, files, ready, signals, link, background, notify, spread_line, .. } =
         serving;
     let Ready { model, mut registry, workers, maxconn } = ready;
-    let hard_stop_after = model.global.hard_stop_after;
     let (page, inbox) = service::channel();
     let mut plane = Plane::start(model, &registry, workers, maxconn, page)
         .await
@@ -106,7 +111,7 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
     notice::started();
 
     let mut tick = tokio::time::interval(Duration::from_secs(1));
-    let mut hard_stop: Option<tokio::time::Instant> = None;
+    let (mut finish, mut hard_stop): (Option<Instant>, Option<Instant>) = (None, None);
     let mut spread = spread_line.then(Spread::default);
     loop {
         let event = tokio::select! {
@@ -117,6 +122,7 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
             message = from_parent(&mut parent) => Event::Parent(message),
             () = plane.ended() => Event::Ended,
             _ = tick.tick() => Event::Tick,
+            () = at(finish) => Event::Finish,
             () = at(hard_stop) => Event::HardStop,
         };
         match event {
@@ -129,6 +135,12 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
                 if let Some(notify) = &notify {
                     let _ = notify.stopping();
                 }
+                plane.announce_stop();
+                let grace = plane.snapshot().model.global.grace.unwrap_or_default();
+                finish.get_or_insert_with(|| Instant::now() + grace);
+            }
+            Event::Finish => {
+                finish = None;
                 // A successor that shares the ports gets all that comes from now on.
                 registry.steer_away();
                 for bound in registry.take_all() {
@@ -136,7 +148,8 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
                 }
                 sockets.close().await;
                 plane.finish().await;
-                hard_stop = hard_stop_after.map(|after| tokio::time::Instant::now() + after);
+                let after = plane.snapshot().model.global.hard_stop_after;
+                hard_stop = after.map(|after| Instant::now() + after);
             }
             Event::Signal(Signal::Hangup) | Event::Parent(Some(ToChild::LogServerStates)) => {
                 plane.log_server_states();
@@ -215,8 +228,10 @@ async fn reload(
     if let Some(setting) = start::needs_restart(&plane.snapshot().model, &model) {
         return Err(format!("a change of `{setting}` needs a restart"));
     }
+    let maxconn = start::descriptors(&model, workers).map_err(|Failure(why)| why)?;
     let gone = start::bind(registry, &model, workers, &*files).map_err(|Failure(why)| why)?;
     // The workers let in who is queued and close the sockets; nothing else may hold them.
+    plane.reload(model, maxconn, registry).await;
     for bound in gone {
         bound.remove_file();
     }
@@ -241,7 +256,7 @@ async fn from_parent(parent: &mut Option<ChildStream>) -> Option<ToChild> {
     }
 }
 
-async fn at(moment: Option<tokio::time::Instant>) {
+async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,

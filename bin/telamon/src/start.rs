@@ -138,6 +138,7 @@ fn begin(direct: Direct, options: &Options) -> Result<ExitCode, Failure> {
     }
     let files: Rc<dyn Files> = Rc::new(direct);
     let mut ready = prepare(&files, options)?;
+    notice::set_quiet(is_quiet(&ready.model, options));
     if !listens(&ready.model) {
         notice::alert(format_args!(
             "the configuration has no error but nothing listens (no `bind` line): exit(2)"
@@ -221,22 +222,30 @@ pub(crate) fn read(files: Rc<dyn Files>, options: &Options) -> Option<Model> {
     };
     let Loaded { model, mut diagnostics, source } =
         load::load(&load_options, environment(options), files);
-    if diagnostics.has_errors() || !(options.quiet || diagnostics.is_empty()) {
+    let quiet = options.quiet || model.as_ref().is_some_and(|model| is_quiet(model, options));
+    if diagnostics.has_errors() || !(quiet || diagnostics.is_empty()) {
         show(&mut diagnostics, &source);
     }
-    if options.warnings_are_errors && diagnostics.warnings() > 0 && model.is_some() {
+    let mut model = model?;
+    let strict = options.warnings_are_errors || model.global.zero_warning;
+    if strict && diagnostics.warnings() > 0 {
         notice::alert(format_args!(
-            "not started: -dW makes the {} an error",
+            "not used: {} makes {}",
+            if options.warnings_are_errors { "-dW" } else { "`zero-warning`" },
             match diagnostics.warnings() {
-                1 => "warning".to_owned(),
-                count => format!("{count} warnings"),
+                1 => "the warning an error".to_owned(),
+                count => format!("the {count} warnings errors"),
             }
         ));
         return None;
     }
-    let mut model = model?;
     model.global.nosplice |= options.no_splice;
     Some(model)
+}
+
+/// Whether nothing is said at the start: `-q`, or `quiet` unless the command line asks for more.
+fn is_quiet(model: &Model, options: &Options) -> bool {
+    options.quiet || (model.global.quiet && !options.verbose && !options.debug)
 }
 
 fn show(diagnostics: &mut Diagnostics, source: &Source) {
@@ -341,8 +350,9 @@ fn listens(model: &Model) -> bool {
     !specs(model).is_empty()
 }
 
-/// Raises the limit of descriptors to what `maxconn` needs, or computes `maxconn` from the limit.
-fn descriptors(model: &Model, workers: usize) -> Result<u32, Failure> {
+/// Raises the limit of descriptors to what `maxconn` needs, or computes `maxconn` from the limit. Under
+/// `no strict-limits` what cannot be raised is a warning, and `maxconn` becomes what fits.
+pub(crate) fn descriptors(model: &Model, workers: usize) -> Result<u32, Failure> {
     let global = &model.global;
     let sockets = specs(model).len() as u64 * workers as u64;
     let needs = DescriptorNeeds {
@@ -350,19 +360,26 @@ fn descriptors(model: &Model, workers: usize) -> Result<u32, Failure> {
         fixed: sockets + 4 * workers as u64 + 64,
         pipes: u64::from(global.maxpipes.unwrap_or(0)),
     };
+    let insist = |message: String| {
+        if global.strict_limits == Some(false) {
+            notice::warning(format_args!("{message}"));
+            return Ok(());
+        }
+        Err(Failure(message))
+    };
     let (_, hard) = process::descriptor_limits();
-    if let Some(limit) = global.ulimit_n {
-        process::raise_descriptor_limit(limit).map_err(|shortage| {
-            Failure(format!(
-                "ulimit-n {}: only {} descriptors are permitted",
-                shortage.wanted, shortage.allowed
-            ))
-        })?;
+    let mut ulimit = global.ulimit_n;
+    if let Some(limit) = global.ulimit_n
+        && let Err(shortage) = process::raise_descriptor_limit(limit)
+    {
+        let (wanted, allowed) = (shortage.wanted, shortage.allowed);
+        insist(format!("ulimit-n {wanted}: only {allowed} descriptors are permitted"))?;
+        ulimit = Some(allowed);
     }
     let Some(maxconn) = global.maxconn else {
-        let limit = global.ulimit_n.unwrap_or(hard);
         // The kernel's limit may be infinite; no machine has a use for more than this.
-        let limit = limit.min(DESCRIPTORS_MAX);
+        let most = global.fd_hard_limit.unwrap_or(DESCRIPTORS_MAX);
+        let limit = ulimit.unwrap_or(hard.min(most)).min(DESCRIPTORS_MAX.max(most));
         let _ = process::raise_descriptor_limit(limit);
         let fits = needs.maxconn_within(limit);
         return Ok(u32::try_from(fits).unwrap_or(u32::MAX).max(1));
@@ -370,13 +387,15 @@ fn descriptors(model: &Model, workers: usize) -> Result<u32, Failure> {
     let wanted = needs.for_connections(u64::from(maxconn));
     match process::raise_descriptor_limit(wanted) {
         Ok(()) => Ok(maxconn),
-        Err(shortage) => Err(Failure(format!(
-            "maxconn {maxconn} needs {} descriptors but only {} are permitted; \
-             the largest maxconn that fits is {} (raise `ulimit -n`, or LimitNOFILE= of the systemd unit)",
-            shortage.wanted,
-            shortage.allowed,
-            needs.maxconn_within(shortage.allowed)
-        ))),
+        Err(shortage) => {
+            let fits = needs.maxconn_within(shortage.allowed);
+            insist(format!(
+                "maxconn {maxconn} needs {} descriptors but only {} are permitted; \
+                 the largest maxconn that fits is {fits} (raise `ulimit -n`, or LimitNOFILE= of the systemd unit)",
+                shortage.wanted, shortage.allowed,
+            ))?;
+            Ok(u32::try_from(fits).unwrap_or(maxconn).clamp(1, maxconn))
+        }
     }
 }
 

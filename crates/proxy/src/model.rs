@@ -17,7 +17,7 @@ use telamon_config::Location;
 use crate::expr::LogFormat;
 use crate::log::LogTarget;
 use crate::rules::{
-    AfterResponseRule, HttpRequestRule, HttpResponseRule, Reply, TcpRequestRule, TcpResponseRule,
+    AfterResponseRule, BackendChoice, HttpRequestRule, HttpResponseRule, Reply, TcpRequestRule, TcpResponseRule,
     UseBackendRule, UseServerRule,
 };
 use crate::state::ProxyState;
@@ -122,6 +122,7 @@ pub struct Backend {
     pub pool: telamon_balance::Pool<crate::upstream::Waiter>,
     /// `use-server`, in order.
     pub use_server: Vec<UseServerRule>,
+    /// `fullconn`; without it [`Model::share_fullconn`] derives one for the pool.
     pub fullconn: Option<u32>,
     /// `retries`, 0 to any; default 3.
     pub retries: u32,
@@ -396,6 +397,41 @@ impl Model {
     /// A server of a proxy; `None` where there is no such server.
     pub fn server(&self, proxy: ProxyId, server: ServerId) -> Option<&Server> {
         self.proxies.get(proxy.0 as usize)?.backend.as_ref()?.servers.get(server.0 as usize)
+    }
+
+    /// Gives pools of backends without `fullconn` a tenth of what their frontends accept, as HAProxy does.
+    ///
+    /// `connections_max` is the process's `maxconn`, which frontends without one accept.
+    pub fn share_fullconn(&mut self, connections_max: u32) {
+        let mut reach = vec![0u64; self.proxies.len()];
+        for (index, proxy) in self.proxies.iter().enumerate() {
+            let Some(frontend) = &proxy.frontend else { continue };
+            let maxconn = frontend.maxconn.filter(|max| *max > 0).unwrap_or(connections_max);
+            let mut targets: Vec<usize> = frontend
+                .use_backend
+                .iter()
+                .filter_map(|rule| match rule.action {
+                    BackendChoice::Static(target) => Some(target.0 as usize),
+                    BackendChoice::Dynamic(_) => None,
+                })
+                .chain(frontend.default_backend.map(|target| target.0 as usize))
+                .collect();
+            if proxy.backend.is_some() {
+                targets.push(index);
+            }
+            targets.sort_unstable();
+            targets.dedup();
+            for target in targets {
+                reach[target] += u64::from(maxconn);
+            }
+        }
+        for (proxy, reach) in self.proxies.iter_mut().zip(reach) {
+            if let Some(backend) = &mut proxy.backend
+                && backend.fullconn.is_none()
+            {
+                backend.pool.set_fullconn(u32::try_from(reach.div_ceil(10)).unwrap_or(u32::MAX));
+            }
+        }
     }
 
     /// Tells every server which others track it. Called once all `tracks` are resolved.

@@ -39,6 +39,7 @@ impl Plane {
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::new(workers, connections_max, page));
         model.link_trackers();
+        model.share_fullconn(connections_max);
         let snapshot = Arc::new(Snapshot { model, generation: 0 });
         let options = WorkerOptions { count: workers, cpus: snapshot.model.global.cpu_map.clone() };
         let seed = shared.started_at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| {
@@ -62,15 +63,23 @@ impl Plane {
     }
 
     /// Puts a new configuration in force. Servers, counters and health are carried over by name; what is in flight
-    /// keeps the configuration it began with.
-    pub async fn reload(&mut self, mut model: Model, registry: &Registry) {
+    /// keeps the configuration it began with. `connections_max` is the process's `maxconn` from now on.
+    pub async fn reload(&mut self, mut model: Model, connections_max: u32, registry: &Registry) {
         model.link_trackers();
         crate::state::adopt(&mut model, &self.snapshot.model);
+        model.share_fullconn(connections_max);
+        self.shared.connections_max.store(connections_max, Relaxed);
+        self.shared.connections.set_max(connections_max);
         let generation = self.snapshot.generation + 1;
         self.snapshot = Arc::new(Snapshot { model, generation });
         self.view.replace(Arc::clone(&self.snapshot));
         self.checks.reload(Arc::clone(&self.snapshot));
         self.adopt(registry).await;
+    }
+
+    /// Says that the end is near (`stopping`), while everything goes on for the time of `grace`.
+    pub fn announce_stop(&self) {
+        self.shared.stopping.store(true, Relaxed);
     }
 
     /// Stops accepting and lets what is in flight end; [`Plane::ended`] tells when it has.

@@ -6,7 +6,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::time::{Instant, SystemTime};
 
 use telamon_balance::{PerWorker, RateCounter, Rng};
@@ -59,8 +59,8 @@ pub struct Shared {
     pub started_at: SystemTime,
     pub pid: u32,
     pub workers: usize,
-    /// The process's `maxconn` at its start; `set maxconn global` goes no higher.
-    pub connections_max: u32,
+    /// The process's `maxconn` as configured; `set maxconn global` goes no higher.
+    pub connections_max: AtomicU32,
     /// Client connections over all frontends, and their limit.
     pub connections: Limit,
     /// Ever accepted.
@@ -228,7 +228,7 @@ impl Shared {
             started_at: SystemTime::now(),
             pid: std::process::id(),
             workers,
-            connections_max,
+            connections_max: AtomicU32::new(connections_max),
             connections: Limit::new(connections_max),
             connections_total: AtomicU64::new(0),
             counters: PerWorker::new(workers),

@@ -117,7 +117,7 @@ fn set_maxconn(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
 fn set_global_maxconn(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
     let limit = call.args.first().ok_or("Expects an integer value.\n")?;
     let limit: i64 = limit.parse().map_err(|_| "Expects an integer value.\n")?;
-    let most = view.shared.connections_max;
+    let most = view.shared.connections_max.load(Relaxed);
     // Nothing and less is what the process was started with.
     let limit = if limit <= 0 { most } else { u32::try_from(limit).unwrap_or(u32::MAX) };
     if limit > most {

@@ -223,33 +223,17 @@ const PROCESS: &[K] = &[
     K::works("zero-warning", G, "zero-warning", "takes warnings for errors", |global, _| {
         global.global.zero_warning = true
     }),
-    K::works("quiet", G, "quiet", "says nothing at the start", |_, _| {}),
+    K::works("quiet", G, "quiet", "says nothing at the start", |global, _| {
+        global.global.quiet = true
+    }),
     K::works("debug", G, "debug", "stays in the foreground", |global, _| {
         global.global.daemon = false
     }),
-    K::works(
-        "expose-experimental-directives",
-        G,
-        "expose-experimental-directives",
-        "allows what is experimental",
-        |_, _| {},
-    ),
-    K::works(
-        "insecure-fork-wanted",
-        G,
-        "insecure-fork-wanted",
-        "allows checks by programs",
-        |_, _| {},
-    ),
-    K::works(
-        "insecure-setuid-wanted",
-        G,
-        "insecure-setuid-wanted",
-        "allows programs to gain privileges",
-        |_, _| {},
-    ),
-    K::works("set-dumpable", G, "set-dumpable", "leaves a core file after a crash", |_, args| {
-        bind::no_effect(args, "no core is written: a crash ends one connection");
+    K::no_effect("expose-experimental-directives", G, "nothing is experimental"),
+    K::no_effect("insecure-fork-wanted", G, "no program is ever started"),
+    K::no_effect("insecure-setuid-wanted", G, "no program is ever started"),
+    K::works("set-dumpable", G, "set-dumpable", "leaves a core file after a crash", |global, _| {
+        global.global.set_dumpable = true
     }),
     K::works(
         "noreuseport",

@@ -92,7 +92,7 @@ fn all_slips_are_told_in_one_run() {
 
 #[test]
 fn settings_reach_the_model() {
-    let model = model(
+    let mut model = model(
         "global\n maxconn 500\n nbthread 2\n tune.bufsize 32k\n\
          defaults\n mode http\n timeout connect 10s\n timeout client 50s\n timeout server 50000\n retries 5\n\
          \x20option httpclose\n option forwardfor except 127.0.0.0/8 header X-Client\n default-server inter 5s weight 3\n\
@@ -102,6 +102,7 @@ fn settings_reach_the_model() {
          \x20server a 127.0.0.1:1 check port 9\n server b 127.0.0.2 weight 7 backup id 9\n server c 127.0.0.3:+10 disabled\n\
          backend files\n fullconn 9\n server-template s 2-4 127.0.0.1:80\n",
     );
+    model.share_fullconn(500);
     assert_eq!((model.global.maxconn, model.global.nbthread), (Some(500), Some(2)));
     assert_eq!(model.global.tune.bufsize, 32 * 1024);
     let [web, apps, files] = &model.proxies[..] else { panic!("{}", model.proxies.len()) };
@@ -126,8 +127,8 @@ fn settings_reach_the_model() {
     assert_eq!(back.balance.strategy, BalanceStrategy::Random { draws: 3 });
     assert_eq!((back.reuse, back.retries, back.redispatch), (HttpReuse::Always, 5, -1));
     assert_eq!(
-        (back.fullconn, files.backend.as_ref().and_then(|b| b.fullconn)),
-        (Some(50), Some(9))
+        (back.pool.fullconn(), files.backend.as_ref().map(|b| b.pool.fullconn())),
+        (50, Some(9))
     );
     let servers: Vec<_> = back
         .servers

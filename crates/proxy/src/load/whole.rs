@@ -91,7 +91,6 @@ pub(super) fn check(model: &mut Model, diagnostics: &mut Diagnostics) {
         tracked(model, proxy, diagnostics);
     }
     duplicate_addresses(model, diagnostics);
-    fullconn(model);
     model.link_trackers();
     set_variables(model);
 }
@@ -169,42 +168,6 @@ fn duplicate_addresses(model: &Model, diagnostics: &mut Diagnostics) {
                 let (what, name) = ("address", super::describe(&listener.bind));
                 diagnostics.error(listener.at, ConfigErrorKind::Duplicate { what, name, first });
             }
-        }
-    }
-}
-
-/// Gives backends without `fullconn` a tenth of what their frontends accept, as HAProxy does.
-fn fullconn(model: &mut Model) {
-    let mut reach = vec![0u64; model.proxies.len()];
-    let default = model.global.maxconn.unwrap_or(0);
-    for (index, proxy) in model.proxies.iter().enumerate() {
-        let Some(frontend) = &proxy.frontend else { continue };
-        let maxconn = u64::from(frontend.maxconn.unwrap_or(default));
-        let mut targets: Vec<usize> = frontend
-            .use_backend
-            .iter()
-            .filter_map(|rule| match rule.action {
-                BackendChoice::Static(target) => Some(target.0 as usize),
-                BackendChoice::Dynamic(_) => None,
-            })
-            .chain(frontend.default_backend.map(|target| target.0 as usize))
-            .collect();
-        if proxy.backend.is_some() {
-            targets.push(index);
-        }
-        targets.sort_unstable();
-        targets.dedup();
-        for target in targets {
-            reach[target] += maxconn;
-        }
-    }
-    for (proxy, reach) in model.proxies.iter_mut().zip(reach) {
-        if let Some(backend) = &mut proxy.backend
-            && backend.fullconn.is_none()
-        {
-            let fullconn = u32::try_from(reach.div_ceil(10)).unwrap_or(u32::MAX);
-            backend.fullconn = Some(fullconn);
-            backend.pool.set_fullconn(fullconn);
         }
     }
 }

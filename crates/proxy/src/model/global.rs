@@ -51,6 +51,10 @@ pub struct Global {
     pub fd_hard_limit: Option<u64>,
     /// `zero-warning`: warnings are errors.
     pub zero_warning: bool,
+    /// `quiet`: as `-q`.
+    pub quiet: bool,
+    /// `set-dumpable`: a crash may leave a core file although privileges were given up.
+    pub set_dumpable: bool,
 }
 
 /// The value of a variable of the process.

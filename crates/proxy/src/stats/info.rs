@@ -60,7 +60,7 @@ pub(super) fn fill(view: &View, cpu: &Mutex<CpuMeter>, info: &mut Info) {
         .set(Field::UlimitN, descriptors)
         .set(Field::Maxsock, descriptors)
         .set(Field::Maxconn, shared.connections.max())
-        .set(Field::HardMaxconn, shared.connections_max)
+        .set(Field::HardMaxconn, shared.connections_max.load(Relaxed))
         .set(Field::CurrConns, shared.connections.used())
         .set(Field::CumConns, shared.connections_total.load(Relaxed))
         .set(Field::CumReq, shared.counters.total(Counter::Requests))

@@ -51,7 +51,7 @@ pub(super) fn frontend(proxy: &Proxy, frontend: &Frontend, shared: &Shared, now:
     }
     row.set(Column::Scur, state.load.current())
         .set(Column::Smax, state.load.peak())
-        .set(Column::Slim, state.limit.max().min(shared.connections_max))
+        .set(Column::Slim, state.limit.max().min(shared.connections_max.load(Relaxed)))
         .set(Column::Status, if state.stopped.load(Relaxed) { "STOP" } else { "OPEN" })
         .set(Column::Rate, state.session_rate.rate(ms))
         .set(Column::RateLim, frontend.rate_limit_sessions)
