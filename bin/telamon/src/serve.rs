@@ -231,11 +231,10 @@ async fn reload(
     let maxconn = start::descriptors(&model, workers).map_err(|Failure(why)| why)?;
     let gone = start::bind(registry, &model, workers, &*files).map_err(|Failure(why)| why)?;
     // The workers let in who is queued and close the sockets; nothing else may hold them.
-    plane.reload(model, maxconn, registry).await;
     for bound in gone {
         bound.remove_file();
     }
-    plane.reload(model, registry).await;
+    plane.reload(model, maxconn, registry).await;
     notice::notice(format_args!("the new configuration is in force"));
     Ok(())
 }

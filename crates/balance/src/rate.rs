@@ -52,6 +52,34 @@ impl RateCounter {
 
     /// Events per second as of `now_ms`.
     pub fn rate(&self, now_ms: u32) -> u32 {
+        let Window { past, remaining, count } = self.window(now_ms);
+        if count == 0 && past <= 1 {
+            return past as u32; // one event a second reads as a steady 1
+        }
+        ((past * remaining + count * SECOND) / SECOND) as u32
+    }
+
+    /// Milliseconds until one more event keeps the rate within `limit`, which is not 0; `None` when it does now.
+    pub fn wait_ms(&self, limit: u32, now_ms: u32) -> Option<u32> {
+        let Window { past, remaining, count } = self.window(now_ms);
+        let limit = u64::from(limit);
+        if past * remaining / SECOND + count < limit {
+            return None;
+        }
+        // The earlier second fades evenly: what is left of it when its part has become small enough.
+        let left =
+            |past: u64, part: u64| (part * SECOND).div_ceil(past.max(1)).clamp(1, SECOND) - 1;
+        let wait = if count < limit {
+            remaining.saturating_sub(left(past, limit - count))
+        } else {
+            // The running second has to become the earlier one.
+            remaining + SECOND - left(count, limit)
+        };
+        Some(wait.max(1) as u32)
+    }
+
+    /// The running second, and how much of the one before it the sliding second still covers.
+    fn window(&self, now_ms: u32) -> Window {
         let (start, mut count, mut past) = self.snapshot();
         let mut remaining = i64::from(SECOND_MS) - i64::from(now_ms.wrapping_sub(start) as i32);
         if remaining < 0 {
@@ -59,12 +87,8 @@ impl RateCounter {
             past = if remaining >= 0 { count } else { 0 };
             count = 0;
         }
-        if count == 0 && past <= 1 {
-            return past; // one event a second reads as a steady 1
-        }
         let remaining = remaining.clamp(0, i64::from(SECOND_MS)) as u64;
-        let sum = u64::from(past) * remaining + u64::from(count) * u64::from(SECOND_MS);
-        (sum / u64::from(SECOND_MS)) as u32
+        Window { past: past.into(), remaining, count: count.into() }
     }
 
     /// The most events seen in one second.
@@ -87,6 +111,13 @@ impl RateCounter {
             std::hint::spin_loop();
         }
     }
+}
+
+/// Events of the second before, the milliseconds of it that still count, and events of the running second.
+struct Window {
+    past: u64,
+    remaining: u64,
+    count: u64,
 }
 
 /// The mean of about the last 512 values, exact enough to steer by and cheap to feed.
@@ -123,11 +154,36 @@ fn join(upper: u32, lower: u32) -> u64 {
 }
 
 const SECOND_MS: u32 = 1000;
+const SECOND: u64 = SECOND_MS as u64;
 const WINDOW: u32 = 512;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_is_kept_by_waiting() {
+        /// `events` at `at_ms` each; then how long one more has to wait at `now`.
+        #[track_caller]
+        fn check(events: &[(u32, u32)], limit: u32, now: u32, expected: Option<u32>) {
+            let rate = RateCounter::default();
+            for (events, at_ms) in events {
+                rate.add(*events, *at_ms);
+            }
+            let wait = rate.wait_ms(limit, now);
+            assert_eq!(wait, expected, "{events:?} at {now}, {limit}/s");
+            if let Some(wait) = wait {
+                assert_eq!(rate.wait_ms(limit, now + wait), None, "too short");
+                assert!(wait == 1 || rate.wait_ms(limit, now + wait - 1).is_some(), "too long");
+            }
+        }
+        check(&[(9, 5000)], 10, 5500, None);
+        check(&[(10, 5000)], 10, 5500, Some(501));
+        check(&[(10, 5000), (1, 6001)], 10, 6001, Some(100));
+        check(&[(30, 5000)], 10, 5500, Some(1167));
+        check(&[(1, 5000)], 1, 5999, Some(2));
+        check(&[(50, 5000)], 10, 9000, None);
+    }
 
     #[test]
     fn a_rate_slides_over_the_last_second() {

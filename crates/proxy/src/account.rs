@@ -241,9 +241,7 @@ impl InFrontend {
         let now = worker.now_ms() as u32;
         state.load.enter();
         state.counters.add(worker.index(), Counter::Connections, 1);
-        state.counters.add(worker.index(), Counter::Sessions, 1);
         state.connection_rate.add(1, now);
-        state.session_rate.add(1, now);
         let counted = proxy.options.socket_stats.then(|| Arc::clone(&listener.state));
         if let Some(listener) = &counted {
             listener.load.enter();
@@ -251,9 +249,17 @@ impl InFrontend {
         }
         worker.shared.connections_total.fetch_add(1, Relaxed);
         worker.shared.connection_rate.add(1, now);
-        worker.shared.session_rate.add(1, now);
         Self { proxy: Arc::clone(&proxy.state), listener: counted }
     }
+}
+
+/// The rules let the connection become a session.
+pub(crate) fn session_begins(worker: &Worker, proxy: &Proxy) {
+    let state = &proxy.state.frontend;
+    let now = worker.now_ms() as u32;
+    state.counters.add(worker.index(), Counter::Sessions, 1);
+    state.session_rate.add(1, now);
+    worker.shared.session_rate.add(1, now);
 }
 
 impl Drop for InFrontend {

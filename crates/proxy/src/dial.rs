@@ -207,7 +207,9 @@ impl<'p> Dial<'p> {
         }
         deadline.arm_optional_from(worker.now(), self.proxy.timeouts.connect);
         let phase = Phase::Connect;
-        let opened = deadline.guard(upstream::open(&worker, &stream.session, server)).await;
+        let has_data = self.reuse.is_some() || !stream.request.remaining().is_empty();
+        let opened = upstream::open(&worker, &stream.session, server, has_data);
+        let opened = deadline.guard(opened).await;
         worker.touch();
         match opened {
             Ok(Ok(connection)) => Ok(connection),

@@ -5,20 +5,21 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use telamon_balance::Counter;
 use telamon_runtime::bind::BindKey;
 use telamon_runtime::limit::Limit;
-use telamon_runtime::listener::{AcceptFailure, Accepted};
+use telamon_runtime::listener::{AcceptFailure, Accepted, Pace};
 use telamon_runtime::{BindAddress, Endpoint, Parking, Socket, Unparked};
 use tokio::task::JoinHandle;
 
-use crate::account::InFrontend;
+use crate::account::{self, InFrontend};
 use crate::live::Live;
 use crate::model::{Listener, Mode};
-use crate::rules::{self, Verdict};
+use crate::rules::{self, TcpRequestRule, Verdict};
 use crate::snapshot::{Snapshot, SnapshotRef};
+use crate::state::{ListenerState, ProxyState};
 use crate::stream::{Places, Session};
 use crate::worker::Worker;
 use crate::{http, tcp, upstream};
@@ -28,6 +29,8 @@ use crate::{http, tcp, upstream};
 pub(crate) struct Accepting {
     /// What the configuration says of it now; a reload replaces it under the running socket.
     listener: Rc<RefCell<Arc<Listener>>>,
+    /// Whose limits the task keeps.
+    states: (Arc<ProxyState>, Arc<ListenerState>),
     socket: Rc<telamon_runtime::Listener>,
     fd: Arc<OwnedFd>,
     task: JoinHandle<()>,
@@ -82,10 +85,7 @@ impl Worker {
                 continue;
             }
             let accepting = match before.remove(&key) {
-                Some(accepting) => {
-                    accepting.listener.replace(Arc::clone(&assigned.listener));
-                    accepting
-                }
+                Some(accepting) => self.go_on(accepting, &assigned.listener),
                 None => match self.accept_from(assigned) {
                     Ok(accepting) => accepting,
                     Err(error) => {
@@ -172,7 +172,7 @@ impl Worker {
     fn close(self: &Rc<Self>, accepting: Accepting) {
         let worker = Rc::clone(self);
         self.thread.spawn(async move {
-            let Accepting { listener, socket, fd, task } = accepting;
+            let Accepting { listener, socket, fd, task, .. } = accepting;
             task.abort();
             // It was aborted, or had ended by itself.
             let _ = task.await;
@@ -181,7 +181,11 @@ impl Worker {
         });
     }
 
-    fn let_in(self: &Rc<Self>, listener: &RefCell<Arc<Listener>>, socket: &telamon_runtime::Listener) {
+    fn let_in(
+        self: &Rc<Self>,
+        listener: &RefCell<Arc<Listener>>,
+        socket: &telamon_runtime::Listener,
+    ) {
         let listener = listener.borrow().clone();
         // An error means the socket is broken, and with it whatever was queued.
         let _ = socket.drain(|accepted| self.accepted(&listener, accepted));
@@ -190,14 +194,65 @@ impl Worker {
     fn accept_from(self: &Rc<Self>, assigned: &Assigned) -> std::io::Result<Accepting> {
         let socket = Rc::new(telamon_runtime::Listener::new(Arc::clone(&assigned.fd))?);
         let listener = Rc::new(RefCell::new(Arc::clone(&assigned.listener)));
-        let alone = !assigned.listener.bind.is_per_worker() && self.shared.workers > 1;
-        let task = tokio::task::spawn_local({
-            let (worker, socket, listener) =
-                (Rc::clone(self), Rc::clone(&socket), Rc::clone(&listener));
-            async move { worker.accept_for_ever(&socket, &listener, alone).await }
-        });
         let fd = Arc::clone(&assigned.fd);
-        Ok(Accepting { listener, socket, fd, task })
+        let states = self.states_of(&assigned.listener);
+        let task = self.start_accepting(&socket, &listener);
+        Ok(Accepting { listener, states, socket, fd, task })
+    }
+
+    /// Goes on accepting under a new configuration.
+    fn go_on(self: &Rc<Self>, mut accepting: Accepting, listener: &Arc<Listener>) -> Accepting {
+        accepting.listener.replace(Arc::clone(listener));
+        let states = self.states_of(listener);
+        let same = Arc::ptr_eq(&states.0, &accepting.states.0)
+            && Arc::ptr_eq(&states.1, &accepting.states.1);
+        if !same {
+            // Another frontend has the address now, with limits of its own.
+            accepting.task.abort();
+            accepting.task = self.start_accepting(&accepting.socket, &accepting.listener);
+            accepting.states = states;
+        }
+        accepting
+    }
+
+    fn states_of(&self, listener: &Listener) -> (Arc<ProxyState>, Arc<ListenerState>) {
+        let frontend = Arc::clone(&self.snapshot().proxy(listener.frontend).state);
+        (frontend, Arc::clone(&listener.state))
+    }
+
+    fn start_accepting(
+        self: &Rc<Self>,
+        socket: &Rc<telamon_runtime::Listener>,
+        listener: &Rc<RefCell<Arc<Listener>>>,
+    ) -> JoinHandle<()> {
+        let (worker, socket, listener) = (Rc::clone(self), Rc::clone(socket), Rc::clone(listener));
+        let alone = !listener.borrow().bind.is_per_worker() && self.shared.workers > 1;
+        let task = async move { worker.accept_for_ever(&socket, &listener, alone).await };
+        tokio::task::spawn_local(task)
+    }
+
+    /// What `maxconnrate`, `maxsessrate` and `rate-limit sessions` say to another connection.
+    fn pace(&self, listener: &Listener) -> Pace {
+        let snapshot = self.snapshot();
+        let Some(proxy) = snapshot.proxies.get(listener.frontend.0 as usize) else {
+            return Pace::Free;
+        };
+        let rate_limit = proxy.frontend.as_ref().map_or(0, |frontend| frontend.rate_limit_sessions);
+        let limits = [
+            (snapshot.global.maxconnrate.unwrap_or(0), &self.shared.connection_rate),
+            (snapshot.global.maxsessrate.unwrap_or(0), &self.shared.session_rate),
+            (rate_limit, &proxy.state.frontend.session_rate),
+        ];
+        if limits.iter().all(|(limit, _)| *limit == 0) {
+            return Pace::Free;
+        }
+        self.touch();
+        let now = self.now_ms() as u32;
+        let waits = limits.iter().filter(|(limit, _)| *limit > 0);
+        match waits.filter_map(|(limit, rate)| rate.wait_ms(*limit, now)).max() {
+            Some(wait) => Pace::Rest(Duration::from_millis(wait.into())),
+            None => Pace::One,
+        }
     }
 
     async fn accept_for_ever(
@@ -215,6 +270,7 @@ impl Worker {
             current.state.limit.clone(),
         ];
         drop((current, snapshot));
+        let pace = || self.pace(&listener.borrow());
         let sink = |accepted: Accepted| {
             let listener = listener.borrow().clone();
             let peers = self.thread.peers();
@@ -231,7 +287,7 @@ impl Worker {
         let starved = |failure: AcceptFailure| {
             crate::log::alert(format_args!("accepting rests: {failure}"));
         };
-        if let Err(error) = socket.run(&limits, ACCEPT_BATCH, sink, starved).await {
+        if let Err(error) = socket.run(&limits, ACCEPT_BATCH, pace, sink, starved).await {
             let name = listener.borrow().name.clone();
             crate::log::alert(format_args!("listener {name} stops: {error}"));
         }
@@ -318,30 +374,32 @@ pub(crate) fn park(session: Rc<Session>, socket: Socket, requests: u32, until: O
 /// `tcp-request connection` and `session` rules.
 fn admitted(session: &Session, socket: &Socket) -> bool {
     let proxy = session.snapshot.proxy(session.frontend);
-    let sets = [
-        (&proxy.rules.tcp_request_connection, Counter::DeniedConnections),
-        (&proxy.rules.tcp_request_session, Counter::DeniedSessions),
-    ];
-    for (rules, denied) in sets {
-        if rules.is_empty() {
-            continue;
-        }
-        if let Verdict::Close { silent } = rules::run_tcp_request_session(rules, session) {
+    let pass = |rules: &[TcpRequestRule], denied| {
+        if !rules.is_empty()
+            && let Verdict::Close { silent } = rules::run_tcp_request_session(rules, session)
+        {
             proxy.state.frontend.counters.add(session.worker.index(), denied, 1);
             if silent {
                 let _ = socket.set_nolinger();
             }
             return false;
         }
+        true
+    };
+    if !pass(&proxy.rules.tcp_request_connection, Counter::DeniedConnections) {
+        return false;
     }
-    true
+    account::session_begins(&session.worker, proxy);
+    pass(&proxy.rules.tcp_request_session, Counter::DeniedSessions)
 }
 
 /// The address that the client connected to. The kernel is asked only where the listener does not say it.
 fn local_of(listener: &Listener, socket: &Socket) -> Endpoint {
     match &listener.bind.address {
         BindAddress::Inet(address)
-            if !address.ip().is_unspecified() && address.port() != 0 && !listener.bind.transparent =>
+            if !address.ip().is_unspecified()
+                && address.port() != 0
+                && !listener.bind.transparent =>
         {
             Endpoint::Inet(*address)
         }

@@ -17,8 +17,8 @@ use telamon_config::Location;
 use crate::expr::LogFormat;
 use crate::log::LogTarget;
 use crate::rules::{
-    AfterResponseRule, BackendChoice, HttpRequestRule, HttpResponseRule, Reply, TcpRequestRule, TcpResponseRule,
-    UseBackendRule, UseServerRule,
+    AfterResponseRule, BackendChoice, HttpRequestRule, HttpResponseRule, Reply, TcpRequestRule,
+    TcpResponseRule, UseBackendRule, UseServerRule,
 };
 use crate::state::ProxyState;
 
@@ -208,7 +208,8 @@ pub struct Options {
     pub splice_auto: bool,
     /// `option transparent`: without servers, connections go where the client was going.
     pub transparent: bool,
-    pub tcp_smart_accept: bool,
+    /// `None` is on in `mode http` alone.
+    pub tcp_smart_accept: Option<bool>,
     pub tcp_smart_connect: bool,
     pub connection: ConnectionMode,
     pub forwardfor: Option<AddressHeader>,

@@ -212,6 +212,15 @@ pub fn adopt(new: &mut Model, old: &Model) {
         let key = (&*proxy.name, proxy.frontend.is_some(), proxy.backend.is_some());
         let Some(previous) = before.get(&key).map(|index| &old.proxies[*index]) else { continue };
         proxy.state = Arc::clone(&previous.state);
+        if let (Some(new), Some(old)) = (&mut proxy.frontend, &previous.frontend) {
+            // Nobody else has the new listeners yet.
+            for listener in new.listeners.iter_mut().filter_map(Arc::get_mut) {
+                let key = listener.bind.key();
+                if let Some(was) = old.listeners.iter().find(|was| was.bind.key() == key) {
+                    listener.state = Arc::clone(&was.state);
+                }
+            }
+        }
         if let (Some(new), Some(old)) = (&mut proxy.backend, &previous.backend) {
             let servers: HashMap<&str, usize> =
                 old.servers.iter().enumerate().map(|(index, s)| (&*s.name, index)).collect();

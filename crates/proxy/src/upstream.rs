@@ -14,7 +14,7 @@ use telamon_balance::{
     Assignment, Counter, Grant, MemberId, Pinned, Pool, Refusal, Ticket, Unit, Waiting,
 };
 use telamon_runtime::Endpoint;
-use telamon_runtime::connect::{ConnectError, connect};
+use telamon_runtime::connect::{ConnectError, connect, connect_to_send};
 use telamon_runtime::socket::{Idle, Socket};
 use tokio::sync::oneshot;
 
@@ -306,15 +306,20 @@ pub(crate) fn keep_idle(worker: &Worker, server: &Server, connection: ServerConn
     }
 }
 
-/// Connects to a server for this stream.
+/// Connects to a server for this stream, which has bytes to send at once or waits for the server's.
 pub(crate) async fn open(
     worker: &Worker,
     session: &Session,
     server: &Server,
+    has_data: bool,
 ) -> Result<ServerConnection, ConnectError> {
     let state = &server.state;
     let generation = state.generation.load(Relaxed);
-    let socket = connect(&endpoint(session, state), &server.connect).await?;
+    let to = endpoint(session, state);
+    let socket = match has_data {
+        true => connect_to_send(&to, &server.connect).await?,
+        false => connect(&to, &server.connect).await?,
+    };
     state.member.counters.add(worker.index(), Counter::Connects, 1);
     Ok(ServerConnection { socket, generation, requests: 0 })
 }

@@ -42,6 +42,12 @@ pub struct BindSpec {
     pub keepalive: Option<Keepalive>,
     /// `option nolinger`: accepted connections inherit it.
     pub nolinger: bool,
+    /// `option tcp-smart-accept`: the first acknowledgement waits for the answer.
+    pub delay_ack: bool,
+    /// Bytes of the kernel's buffers (`tune.rcvbuf.client`, `tune.sndbuf.client`), which accepted
+    /// connections inherit; `None` lets the kernel adapt them. Once set, a reload cannot unset them.
+    pub receive_buffer: Option<usize>,
+    pub send_buffer: Option<usize>,
     /// One socket per worker where the address allows it (not under `noreuseport`).
     pub reuse_port: bool,
     /// Permissions of a Unix socket's file (`mode`).
@@ -104,6 +110,9 @@ impl BindSpec {
             user_timeout: None,
             keepalive: None,
             nolinger: false,
+            delay_ack: false,
+            receive_buffer: None,
+            send_buffer: None,
             reuse_port: true,
             mode: None,
             uid: None,
@@ -128,13 +137,20 @@ impl BindSpec {
 
     /// Applies what may change while the socket is bound: after a reload, and at the bind.
     ///
-    /// Accepted connections inherit TCP_NODELAY, keep-alive and linger from the listening socket,
+    /// Accepted connections inherit TCP_NODELAY, keep-alive, linger and the like from the listening socket,
     /// which saves a system call for each.
     pub fn apply(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         let linger = self.nolinger.then_some(Duration::ZERO);
         sockopt::set_socket_linger(fd, linger)?;
+        if let Some(bytes) = self.receive_buffer {
+            sockopt::set_socket_recv_buffer_size(fd, bytes)?;
+        }
+        if let Some(bytes) = self.send_buffer {
+            sockopt::set_socket_send_buffer_size(fd, bytes)?;
+        }
         if kind_of(fd)? == SocketKind::Tcp {
             sockopt::set_tcp_nodelay(fd, true)?;
+            sockopt::set_tcp_quickack(fd, !self.delay_ack)?;
             match &self.keepalive {
                 Some(keepalive) => keepalive.apply(fd)?,
                 None => sockopt::set_socket_keepalive(fd, false)?,

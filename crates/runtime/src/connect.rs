@@ -29,6 +29,12 @@ pub struct ConnectOptions {
     pub nolinger: bool,
     /// `tcp-ut`, in milliseconds.
     pub user_timeout: Option<Duration>,
+    /// Bytes of the kernel's buffers (`tune.rcvbuf.server`, `tune.sndbuf.server`); `None` lets it adapt them.
+    pub receive_buffer: Option<usize>,
+    pub send_buffer: Option<usize>,
+    /// `option tcp-smart-connect`: the last packet of the handshake waits for the first bytes, where there are some
+    /// ([`connect_to_send`]).
+    pub delay_ack: bool,
     /// `tfo`: the first write travels with the SYN. The connection is writable at once then.
     pub fast_open: bool,
     /// Packet mark; needs CAP_NET_ADMIN.
@@ -89,6 +95,15 @@ pub enum ConnectErrorKind {
 /// See [`ConnectErrorKind`]. Nothing was sent then.
 pub async fn connect(to: &Endpoint, options: &ConnectOptions) -> Result<Socket, ConnectError> {
     connect_with(to, options, Handshake::Whole).await
+}
+
+/// As [`connect()`], for a caller who has bytes to send at once: only then can `delay_ack` save a packet.
+pub async fn connect_to_send(
+    to: &Endpoint,
+    options: &ConnectOptions,
+) -> Result<Socket, ConnectError> {
+    let handshake = if options.delay_ack { Handshake::Unfinished } else { Handshake::Whole };
+    connect_with(to, options, handshake).await
 }
 
 /// Finds out whether somebody listens at `to`, with as little trouble for them as can be: over TCP the last
@@ -185,6 +200,12 @@ fn prepare(socket: &socket2::Socket, options: &ConnectOptions) -> io::Result<()>
     }
     if let Some(timeout) = options.user_timeout {
         socket.set_tcp_user_timeout(Some(timeout))?;
+    }
+    if let Some(bytes) = options.receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = options.send_buffer {
+        socket.set_send_buffer_size(bytes)?;
     }
     if options.fast_open {
         sys::set_option(socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1)?;

@@ -47,6 +47,17 @@ pub type Permits = [Option<Permit>; LIMITS_MAX];
 /// A listener has at most this many limits: the process's, its frontend's, its own.
 pub const LIMITS_MAX: usize = 3;
 
+/// What a limit on the rate of connections says before each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// There is no such limit.
+    Free,
+    /// One may come; other tasks get their turn before the next, so that it is counted.
+    One,
+    /// None before this has passed; they wait in the kernel's queue.
+    Rest(Duration),
+}
+
 /// Accepting failed for want of something that others may give back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AcceptFailure {
@@ -78,8 +89,9 @@ impl Listener {
     /// Accepts for ever and hands each connection to `sink`.
     ///
     /// After `batch` connections other tasks get their turn (`tune.maxaccept`). While a limit is
-    /// reached nothing is accepted, and the kernel's queue fills. When descriptors or memory run
-    /// out, accepting rests for 100 ms; `starved` is called once until it works again.
+    /// reached nothing is accepted, and the kernel's queue fills; `pace` is asked before each
+    /// connection. When descriptors or memory run out, accepting rests for 100 ms; `starved` is
+    /// called once until it works again.
     ///
     /// # Errors
     /// The socket is broken or was shut down.
@@ -87,6 +99,7 @@ impl Listener {
         &self,
         limits: &[Limit],
         batch: usize,
+        pace: impl Fn() -> Pace,
         mut sink: impl FnMut(Accepted),
         mut starved: impl FnMut(AcceptFailure),
     ) -> io::Result<()> {
@@ -96,6 +109,11 @@ impl Listener {
             let mut ready = self.fd.readable().await?;
             let mut more = true;
             for _ in 0..batch.max(1) {
+                let pace = pace();
+                if let Pace::Rest(time) = pace {
+                    tokio::time::sleep(time).await;
+                    continue;
+                }
                 let permits = match acquire(limits) {
                     Ok(permits) => permits,
                     Err(full) => {
@@ -107,6 +125,9 @@ impl Listener {
                     Ok(Some(accepted)) => {
                         resting = false;
                         sink(accepted);
+                        if pace == Pace::One {
+                            break;
+                        }
                     }
                     Ok(None) => {
                         ready.clear_ready();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use telamon_runtime::files::{Direct, Files, Recording, Replay};
+use telamon_runtime::listener::Pace;
 use telamon_runtime::parent::{self, FromChild, ParentEvent, Role, ToChild};
 use telamon_runtime::process::{self, Privileges};
 use telamon_runtime::workers::block_on;
@@ -202,7 +203,7 @@ fn starved() -> io::Result<()> {
         let counted = reports.clone();
         let run = tokio::task::spawn_local(async move {
             let sink = |accepted| drop(sender.send(accepted));
-            listener.run(&[], 64, sink, |_| counted.set(counted.get() + 1)).await
+            listener.run(&[], 64, || Pace::Free, sink, |_| counted.set(counted.get() + 1)).await
         });
         let mut open = Vec::new();
         for _ in 0..3 {

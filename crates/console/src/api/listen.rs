@@ -3,7 +3,7 @@
 use std::io;
 use std::rc::Rc;
 
-use telamon_runtime::listener::AcceptFailure;
+use telamon_runtime::listener::{AcceptFailure, Pace};
 use telamon_runtime::{Accepted, Limit, Listener};
 
 use super::{SessionOptions, Table, serve};
@@ -32,7 +32,7 @@ pub async fn listen(
             drop(permits);
         });
     };
-    listener.run(&[limit], ACCEPTS_A_TURN, accept, starved).await
+    listener.run(&[limit], ACCEPTS_A_TURN, || Pace::Free, accept, starved).await
 }
 
 /// Clients accepted before other tasks of the control thread get their turn.

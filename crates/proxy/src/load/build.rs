@@ -109,9 +109,17 @@ fn frontend(
     let listeners = specs.into_iter().zip(numbers).map(|((mut bind, settings, at, _), number)| {
         let wanted = settings.backlog.or(draft.backlog);
         let most = (settings.maxconn > 0).then_some(settings.maxconn).or(maxconn);
-        bind.backlog = wanted.or(most).filter(|backlog| *backlog > 0).unwrap_or(BACKLOG_DEFAULT);
+        let positive = |number: Option<u32>| number.filter(|number| *number > 0);
+        // As many as may be let in; the system has a limit of its own (net.core.somaxconn).
+        bind.backlog = positive(wanted)
+            .or(positive(most))
+            .or(context.global.maxconn)
+            .unwrap_or(super::settings::NUMBER_MAX);
         bind.keepalive = options.clitcpka.then(|| draft.client_keepalive.build());
         bind.nolinger = options.nolinger;
+        bind.delay_ack = options.tcp_smart_accept.unwrap_or(draft.mode == Mode::Http);
+        bind.receive_buffer = context.global.tune.rcvbuf_client;
+        bind.send_buffer = context.global.tune.sndbuf_client;
         bind.reuse_port = !context.global.noreuseport;
         let state = ListenerState::new(context.base.workers.get());
         if settings.maxconn > 0 {
@@ -339,6 +347,9 @@ fn server(
         keepalive: draft.options.srvtcpka.then(|| draft.server_keepalive.build()),
         nolinger: draft.options.nolinger,
         user_timeout: settings.user_timeout,
+        receive_buffer: context.global.tune.rcvbuf_server,
+        send_buffer: context.global.tune.sndbuf_server,
+        delay_ack: draft.options.tcp_smart_connect,
         fast_open: settings.fast_open,
         ..ConnectOptions::default()
     };
@@ -419,6 +430,3 @@ fn log_settings(
         ..LogSettings::default()
     }
 }
-
-/// Connections that the kernel keeps where nothing says how many.
-const BACKLOG_DEFAULT: u32 = 1024;

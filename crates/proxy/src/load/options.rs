@@ -139,12 +139,22 @@ pub(super) const KEYWORDS: &[K] = &[
     ),
     switch!("option splice-request", ANY, splice_request, "moves requests inside the kernel"),
     switch!("option splice-response", ANY, splice_response, "moves answers inside the kernel"),
-    switch!(
+    K::works(
         "option tcp-smart-accept",
-        FRONT,
-        tcp_smart_accept,
-        "delays the first acknowledgement to clients"
-    ),
+        ANY,
+        "option tcp-smart-accept",
+        "lets the first acknowledgement to a client wait for the answer; on by itself in `mode http`",
+        |proxy, args| {
+            if proxy.has_side(args, FRONT) {
+                proxy.draft.options.tcp_smart_accept = match args.modifier() {
+                    Modifier::None => Some(true),
+                    Modifier::No => Some(false),
+                    Modifier::Default => None,
+                };
+            }
+        },
+    )
+    .negatable(),
     switch!(
         "option tcp-smart-connect",
         BACK,

@@ -20,7 +20,7 @@ fn connections_are_accepted_with_their_peer() {
         let mut sender = Some(sender);
         let sink = |accepted| drop(sender.take().unwrap().send(accepted));
         tokio::select! {
-            result = listener.run(&[], 8, sink, |_| {}) => panic!("ended: {result:?}"),
+            result = listener.run(&[], 8, || Pace::Free, sink, |_| {}) => panic!("ended: {result:?}"),
             accepted = receiver => {
                 let (socket, peer, _) = accepted.unwrap().into_socket().unwrap();
                 assert_eq!(peer, Endpoint::from(client.local_addr().unwrap()));
@@ -41,7 +41,9 @@ fn a_full_limit_stops_accepting_until_a_place_is_free() {
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
         let run_limit = limit.clone();
         let run = tokio::task::spawn_local(async move {
-            listener.run(&[run_limit], 8, |accepted| drop(sender.send(accepted)), |_| {}).await
+            listener
+                .run(&[run_limit], 8, || Pace::Free, |accepted| drop(sender.send(accepted)), |_| {})
+                .await
         });
         let mut open = Vec::new();
         for _ in 0..clients.len() {
@@ -140,5 +142,27 @@ fn steering_away_and_draining_loses_no_queued_connection() {
             std::io::Read::read_to_string(&mut client, &mut answer).unwrap();
             assert_eq!(answer, "ok");
         }
+    });
+}
+
+#[test]
+fn a_pace_is_asked_before_each_connection() {
+    block_on(async {
+        let spec = BindSpec::new(BindAddress::Inet("127.0.0.1:0".parse().unwrap()));
+        let fd = Arc::new(bind(&spec, 1, Neighbor::Refused).unwrap().remove(0));
+        let listener = Listener::new(fd).unwrap();
+        let address = listener.local().inet().unwrap();
+        let clients: Vec<_> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let taken = Cell::new(0);
+        let pace = || match taken.get() {
+            0 => Pace::One,
+            1 => Pace::Rest(Duration::from_millis(5)),
+            _ => unreachable!("the second was not let in"),
+        };
+        let sink = |_| taken.set(taken.get() + 1);
+        let run = listener.run(&[], 8, pace, sink, |_| {});
+        let _ = tokio::time::timeout(Duration::from_millis(50), run).await;
+        assert_eq!(taken.get(), 1);
+        drop(clients);
     });
 }

@@ -1,6 +1,7 @@
 //! Fetches of the client's connection, and of the frontend, backend and server that serve it.
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use telamon_runtime::Endpoint;
@@ -91,7 +92,7 @@ pub(super) const TABLE: &[Fetch] = &[
     // There is no TLS yet, so no connection has it.
     one("ssl_fc", ValueType::Bool, Source::ClientConnection, |_, _| Some(Value::Bool(false))),
     one("stopping", ValueType::Bool, Source::Internal, |cx, _| {
-        Some(Value::Bool(cx.session?.worker.finishing.get()))
+        Some(Value::Bool(cx.session?.worker.shared.stopping.load(Relaxed)))
     }),
     one("thread", ValueType::Int, Source::ClientAddress, |cx, _| {
         Some(Value::Int(cx.session?.worker.index() as i64))
