@@ -103,6 +103,107 @@ pub(crate) fn may_have_control(bytes: &[u8]) -> bool {
     bad | tail != 0
 }
 
+/// The index of the first byte from `from` on that is below 0x20 (HTAB included) or DEL.
+#[inline(never)]
+pub(crate) fn find_control(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    let mut rest = bytes.get(from..)?;
+    while let Some((chunk, after)) = rest.split_first_chunk() {
+        let lane = first_lane(chunk, |b| (b < b' ') | (b == 0x7f));
+        if lane < LANES {
+            return Some(at + lane);
+        }
+        at += LANES;
+        rest = after;
+    }
+    rest.iter().position(|&b| b < b' ' || b == 0x7f).map(|offset| at + offset)
+}
+
+/// Makes the token that begins at `from` lower case, unless its case is kept; returns its end.
+#[inline(always)]
+pub(crate) fn lower_name(bytes: &mut [u8], from: usize, keep_case: bool) -> usize {
+    let mut at = from;
+    // Letters, digits and hyphens make up nearly all names; the table knows the rest.
+    while let Some(chunk) = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+        let end = usual_in_names(chunk);
+        if !keep_case {
+            lower_lanes(chunk, end);
+        }
+        at += end;
+        if end < LANES {
+            break;
+        }
+    }
+    while let Some(b) = bytes.get_mut(at)
+        && TOKEN[usize::from(*b)] != 0
+    {
+        if !keep_case {
+            *b = TOKEN[usize::from(*b)];
+        }
+        at += 1;
+    }
+    at
+}
+
+/// How many bytes are looked at together. The loops over [`Lanes`] have a fixed length and no
+/// branch for single bytes, so that compilers make a few vector instructions of each. They do so
+/// in small functions (hence `inline(never)`) and if the result is looked at as one integer. When
+/// touching any of it, count instructions with `benches/src/heads.rs`.
+const LANES: usize = 16;
+
+type Lanes = [u8; LANES];
+
+/// The index of the first byte that `is` holds for; `LANES` if there is none.
+#[inline(always)]
+fn first_lane(chunk: &Lanes, is: impl Fn(u8) -> bool) -> usize {
+    let mut lanes = [0; LANES];
+    for (lane, &b) in lanes.iter_mut().zip(chunk) {
+        *lane = if is(b) { 0xff } else { 0 };
+    }
+    u128::from_le_bytes(lanes).trailing_zeros() as usize / 8
+}
+
+/// How many bytes at the front are letters, digits or hyphens.
+#[inline(never)]
+fn usual_in_names(chunk: &Lanes) -> usize {
+    first_lane(chunk, |b| {
+        let letter = (b | 0x20).wrapping_sub(b'a') < 26;
+        let digit = b.wrapping_sub(b'0') < 10;
+        !(letter | digit | (b == b'-'))
+    })
+}
+
+/// Makes the lanes before `end` lower case, all of them letters, digits or hyphens: the bit has
+/// no effect on the latter two.
+#[inline(always)]
+fn lower_lanes(chunk: &mut Lanes, end: usize) {
+    static BITS: [Lanes; LANES + 1] = {
+        let mut bits = [[0; LANES]; LANES + 1];
+        let mut end = 0;
+        while end <= LANES {
+            let mut lane = 0;
+            while lane < end {
+                bits[end][lane] = 0x20;
+                lane += 1;
+            }
+            end += 1;
+        }
+        bits
+    };
+    for (b, bit) in chunk.iter_mut().zip(&BITS[end.min(LANES)]) {
+        *b |= bit;
+    }
+}
+
+/// Whether `text` is `word` but for case. `word` is of lower-case letters, digits and hyphens, and
+/// `text` has no control bytes, so one bit is all that may differ.
+#[inline(always)]
+pub(crate) fn is_word<const N: usize>(text: &[u8], word: &[u8; N]) -> bool {
+    <&[u8; N]>::try_from(text).is_ok_and(|text| {
+        text.iter().zip(word).fold(0, |bits, (a, b)| bits | ((a | 0x20) ^ b)) == 0
+    })
+}
+
 /// Optional white space: SP and HTAB.
 #[inline]
 pub(crate) const fn is_ows(b: u8) -> bool {
@@ -131,7 +232,17 @@ pub(crate) fn parse_u64(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() {
         return None;
     }
-    bytes.iter().try_fold(0u64, |n, &b| {
+    // Nineteen digits cannot overflow.
+    let (few, rest) = bytes.split_at(bytes.len().min(19));
+    let mut n = 0;
+    for b in few {
+        let digit = b.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        n = n * 10 + u64::from(digit);
+    }
+    rest.iter().try_fold(n, |n, &b| {
         b.is_ascii_digit().then_some(())?;
         n.checked_mul(10)?.checked_add(u64::from(b - b'0'))
     })

@@ -1,6 +1,7 @@
 //! What a head says about its body and its connection (RFC 9112, sections 6.3 and 9; RFC 9110,
 //! section 7.6.1).
 
+use crate::bytes::is_word;
 use crate::error::{EditError, ParseError, ParseErrorKind};
 use crate::head::{Head, Kind, Method, Version};
 use crate::values::list_values;
@@ -108,35 +109,10 @@ impl Head {
         if facts.names_others {
             self.remove_named_by_connection();
         }
-        let mut index = 0;
-        let mut connection_kept = false;
-        while let Some(header) = self.header_at(index) {
-            let is = |name: &[u8]| header.name.eq_ignore_ascii_case(name);
-            let keep = match header.name.len() {
-                _ if !self.is_received(index) => true,
-                7 if is(b"upgrade") => upgrade && list_values(header.value).any(is_other_than_h2c),
-                10 if is(b"connection") => upgrade && !connection_kept,
-                10 if is(b"keep-alive") => false,
-                14 if is(b"http2-settings") => false,
-                16 if is(b"proxy-connection") => false,
-                _ => true,
-            };
-            if !keep {
-                self.remove_header_at(index);
-                continue;
-            }
-            if upgrade && is(b"connection") && self.is_received(index) {
-                connection_kept = true;
-                if !header.value.eq_ignore_ascii_case(b"upgrade") {
-                    self.replace_value(index, b"upgrade")?;
-                }
-            } else if is(b"upgrade") && !list_values(header.value).all(is_other_than_h2c) {
-                let others: Vec<&[u8]> =
-                    list_values(header.value).filter(|name| is_other_than_h2c(name)).collect();
-                let others = others.join(&b", "[..]);
-                self.replace_value(index, &others)?;
-            }
-            index += 1;
+        if upgrade {
+            self.keep_upgrade()?;
+        } else {
+            self.remove_hop_by_hop();
         }
         let facts = self.facts_mut();
         facts.hop_by_hop = false;
@@ -171,6 +147,35 @@ impl Head {
             (false, Version::Http11) => self.add_header(b"connection", b"close"),
             _ => Ok(()),
         }
+    }
+
+    /// Removes all that is meant for this connection only but the request for another protocol.
+    fn keep_upgrade(&mut self) -> Result<(), EditError> {
+        let mut index = 0;
+        let mut connection_kept = false;
+        while let Some(header) = self.header_at(index) {
+            let (name, value) = (header.name, header.value);
+            if !self.is_hop_by_hop(index) {
+                index += 1;
+            } else if is_word(name, b"connection") && !connection_kept {
+                connection_kept = true;
+                if !value.eq_ignore_ascii_case(b"upgrade") {
+                    self.replace_value(index, b"upgrade")?;
+                }
+                index += 1;
+            } else if is_word(name, b"upgrade") && list_values(value).any(is_other_than_h2c) {
+                if !list_values(value).all(is_other_than_h2c) {
+                    let others: Vec<&[u8]> =
+                        list_values(value).filter(|name| is_other_than_h2c(name)).collect();
+                    let others = others.join(&b", "[..]);
+                    self.replace_value(index, &others)?;
+                }
+                index += 1;
+            } else {
+                self.remove_header_at(index);
+            }
+        }
+        Ok(())
     }
 
     fn remove_named_by_connection(&mut self) {

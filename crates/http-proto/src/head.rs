@@ -18,6 +18,7 @@
 
 mod edit;
 mod parse;
+mod plain;
 mod write;
 
 use crate::uri::{self, Target};
@@ -206,8 +207,10 @@ struct Field {
     value_at: u32,
     value_len: u32,
     name_len: u16,
-    /// The line stands in the input exactly as it would be written.
+    /// The line stands in its buffer exactly as it would be written.
     verbatim: bool,
+    /// A received field that does not travel further.
+    hop_by_hop: bool,
 }
 
 /// What parsing learned about framing and the connection; edits do not change it.
@@ -480,6 +483,11 @@ impl Head {
     /// Whether the name of a field came from the peer, not from an edit.
     pub(crate) fn is_received(&self, index: usize) -> bool {
         self.fields.get(index).is_some_and(|field| field.name_at & SIDE == 0)
+    }
+
+    /// Whether a received field is meant for this connection only.
+    pub(crate) fn is_hop_by_hop(&self, index: usize) -> bool {
+        self.fields.get(index).is_some_and(|field| field.hop_by_hop)
     }
 
     fn body_at(&self) -> usize {

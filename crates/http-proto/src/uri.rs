@@ -1,6 +1,6 @@
 //! Request targets, hosts, query strings and percent-encoding (RFC 9112, section 3.2; RFC 3986).
 
-use crate::bytes::{IP_LITERAL, REG_NAME, URI, URI_CLASS, hex_pair, parse_u64};
+use crate::bytes::{IP_LITERAL, REG_NAME, URI, URI_CLASS, hex_pair};
 use crate::head::Method;
 
 /// The parts of a request target, as ranges of it.
@@ -42,10 +42,16 @@ impl Target {
     /// # Errors
     /// The offset of the offending byte.
     pub fn parse(method: Method, target: &[u8]) -> Result<Self, usize> {
+        if target.first() == Some(&b'/') && method != Method::Connect {
+            return match Self::read_origin(target) {
+                Some((parts, len)) if len == target.len() => Ok(parts),
+                other => Err(other.map_or(0, |(_, len)| len)),
+            };
+        }
         let parts = Self::split(method, target);
         match parts.form {
             Form::Asterisk if method != Method::Options => return Err(0),
-            Form::Origin if target.first() != Some(&b'/') => return Err(0),
+            Form::Origin => return Err(0),
             Form::Authority => {
                 let colon = memchr::memrchr(b':', target).ok_or(target.len())?;
                 if colon == 0 || colon + 1 == target.len() || !is_host(target) {
@@ -61,10 +67,26 @@ impl Target {
                     return Err(from);
                 }
             }
-            Form::Asterisk | Form::Origin => {}
+            Form::Asterisk => {}
         }
         check_uri(target, parts.path_start())?;
         Ok(parts)
+    }
+
+    /// Reads a target in origin form, as long as it goes, from the front of `bytes`; returns its
+    /// parts and its length.
+    #[inline]
+    pub(crate) fn read_origin(bytes: &[u8]) -> Option<(Self, usize)> {
+        if bytes.first() != Some(&b'/') {
+            return None;
+        }
+        let path_end = uri_run(bytes, 1);
+        let has_query = bytes.get(path_end) == Some(&b'?');
+        let mut end = path_end;
+        while bytes.get(end) == Some(&b'?') {
+            end = uri_run(bytes, end + 1);
+        }
+        Some((Self { path: (0, path_end as u32), has_query, ..Self::default() }, end))
     }
 
     /// As [`Target::parse`], but any visible byte may stand anywhere.
@@ -157,8 +179,35 @@ impl Target {
 /// Whether `text` is `uri-host [ ":" port ]`, or empty (RFC 9110, section 7.2).
 #[must_use]
 pub fn is_host(text: &[u8]) -> bool {
+    // Most are a name or an IPv4 address.
+    let mut rest = text;
+    while let [b, tail @ ..] = rest
+        && URI_CLASS[usize::from(*b)] & REG_NAME != 0
+    {
+        rest = tail;
+    }
+    match rest {
+        [] => return true,
+        [b':', port @ ..] if rest.len() < text.len() => return is_port(port),
+        _ => {}
+    }
+    is_unusual_host(text)
+}
+
+/// Digits, or none, up to 65535.
+fn is_port(text: &[u8]) -> bool {
+    let mut port = 0;
+    text.iter().all(|b| {
+        port = port * 10 + u32::from(b.wrapping_sub(b'0'));
+        b.is_ascii_digit() && port <= 65535
+    })
+}
+
+/// With an IP literal or percent-encoding in it.
+#[cold]
+fn is_unusual_host(text: &[u8]) -> bool {
     let (host, port) = split_port(text);
-    if !port.is_empty() && parse_u64(port).is_none_or(|port| port > 65535) {
+    if !is_port(port) {
         return false;
     }
     match host {
@@ -261,20 +310,27 @@ fn is_user_info(b: u8) -> bool {
 }
 
 /// Checks path and query from `at` on.
+fn check_uri(target: &[u8], at: usize) -> Result<(), usize> {
+    let mut end = uri_run(target, at);
+    while target.get(end) == Some(&b'?') {
+        end = uri_run(target, end + 1);
+    }
+    if end == target.len() { Ok(()) } else { Err(end) }
+}
+
+/// The end of the run of bytes from `at` on that may stand in a path or a query, `?` apart.
 #[inline]
-fn check_uri(target: &[u8], mut at: usize) -> Result<(), usize> {
-    while let Some(&b) = target.get(at) {
+fn uri_run(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(&b) = bytes.get(at) {
         if URI_CLASS[usize::from(b)] & URI != 0 {
             at += 1;
-        } else if b == b'%' && hex_pair(&target[at + 1..]).is_some() {
+        } else if b == b'%' && hex_pair(&bytes[at + 1..]).is_some() {
             at += 3;
-        } else if b == b'?' {
-            at += 1;
         } else {
-            return Err(at);
+            break;
         }
     }
-    Ok(())
+    at
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use super::{Facts, Field, Head, Header, Kind, Method, SIDE, Span, Version, to_u32};
 use crate::answer::reason_phrase;
-use crate::bytes::{TOKEN, push_u64};
+use crate::bytes::{TOKEN, lower_name, may_have_control, push_u64, trim};
 use crate::error::EditError;
 use crate::uri::{Form, Target};
 
@@ -139,22 +139,35 @@ impl Head {
         value: &[u8],
     ) -> Result<(), EditError> {
         let name_len = u16::try_from(name.len()).map_err(|_| EditError::Malformed)?;
-        if !is_token(name) {
-            return Err(EditError::Malformed);
-        }
+        // White space around a value is no part of it (RFC 9110, section 5.5).
         let value = trim(value);
-        let name_at = to_u32(self.side.len()) | SIDE;
-        let size = to_u32(name.len()).saturating_add(to_u32(value.len())).saturating_add(4);
-        self.take_room(0, size, name.len() + value.len())?;
         let at = self.side.len();
         self.side.extend_from_slice(name);
-        if !self.keep_case {
-            self.side[at..].make_ascii_lowercase();
+        self.side.extend_from_slice(b": ");
+        // A token ends at the first byte that no token has; that must be our colon.
+        let is_token =
+            !name.is_empty() && lower_name(&mut self.side, at, self.keep_case) == at + name.len();
+        let size = to_u32(name.len()).saturating_add(to_u32(value.len())).saturating_add(4);
+        let room = if is_token {
+            self.take_room(0, size, value.len() + 2)
+        } else {
+            Err(EditError::Malformed)
+        };
+        if room.is_err() {
+            self.side.truncate(at);
+            return room;
         }
         let value = self.append(value);
+        self.side.extend_from_slice(b"\r\n");
         self.framing_edited |= is_framing(name);
-        let field =
-            Field { name_at, name_len, value_at: value.at, value_len: value.len, verbatim: false };
+        let field = Field {
+            name_at: to_u32(at) | SIDE,
+            name_len,
+            value_at: value.at,
+            value_len: value.len,
+            verbatim: true,
+            hop_by_hop: false,
+        };
         self.fields.insert(index.min(self.fields.len()), field);
         Ok(())
     }
@@ -254,6 +267,17 @@ impl Head {
         }
     }
 
+    /// Removes every received field that is meant for this connection only.
+    pub(crate) fn remove_hop_by_hop(&mut self) {
+        let size = &mut self.size;
+        self.fields.retain(|field| {
+            if field.hop_by_hop {
+                *size -= field.size();
+            }
+            !field.hop_by_hop
+        });
+    }
+
     pub(crate) fn facts_mut(&mut self) -> &mut Facts {
         &mut self.facts
     }
@@ -334,9 +358,11 @@ impl Head {
     fn append(&mut self, text: &[u8]) -> Span {
         let at = self.side.len();
         self.side.extend_from_slice(text);
-        for b in &mut self.side[at..] {
-            if matches!(*b, b'\r' | b'\n' | 0) {
-                *b = b' ';
+        if may_have_control(text) {
+            for b in &mut self.side[at..] {
+                if matches!(*b, b'\r' | b'\n' | 0) {
+                    *b = b' ';
+                }
             }
         }
         Span { at: to_u32(at) | SIDE, len: to_u32(text.len()) }
@@ -349,14 +375,6 @@ fn is_framing(name: &[u8]) -> bool {
         17 => name.eq_ignore_ascii_case(b"transfer-encoding"),
         _ => false,
     }
-}
-
-/// White space around a value is no part of it (RFC 9110, section 5.5).
-fn trim(value: &[u8]) -> &[u8] {
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let from = value.iter().position(|byte| !is_blank(byte)).unwrap_or(value.len());
-    let end = value.iter().rposition(|byte| !is_blank(byte)).map_or(from, |last| last + 1);
-    &value[from..end]
 }
 
 fn is_token(text: &[u8]) -> bool {

@@ -1,14 +1,16 @@
 //! Reading a head from HTTP/1 bytes, line by line, in place (RFC 9112, sections 2 to 6).
 //!
 //! Every complete line is parsed once, when its LF arrives; what is learned about framing, the
-//! connection and Host is kept in [`Facts`], and judged together at the empty line.
+//! connection and Host is kept in [`Facts`], and judged together at the empty line. Lines of the
+//! usual form that are there from the first byte to the last are read by [`plain`](super::plain);
+//! this file reads all others and says what is wrong.
 
 use memchr::{memchr, memrchr};
 
 use super::{Facts, Field, Head, Kind, Limits, Method, Span, Version, to_u32};
-use crate::bytes::{TOKEN, is_control, is_ows, may_have_control, parse_u64, trim};
+use crate::bytes::{TOKEN, is_control, is_ows, is_word, may_have_control, parse_u64, trim};
 use crate::error::{ParseError, ParseErrorKind as E};
-use crate::uri::{self, Target};
+use crate::uri::{self, Form, Target};
 use crate::values::list_values;
 
 impl Head {
@@ -44,6 +46,10 @@ impl Head {
         self.keep_case = limits.keep_case;
         let head_max = limits.head_max.min(1 << 30);
         loop {
+            // A line that has come in part before is not searched again from its start.
+            if self.scanned == self.line && self.plain_lines(limits, head_max)? {
+                return Ok(Some(self.head_len()));
+            }
             let line = self.line as usize;
             if !self.has_start_line {
                 self.check_first_byte(line)?;
@@ -75,14 +81,7 @@ impl Head {
                     self.has_start_line = true;
                 }
             } else if self.has_start_line {
-                self.judge(line, limits)?;
-                self.head_len = to_u32(lf + 1);
-                self.size =
-                    self.start_line_size() + self.fields.iter().map(Field::size).sum::<u32>() + 2;
-                self.rewritten_min = self
-                    .size
-                    .saturating_add(to_u32(limits.rewrite_reserve))
-                    .min(self.rewritten_max);
+                self.finish(line, lf + 1, limits)?;
                 return Ok(Some(self.head_len()));
             } else if kind == Kind::Request || limits.accept_invalid {
                 // Empty lines before a request are ignored (RFC 9112, section 2.2).
@@ -233,33 +232,38 @@ impl Head {
         }
         let value = &line[value_at..value_end];
         check_text(value, from + value_at, limits)?;
-        let mut field = Field {
+        let field = Field {
             name_at: to_u32(from),
             name_len: name_len_16,
             value_at: to_u32(from + value_at),
             value_len: to_u32(value.len()),
+            hop_by_hop: false,
             verbatim: crlf
                 && colon == name_len
                 && value_at == colon + 2
                 && line[colon + 1] == b' '
                 && value_end == line.len(),
         };
+        self.add_field(field, limits)
+    }
+
+    /// Adds a valid field to the index, and learns what it says.
+    #[inline]
+    pub(super) fn add_field(
+        &mut self,
+        mut field: Field,
+        limits: &Limits,
+    ) -> Result<(), ParseError> {
         self.last_is_special = false;
-        if matches!(name_len, 4 | 6 | 7 | 10 | 14 | 16 | 17) {
-            let learned =
-                self.facts.learn(self.kind, self.version, &line[..name_len], value, limits);
-            let learned = match learned {
-                // HAProxy always takes a Host that only repeats the first.
-                Err(E::DuplicateHost)
-                    if limits.accept_invalid && self.header(b"host") == Some(value) =>
-                {
-                    Learned::Repeated
-                }
-                learned => learned.map_err(|kind| ParseError::new(from + value_at, kind))?,
-            };
-            match learned {
+        if self.may_tell(field.name_len) {
+            match self.learn(&field, limits)? {
                 Learned::Ordinary => {}
                 Learned::Special => self.last_is_special = true,
+                Learned::HopByHop { special } => {
+                    self.last_is_special = special;
+                    self.facts.hop_by_hop = true;
+                    field.hop_by_hop = true;
+                }
                 Learned::Repeated => {
                     self.last_is_special = true;
                     return Ok(());
@@ -273,6 +277,32 @@ impl Head {
         }
         self.fields.push(field);
         Ok(())
+    }
+
+    /// Whether [`Facts::learn`] knows a name of that length.
+    #[inline]
+    fn may_tell(&self, name_len: u16) -> bool {
+        match name_len {
+            7 | 10 | 14 | 16 | 17 => true,
+            4 | 6 => self.kind == Kind::Request,
+            _ => false,
+        }
+    }
+
+    #[inline(never)]
+    fn learn(&mut self, field: &Field, limits: &Limits) -> Result<Learned, ParseError> {
+        let text = |at: u32, len: u32| &self.input[at as usize..at as usize + len as usize];
+        let name = text(field.name_at, u32::from(field.name_len));
+        let value = text(field.value_at, field.value_len);
+        match self.facts.learn(self.kind, self.version, name, value, limits) {
+            // HAProxy always takes a Host that only repeats the first.
+            Err(E::DuplicateHost)
+                if limits.accept_invalid && self.header(b"host") == Some(value) =>
+            {
+                Ok(Learned::Repeated)
+            }
+            learned => learned.map_err(|kind| ParseError::new(field.value_at as usize, kind)),
+        }
     }
 
     /// A line that begins with white space continues the one before. Strictly an error; else the
@@ -291,6 +321,21 @@ impl Head {
         field.value_len = to_u32(trim(text).len());
         field.value_at += to_u32(indent);
         field.verbatim = false;
+        Ok(())
+    }
+
+    /// The head is complete: its empty line begins at `line` and ends before `end`.
+    pub(super) fn finish(
+        &mut self,
+        line: usize,
+        end: usize,
+        limits: &Limits,
+    ) -> Result<(), ParseError> {
+        self.judge(line, limits)?;
+        self.head_len = to_u32(end);
+        self.size = self.start_line_size() + self.fields.iter().map(Field::size).sum::<u32>() + 2;
+        self.rewritten_min =
+            self.size.saturating_add(to_u32(limits.rewrite_reserve)).min(self.rewritten_max);
         Ok(())
     }
 
@@ -326,7 +371,8 @@ impl Head {
                 _ => Err(ParseError::new(at, E::MissingHost)),
             };
         }
-        if let Some(authority) = self.authority()
+        if self.parts.form() != Form::Origin
+            && let Some(authority) = self.authority()
             && let Some(host) = self.header(b"host")
             && !uri::same_authority(authority, host, self.scheme())
         {
@@ -348,6 +394,8 @@ enum Learned {
     Ordinary,
     /// It frames or routes the message.
     Special,
+    /// It is meant for this connection only.
+    HopByHop { special: bool },
     /// It repeats an earlier one and is left out.
     Repeated,
     /// Only so many bytes of the value count.
@@ -363,9 +411,8 @@ impl Facts {
         value: &[u8],
         limits: &Limits,
     ) -> Result<Learned, E> {
-        let is = |wanted: &[u8]| name.eq_ignore_ascii_case(wanted);
         match name.len() {
-            4 if kind == Kind::Request && is(b"host") => {
+            4 if is_word(name, b"host") => {
                 if self.host {
                     return Err(E::DuplicateHost);
                 }
@@ -375,45 +422,42 @@ impl Facts {
                 self.host = true;
                 Ok(Learned::Special)
             }
-            6 if is(b"expect") => {
+            6 if is_word(name, b"expect") => {
                 self.expect_continue = value.eq_ignore_ascii_case(b"100-continue");
                 Ok(Learned::Ordinary)
             }
-            7 if is(b"upgrade") => {
-                self.hop_by_hop = true;
-                self.websocket |=
-                    list_values(value).any(|name| name.eq_ignore_ascii_case(b"websocket"));
-                Ok(Learned::Special)
+            7 if is_word(name, b"upgrade") => {
+                self.websocket |= list_values(value).any(|name| is_word(name, b"websocket"));
+                Ok(Learned::HopByHop { special: true })
             }
-            10 if is(b"connection") => {
-                self.hop_by_hop = true;
-                for token in list_values(value) {
-                    match token.len() {
-                        5 if token.eq_ignore_ascii_case(b"close") => self.close = true,
-                        10 if token.eq_ignore_ascii_case(b"keep-alive") => self.keep_alive = true,
-                        7 if token.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
-                        0 => {}
-                        _ => self.names_others = true,
+            10 if is_word(name, b"connection") => {
+                // The usual value is one word, which need not be taken apart.
+                if !self.learn_connection_option(value) {
+                    for option in list_values(value) {
+                        self.names_others |=
+                            !option.is_empty() && !self.learn_connection_option(option);
                     }
                 }
-                Ok(Learned::Special)
+                Ok(Learned::HopByHop { special: true })
             }
-            10 if is(b"keep-alive") => {
-                self.hop_by_hop = true;
-                Ok(Learned::Ordinary)
-            }
-            14 if is(b"content-length") => self.learn_length(value),
-            14 if is(b"http2-settings") => {
-                self.hop_by_hop = true;
-                Ok(Learned::Ordinary)
-            }
-            16 if is(b"proxy-connection") => {
-                self.hop_by_hop = true;
-                Ok(Learned::Ordinary)
-            }
-            17 if is(b"transfer-encoding") => self.learn_coding(kind, version, value),
+            10 if is_word(name, b"keep-alive") => Ok(Learned::HopByHop { special: false }),
+            14 if is_word(name, b"content-length") => self.learn_length(value),
+            14 if is_word(name, b"http2-settings") => Ok(Learned::HopByHop { special: false }),
+            16 if is_word(name, b"proxy-connection") => Ok(Learned::HopByHop { special: false }),
+            17 if is_word(name, b"transfer-encoding") => self.learn_coding(kind, version, value),
             _ => Ok(Learned::Ordinary),
         }
+    }
+
+    /// Whether it is one of the options that do not name a field.
+    fn learn_connection_option(&mut self, option: &[u8]) -> bool {
+        match option.len() {
+            5 if is_word(option, b"close") => self.close = true,
+            10 if is_word(option, b"keep-alive") => self.keep_alive = true,
+            7 if is_word(option, b"upgrade") => self.upgrade = true,
+            _ => return false,
+        }
+        true
     }
 
     /// Identical values, in a list or in several fields, count once (RFC 9112, section 6.3).
@@ -421,8 +465,13 @@ impl Facts {
         if self.coding {
             return Err(E::LengthAndCoding);
         }
-        let first_len = memchr(b',', value).map_or(value.len(), |at| trim(&value[..at]).len());
         let mut length = self.content_length;
+        if length.is_none()
+            && let Some(n) = parse_u64(value)
+        {
+            self.content_length = Some(n);
+            return Ok(Learned::Special);
+        }
         for element in value.split(|&b| b == b',') {
             let n = parse_u64(trim(element)).ok_or(E::BadContentLength)?;
             if *length.get_or_insert(n) != n {
@@ -433,7 +482,10 @@ impl Facts {
             return Ok(Learned::Repeated);
         }
         self.content_length = length;
-        Ok(if first_len == value.len() { Learned::Special } else { Learned::Shortened(first_len) })
+        Ok(match value.iter().position(|b| !b.is_ascii_digit()) {
+            None => Learned::Special,
+            Some(first_len) => Learned::Shortened(first_len),
+        })
     }
 
     fn learn_coding(&mut self, kind: Kind, version: Version, value: &[u8]) -> Result<Learned, E> {
@@ -453,7 +505,7 @@ impl Facts {
             if coding.is_empty() || self.chunked {
                 return Err(E::BadTransferCoding);
             }
-            if coding.eq_ignore_ascii_case(b"chunked") {
+            if is_word(coding, b"chunked") {
                 self.chunked = true;
             } else {
                 self.unknown_coding = true;

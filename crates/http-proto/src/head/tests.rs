@@ -697,7 +697,7 @@ fn nearly_a_head() -> impl Strategy<Value = Vec<u8>> {
         b"HTTP/1.1 200 OK\r\n",
         b"HTTP/1.0 304\r\n",
     ];
-    const LINES: [&[u8]; 9] = [
+    const LINES: [&[u8]; 13] = [
         b"Host: a\r\n",
         b"Connection: close, x\r\n",
         b"Connection: upgrade\r\nUpgrade: h2c, x\r\n",
@@ -707,6 +707,10 @@ fn nearly_a_head() -> impl Strategy<Value = Vec<u8>> {
         b"Y:  b \t\r\n",
         b" fold\r\n",
         b"a: b\n",
+        b"Keep-Alive: timeout=5, max=100\r\n",
+        b"X-Name-Of-Twenty-One1: and a value of some length, \x80\xff\r\n",
+        b"Sixteen-_-Bytes!: 0123456789abcdef\r\n",
+        b"Proxy-Connection: close\r\nHTTP2-Settings: 012345678901234567\r\n",
     ];
     let start = prop::sample::select(&STARTS[..]);
     let line = prop::sample::select(&LINES[..]);
@@ -736,7 +740,11 @@ proptest! {
         cuts.sort_unstable();
         let pieces = [&input[..cuts[0]], &input[cuts[0]..cuts[1]], &input[cuts[1]..]];
         for kind in [Kind::Request, Kind::Response] {
-            prop_assert_eq!(outcome(kind, &pieces, &limits), outcome(kind, &[&input], &limits));
+            let whole = outcome(kind, &[&input], &limits);
+            prop_assert_eq!(&outcome(kind, &pieces, &limits), &whole);
+            // Byte by byte no line is read as a plain one.
+            let bytes: Vec<&[u8]> = input.chunks(1).collect();
+            prop_assert_eq!(&outcome(kind, &bytes, &limits), &whole);
         }
     }
 

@@ -10,30 +10,32 @@ impl Head {
     /// A head that came by HTTP/2 or 3 is written as HTTP/1.1.
     pub fn write_to(&self, out: &mut Vec<u8>) {
         out.reserve(self.len());
-        let mut run =
-            self.start_line.at as usize..(self.start_line.at + self.start_line.len) as usize;
-        if run.is_empty() {
+        let mut run = self.start_line;
+        if run.len == 0 {
             self.write_start_line(out);
         }
         for field in &self.fields {
-            let line = field.name_at as usize..(field.value_at + field.value_len + 2) as usize;
-            if field.verbatim && line.start == run.end {
-                run.end = line.end;
-                continue;
-            }
-            out.extend_from_slice(self.input.get(run).unwrap_or_default());
-            run = 0..0;
-            if field.verbatim {
-                run = line;
-            } else {
+            if !field.verbatim {
+                out.extend_from_slice(self.text(run));
+                run = Span::default();
                 out.extend_from_slice(self.name_of(field));
                 out.extend_from_slice(b": ");
                 out.extend_from_slice(self.value_of(field));
                 out.extend_from_slice(b"\r\n");
+            } else if field.name_at == run.at + run.len {
+                run.len += field.size();
+            } else {
+                out.extend_from_slice(self.text(run));
+                run = Span { at: field.name_at, len: field.size() };
             }
         }
-        out.extend_from_slice(self.input.get(run).unwrap_or_default());
-        out.extend_from_slice(b"\r\n");
+        if self.head_len != 0 && run.at + run.len + 2 == self.head_len {
+            run.len += 2;
+            out.extend_from_slice(self.text(run));
+        } else {
+            out.extend_from_slice(self.text(run));
+            out.extend_from_slice(b"\r\n");
+        }
     }
 
     fn write_start_line(&self, out: &mut Vec<u8>) {
