@@ -5,6 +5,7 @@
 //! the same with a configuration of its own.
 
 mod demo;
+mod master;
 mod options;
 mod serve;
 mod start;

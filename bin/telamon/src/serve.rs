@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use telamon_console::Console;
-use telamon_console::api::{CliSocket, SessionOptions, Table};
+use telamon_console::api::{CliSocket, Processes, SessionOptions, Table};
 use telamon_console::page::{Pages, Settings};
 use telamon_proxy::log::notice;
 use telamon_proxy::model::Model;
@@ -23,6 +23,7 @@ use telamon_runtime::workers::{block_on, report_panics};
 use telamon_runtime::{Endpoint, Listener, Signal, Signals};
 use tokio::time::Instant;
 
+use crate::master::Master;
 use crate::options::Options;
 use crate::start::{self, Failure, Ready};
 
@@ -67,6 +68,8 @@ enum Event {
     /// `grace` has passed.
     Finish,
     HardStop,
+    /// A client of the master's socket asks for a reload.
+    ReloadWanted,
 }
 
 async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
@@ -81,7 +84,9 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
     let pages = Rc::new(Pages::new(Arc::clone(&console)));
     pages.set(page_settings(&plane.snapshot().model));
     tokio::task::spawn_local(inbox.serve(Rc::clone(&pages)));
-    let mut sockets = Sockets::new(Arc::clone(&console));
+    let pid = if link.is_some() { std::os::unix::process::parent_id() } else { std::process::id() };
+    let master = Master::new(pid);
+    let mut sockets = Sockets::new(Arc::clone(&console), Rc::clone(&master));
     sockets.open(&plane, &registry).await;
 
     let signal_stream =
@@ -124,6 +129,20 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
             _ = tick.tick() => Event::Tick,
             () = at(finish) => Event::Finish,
             () = at(hard_stop) => Event::HardStop,
+            () = master.reload_wanted() => Event::ReloadWanted,
+        };
+        let event = match event {
+            Event::ReloadWanted => match &mut parent {
+                // It has to read the files, and answers with what it has read.
+                Some(parent) => {
+                    if parent.send(&FromChild::ReloadWanted).is_err() {
+                        break;
+                    }
+                    continue;
+                }
+                None => Event::Signal(Signal::Reload),
+            },
+            event => event,
         };
         match event {
             Event::Signal(Signal::Terminate | Signal::Interrupt)
@@ -160,6 +179,7 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
                 }
                 let reloaded =
                     reload(&mut plane, &mut registry, Rc::clone(&files), options, workers).await;
+                master.reloaded(reloaded.is_ok());
                 if let Err(why) = &reloaded {
                     notice::alert(format_args!("the new configuration is not used: {why}"));
                 } else {
@@ -173,6 +193,7 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
             Event::Parent(Some(ToChild::Load(recorded))) => {
                 let files: Rc<dyn Files> = Rc::new(Replay::new(recorded));
                 let reloaded = reload(&mut plane, &mut registry, files, options, workers).await;
+                master.reloaded(reloaded.is_ok());
                 let answer = match reloaded {
                     Ok(()) => {
                         pages.set(page_settings(&plane.snapshot().model));
@@ -200,6 +221,8 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
                     spread.show(&plane.snapshot().model);
                 }
             }
+            Event::Parent(Some(ToChild::ReloadFailed)) => master.reloaded(false),
+            Event::ReloadWanted => {}
             Event::Ended => return Ok(ExitCode::SUCCESS),
             Event::HardStop => {
                 notice::warning(format_args!("hard-stop-after: what is left is cut off"));
@@ -286,26 +309,38 @@ fn page_settings(model: &Model) -> HashMap<String, Settings> {
 /// The listening ends of the runtime API (`stats socket`).
 struct Sockets {
     console: Arc<Console>,
+    master: Rc<Master>,
     limit: Limit,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Sockets {
-    fn new(console: Arc<Console>) -> Self {
-        Self { console, limit: Limit::new(STATS_MAXCONN), tasks: Vec::new() }
+    fn new(console: Arc<Console>, master: Rc<Master>) -> Self {
+        Self { console, master, limit: Limit::new(STATS_MAXCONN), tasks: Vec::new() }
     }
 
     /// Listens as the configuration in force says; connections that are open stay.
     async fn open(&mut self, plane: &Plane, registry: &telamon_runtime::Registry) {
         self.close().await;
         let model = &plane.snapshot().model;
-        let listed = model.global.stats_sockets.iter().map(|socket| CliSocket {
-            address: socket.bind.address.endpoint().unwrap_or(Endpoint::Unnamed),
-            level: socket.level,
-        });
-        let generic = telamon_console::api::generic(&self.console, listed.collect());
+        let listed: Vec<CliSocket> = model
+            .global
+            .stats_sockets
+            .iter()
+            .map(|socket| CliSocket {
+                address: socket.bind.address.endpoint().unwrap_or(Endpoint::Unnamed),
+                level: socket.level,
+            })
+            .collect();
+        let generic = telamon_console::api::generic(&self.console, listed.clone());
         let commands = telamon_proxy::api::commands(plane.view());
         let table = Rc::new(Table::new(generic.into_iter().chain(commands)));
+        let masters =
+            telamon_console::api::generic(&self.console, listed).into_iter().filter(|command| {
+                matches!(command.words, ["show", "version"] | ["show", "cli", "sockets"])
+            });
+        let processes = Processes { worker: std::process::id(), worker_table: Rc::clone(&table) };
+        let master = Rc::new(Table::master(masters.chain(self.master.commands()), processes));
         self.limit.set_max(model.global.stats_maxconn.unwrap_or(STATS_MAXCONN));
         let timeout = model.global.stats_timeout.unwrap_or(STATS_TIMEOUT);
         for socket in &model.global.stats_sockets {
@@ -328,7 +363,8 @@ impl Sockets {
                     continue;
                 }
             };
-            let (table, limit) = (Rc::clone(&table), self.limit.clone());
+            let table = Rc::clone(if socket.master { &master } else { &table });
+            let limit = self.limit.clone();
             self.tasks.push(tokio::task::spawn_local(async move {
                 let starved = |failure| {
                     notice::alert(format_args!("stats socket: accepting rests: {failure}"))

@@ -217,6 +217,7 @@ pub(crate) fn read(files: Rc<dyn Files>, options: &Options) -> Option<Model> {
         maxconn: options.maxconn,
         proxy_maxconn: options.proxy_maxconn,
         local_peer: options.local_peer.clone(),
+        master_socket: options.master_socket.clone(),
         ignore_resolve_failures: options.ignore_resolve_failures,
         workers: cores(),
     };
@@ -347,7 +348,8 @@ fn specs(model: &Model) -> Vec<BindSpec> {
 
 /// Whether a configuration has anything to do: clients to accept, or a runtime API that tells of its checks.
 fn listens(model: &Model) -> bool {
-    !specs(model).is_empty()
+    let masters = model.global.stats_sockets.iter().filter(|socket| socket.master).count();
+    specs(model).len() > masters
 }
 
 /// Raises the limit of descriptors to what `maxconn` needs, or computes `maxconn` from the limit. Under
@@ -453,6 +455,7 @@ fn supervise(mut parent: Supervised<'_>) -> Result<ExitCode, Failure> {
     // What the serving process has yet to answer: the sockets of a reload are in force once it says so.
     let mut pending: Option<Registry> = None;
     let mut stopping = None;
+    let mut interrupted = false;
     loop {
         let event = parent.link.wait(&parent.signals, stopping).map_err(failed)?;
         match event {
@@ -481,7 +484,8 @@ fn supervise(mut parent: Supervised<'_>) -> Result<ExitCode, Failure> {
                 tell_stopping(&parent);
                 parent.link.send(ToChild::Finish).map_err(failed)?;
             }
-            ParentEvent::Signal(Signal::Terminate | Signal::Interrupt) => {
+            ParentEvent::Signal(signal @ (Signal::Terminate | Signal::Interrupt)) => {
+                interrupted = signal == Signal::Interrupt;
                 tell_stopping(&parent);
                 // It may be gone already; its end is the next event.
                 let _ = parent.link.send(ToChild::Stop);
@@ -491,6 +495,8 @@ fn supervise(mut parent: Supervised<'_>) -> Result<ExitCode, Failure> {
                 if stopping.is_none() && status != 0 {
                     notice::alert(format_args!("the serving process ended with status {status}"));
                 }
+                // As HAProxy's master: to be told to terminate is normal, an interrupt is reported.
+                let status = if status == 0 && interrupted && parent.master { 130 } else { status };
                 return Ok(ExitCode::from(u8::try_from(status).unwrap_or(1)));
             }
             ParentEvent::TimedOut => {
@@ -535,15 +541,13 @@ fn reload(parent: &mut Supervised<'_>) -> Result<Option<Registry>, Failure> {
         Some(Ok(registry)) => registry,
         Some(Err(Failure(why))) => {
             notice::alert(format_args!("the new configuration is not used: {why}"));
-            tell_ready(parent)?;
-            return Ok(None);
+            return reload_failed(parent);
         }
         None => {
             notice::alert(format_args!(
                 "the new configuration is not used; the one before still serves"
             ));
-            tell_ready(parent)?;
-            return Ok(None);
+            return reload_failed(parent);
         }
     };
     // The configuration that held the other reference is gone.
@@ -555,4 +559,12 @@ fn reload(parent: &mut Supervised<'_>) -> Result<Option<Registry>, Failure> {
         .send(ToChild::Load(recording.into_recorded()))
         .map_err(|error| Failure(format!("the serving process is out of reach: {error}")))?;
     Ok(Some(registry))
+}
+
+/// The serving process goes on as before, and counts the failure.
+fn reload_failed(parent: &mut Supervised<'_>) -> Result<Option<Registry>, Failure> {
+    // It may be gone already; its end is the next event.
+    let _ = parent.link.send(ToChild::ReloadFailed);
+    tell_ready(parent)?;
+    Ok(None)
 }

@@ -2,7 +2,8 @@
 //!
 //! [`listen`] accepts, [`serve`] talks to one client, [`Table`] finds the commands, [`generic`] makes those that
 //! every plane shares; what a plane adds comes as [`Command`](telamon_runtime::api::Command)s. Which addresses are
-//! listened on and with which level is the caller's. The master's socket speaks the same protocol with another table.
+//! listened on and with which level is the caller's. The master's socket ([`Table::master`]) speaks the same protocol; a
+//! command there may name the process that it is for.
 
 mod generic;
 mod lex;
@@ -13,4 +14,4 @@ mod table;
 pub use self::generic::{CliSocket, generic};
 pub use self::listen::listen;
 pub use self::session::{SessionOptions, serve};
-pub use self::table::Table;
+pub use self::table::{Processes, Table};

@@ -74,6 +74,8 @@ pub struct LoadOptions {
     pub proxy_maxconn: Option<u32>,
     /// `-L`: takes precedence over `localpeer`.
     pub local_peer: Option<String>,
+    /// `-S`: an address, and options as on a `bind` line after commas.
+    pub master_socket: Option<String>,
     /// `-dr`: servers whose names do not resolve begin in maintenance.
     pub ignore_resolve_failures: bool,
     /// Worker threads where `nbthread` does not say, at least 1.
@@ -90,6 +92,7 @@ impl Default for LoadOptions {
             maxconn: None,
             proxy_maxconn: None,
             local_peer: None,
+            master_socket: None,
             ignore_resolve_failures: false,
             workers: 1,
         }
@@ -120,9 +123,12 @@ pub fn load_source(
     options: &LoadOptions,
     mut environment: Environment,
     files: Rc<dyn Files>,
-    source: Source,
+    mut source: Source,
     mut diagnostics: Diagnostics,
 ) -> Loaded {
+    if let Some(text) = &options.master_socket {
+        source.add(MASTER_SOCKET, master_socket(text).into_bytes());
+    }
     if let Some(name) = &options.local_peer {
         environment = environment.with_local_peer(name);
     }
@@ -140,6 +146,29 @@ pub fn load_source(
     diagnostics.sort();
     Loaded { model, diagnostics, source }
 }
+
+/// The line that says the same as the argument of `-S`: one grammar and one way of telling mistakes serve both.
+fn master_socket(argument: &str) -> String {
+    let mut line = String::from("global\n    stats socket");
+    for (index, word) in argument.split(',').enumerate() {
+        line.push(' ');
+        for character in word.chars() {
+            if !(character.is_alphanumeric() || "@./:-_[]".contains(character)) {
+                line.push('\\');
+            }
+            line.push(character);
+        }
+        if index == 0 {
+            // What follows may say otherwise.
+            line.push_str(" level admin");
+        }
+    }
+    line.push('\n');
+    line
+}
+
+/// The name of the text that `-S` stands in.
+const MASTER_SOCKET: &str = "-S";
 
 /// The manual's tables of keywords, in Markdown.
 pub fn manual() -> String {

@@ -15,6 +15,8 @@ use telamon_balance::stats::{self, ActError, Action, Info, Kinds, Source};
 use crate::model::Proxy;
 use crate::view::View;
 
+pub use info::VERSION;
+
 use info::CpuMeter;
 use row::Now;
 

@@ -44,6 +44,8 @@ pub enum ToChild {
     Finish,
     /// Log the states of the servers.
     LogServerStates,
+    /// A reload failed before there was anything to send; the parent has told why.
+    ReloadFailed,
 }
 
 /// What the serving process tells the parent.
@@ -250,6 +252,7 @@ impl ToChild {
             Self::Stop => Frame::empty(2),
             Self::Finish => Frame::empty(3),
             Self::LogServerStates => Frame::empty(4),
+            Self::ReloadFailed => Frame::empty(5),
         }
     }
 
@@ -261,6 +264,7 @@ impl ToChild {
             2 => Ok(Self::Stop),
             3 => Ok(Self::Finish),
             4 => Ok(Self::LogServerStates),
+            5 => Ok(Self::ReloadFailed),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }

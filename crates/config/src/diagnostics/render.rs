@@ -1,7 +1,9 @@
 //! Shows mistakes in their lines, as rustc does.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::path::Path;
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
@@ -53,14 +55,15 @@ impl Diagnostics {
         if total > self.list.len() {
             let _ = write!(out, " ({} not shown)", total - self.list.len());
         }
-        let mut files = source.files();
-        match (files.next().and_then(|file| source.path(file)), files.count()) {
+        let places = self.list.iter().map(|error| error.at.file);
+        let files: BTreeSet<&Path> = places.filter_map(|file| source.path(file)).collect();
+        match (files.first(), files.len()) {
             (None, _) => {}
-            (Some(path), 0) => {
+            (Some(path), 1) => {
                 let _ = write!(out, " in {}", path.display());
             }
-            (Some(_), more) => {
-                let _ = write!(out, " in {} files", more + 1);
+            (Some(_), count) => {
+                let _ = write!(out, " in {count} files");
             }
         }
         Some(out)

@@ -1,5 +1,6 @@
 //! One client of the runtime API: reads commands, runs them, writes their answers.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use telamon_runtime::api::{Answer, Invocation, Level};
 
 use super::Table;
 use super::lex::{Input, Reader};
+use super::table::Process;
 
 /// What a client of a socket may do and how long it may take.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +42,7 @@ pub async fn serve(socket: &Socket, table: &Table, options: SessionOptions) -> i
         level: options.level,
         timeout: options.timeout,
         interactive: false,
+        process: Process::Master,
         severities: Severities::None,
     };
     session.run(options.command_len_max).await
@@ -52,6 +55,8 @@ struct Session<'a> {
     timeout: Duration,
     /// `prompt` was said: the connection stays and is shown a prompt.
     interactive: bool,
+    /// On the master's socket: whom commands are for that do not say it.
+    process: Process,
     severities: Severities,
 }
 
@@ -104,7 +109,11 @@ impl Session<'_> {
                 if words.first() == Some(&"quit") {
                     return Ok(Next::Close);
                 }
-                self.execute(&words, request.payload.as_deref()).await?;
+                if self.chooses(&words) {
+                    self.write(self.prompt().as_bytes()).await?;
+                    return Ok(Next::Prompt);
+                }
+                self.execute_for(&words, request.payload.as_deref()).await?;
             }
             Input::MorePayload => {
                 if self.interactive {
@@ -118,18 +127,69 @@ impl Session<'_> {
                 return Ok(Next::Close);
             }
         }
-        self.write(if self.interactive { b"\n> " } else { b"\n" }).await?;
+        let end = format!("\n{}", self.prompt());
+        self.write(end.as_bytes()).await?;
         Ok(Next::Prompt)
     }
 
+    /// What invites an interactive client to go on.
+    fn prompt(&self) -> Cow<'static, str> {
+        match (self.interactive, self.table.processes()) {
+            (false, _) => "".into(),
+            (true, None) => "> ".into(),
+            (true, Some(processes)) => match self.process {
+                Process::Master => "master> ".into(),
+                Process::Worker => format!("{}> ", processes.worker).into(),
+            },
+        }
+    }
+
+    /// On the master's socket: a line that only says whom what follows is for, or asks for a prompt. It is not answered.
+    fn chooses(&mut self, words: &[&str]) -> bool {
+        let Some(processes) = self.table.processes() else { return false };
+        match words {
+            ["prompt"] => self.interactive = !self.interactive,
+            [word] => match word.strip_prefix('@').and_then(|name| processes.find(name)) {
+                Some(process) => self.process = process,
+                None => return false,
+            },
+            _ => return false,
+        }
+        true
+    }
+
+    /// Executes a command, which on the master's socket may begin with whom it is for.
+    async fn execute_for(&mut self, words: &[&str], payload: Option<&str>) -> io::Result<()> {
+        let Some(processes) = self.table.processes() else {
+            return self.execute(self.table, words, payload).await;
+        };
+        let (process, words) = match words {
+            [first, rest @ ..] if first.starts_with('@') => match processes.find(&first[1..]) {
+                Some(process) => (process, rest),
+                None => {
+                    let why = format!("Can't find the target PID matching the prefix '{first}'\n");
+                    return self.say(Severity::Error, &why).await;
+                }
+            },
+            words => (self.process, words),
+        };
+        match process {
+            Process::Master => self.execute(self.table, words, payload).await,
+            Process::Worker => self.execute(&processes.worker_table, words, payload).await,
+        }
+    }
+
     /// Answers what concerns the session itself, else runs the command of the table.
-    async fn execute(&mut self, words: &[&str], payload: Option<&str>) -> io::Result<()> {
+    async fn execute(
+        &mut self,
+        table: &Table,
+        words: &[&str],
+        payload: Option<&str>,
+    ) -> io::Result<()> {
         let done = match words {
             ["help", topic @ ..] => {
                 let head = "The following commands are valid at this level:\n";
-                return self
-                    .say(Severity::Info, &(head.to_owned() + &self.table.help(topic)))
-                    .await;
+                return self.say(Severity::Info, &(head.to_owned() + &table.help(topic))).await;
             }
             ["show", "cli", "level", ..] => {
                 return self.say(Severity::Info, &format!("{}\n", self.level.name())).await;
@@ -143,13 +203,13 @@ impl Session<'_> {
             ["set", "timeout", "cli", rest @ ..] => self.set_timeout(rest),
             ["set", "timeout", ..] => Err("'set timeout' only supports 'cli'.\n"),
             ["set", "severity-output", rest @ ..] => self.set_severities(rest),
-            _ => match self.table.find(words) {
+            _ => match table.find(words) {
                 Some((command, _)) if self.level < command.level => Err("Permission denied\n"),
                 Some((command, args)) => {
                     let answer = (command.run)(&Invocation { args, payload, level: self.level });
                     return self.write_answer(answer).await;
                 }
-                None => return self.say(Severity::Info, &self.table.unknown(words)).await,
+                None => return self.say(Severity::Info, &table.unknown(words)).await,
             },
         };
         match done {

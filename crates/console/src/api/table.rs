@@ -1,11 +1,44 @@
 //! The commands a socket knows: found by their words, listed by `help`.
 
+use std::rc::Rc;
+
 use telamon_runtime::api::{self, Command};
 
 /// Commands by name, sorted as `help` lists them.
 #[derive(Debug, Default)]
 pub struct Table {
     commands: Vec<Command>,
+    processes: Option<Processes>,
+}
+
+/// Whom a command on the master's socket may be for. Source: HAProxy management guide, "Master CLI".
+#[derive(Debug)]
+pub struct Processes {
+    /// The process number of the worker.
+    pub worker: u32,
+    /// What the worker answers.
+    pub worker_table: Rc<Table>,
+}
+
+/// A process on the other side of the master's socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Process {
+    Master,
+    Worker,
+}
+
+impl Processes {
+    /// The process that the text after `@` names: `master`, `1` or nothing, or `!` and a process number.
+    pub(super) fn find(&self, text: &str) -> Option<Process> {
+        match text {
+            "" | "0" | "master" => Some(Process::Master),
+            "1" => Some(Process::Worker),
+            _ => {
+                let pid: u32 = text.strip_prefix('!')?.parse().ok()?;
+                (pid == self.worker).then_some(Process::Worker)
+            }
+        }
+    }
 }
 
 impl Table {
@@ -20,6 +53,16 @@ impl Table {
         table
     }
 
+    /// The same for the master's socket: these commands are the master's own, and those of a worker are reached by its
+    /// number.
+    pub fn master(commands: impl IntoIterator<Item = Command>, processes: Processes) -> Self {
+        Self { processes: Some(processes), ..Self::new(commands) }
+    }
+
+    pub(super) fn processes(&self) -> Option<&Processes> {
+        self.processes.as_ref()
+    }
+
     /// The command that a line names, with the words that are left for it.
     pub(super) fn find<'a>(&self, line: &'a [&'a str]) -> Option<(&Command, &'a [&'a str])> {
         api::find(&self.commands, line)
@@ -27,7 +70,8 @@ impl Table {
 
     /// Every command, or those nearest to `words`, each on a line, as HAProxy lays them out.
     pub(super) fn help(&self, words: &[&str]) -> String {
-        let mut entries: Vec<Entry> = SESSION.to_vec();
+        let own: &[Entry] = if self.processes.is_some() { &MASTER } else { &SESSION };
+        let mut entries = own.to_vec();
         entries.extend(
             self.commands.iter().map(|command| (command.words, command.usage, command.help)),
         );
@@ -108,6 +152,16 @@ const SESSION: [Entry; 5] = [
         "set presence of severity level in feedback information",
     ),
     (&["set", "timeout"], "[cli] <delay>", "change a timeout setting"),
+    (&["show", "cli", "level"], "", "display the level of the current CLI session"),
+    (&["user"], "", "lower the level of the current CLI session to user"),
+];
+
+/// The same of the master's socket.
+const MASTER: [Entry; 6] = [
+    (&["@!<pid>"], "", "send a command to the <pid> process"),
+    (&["@<relative pid>"], "", "send a command to the <relative pid> process"),
+    (&["@master"], "", "send a command to the master process"),
+    (&["operator"], "", "lower the level of the current CLI session to operator"),
     (&["show", "cli", "level"], "", "display the level of the current CLI session"),
     (&["user"], "", "lower the level of the current CLI session to user"),
 ];

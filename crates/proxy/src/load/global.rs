@@ -8,6 +8,7 @@ use telamon_config::{
     environment_keywords,
 };
 
+use super::MASTER_SOCKET;
 use super::base::Base;
 use super::bind::{self, BindSettings, Owner};
 use super::settings::NUMBER_MAX;
@@ -533,6 +534,7 @@ impl GlobalContext {
                 bind,
                 level: settings.level.unwrap_or_default(),
                 expose_listeners: settings.expose_listeners,
+                master: self.base.paths.get(&at.file).is_some_and(|path| path == MASTER_SOCKET),
                 at: *at,
             }));
         }

@@ -150,6 +150,30 @@ fn settings_reach_the_model() {
 }
 
 #[test]
+fn the_master_listens_where_the_command_line_says() {
+    #[track_caller]
+    fn check(argument: &str, expected: Result<(&str, &str), &str>) {
+        let options =
+            LoadOptions { master_socket: Some(argument.to_owned()), ..LoadOptions::default() };
+        let Loaded { model, diagnostics, .. } = load_text("global\n stats socket /a\n", &options);
+        let found = match &model {
+            Some(model) => {
+                let [plain, master] = &model.global.stats_sockets[..] else { panic!() };
+                assert!(!plain.master && master.master);
+                Ok((super::describe(&master.bind), master.level.name()))
+            }
+            None => Err(diagnostics.iter().map(|error| error.kind.explain().title).collect()),
+        };
+        let expected = expected.map(|(address, level)| (address.to_owned(), level));
+        assert_eq!(found, expected.map_err(str::to_owned), "{argument}");
+    }
+    check("/run/m sock", Ok(("unix@/run/m sock", "admin")));
+    check("127.0.0.1:9000,level,user", Ok(("127.0.0.1:9000", "user")));
+    check("fd@7", Ok(("fd@7", "admin")));
+    check("127.0.0.1:9000,levle", Err("unknown bind option `levle`"));
+}
+
+#[test]
 fn connections_may_go_somewhere_without_a_choice() {
     #[track_caller]
     fn check(lines: &str, expected: Option<(&str, bool)>) {

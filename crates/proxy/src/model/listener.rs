@@ -31,5 +31,7 @@ pub struct StatsSocket {
     pub level: telamon_runtime::api::Level,
     /// `expose-fd listeners`: a new process may fetch the listening sockets.
     pub expose_listeners: bool,
+    /// It is the master's (`-S`): it also speaks of processes.
+    pub master: bool,
     pub at: Location,
 }

@@ -123,7 +123,7 @@ fn uptime_text(seconds: u64) -> String {
 const CPU_SAMPLE_MIN: Duration = Duration::from_millis(500);
 
 /// HAProxy's version whose columns and commands these are, and ours.
-const VERSION: &str = concat!("2.6.12-telamon", env!("CARGO_PKG_VERSION"));
+pub const VERSION: &str = concat!("2.6.12-telamon", env!("CARGO_PKG_VERSION"));
 
 /// When that version of HAProxy was released.
 const RELEASE_DATE: &str = "2023/03/28";

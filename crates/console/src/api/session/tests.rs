@@ -1,5 +1,6 @@
 //! What is expected here was asked of Debian's HAProxy 2.6.12 through `socat`.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use telamon_runtime::Endpoint;
@@ -7,7 +8,7 @@ use telamon_runtime::api::Command;
 
 use super::*;
 use crate::Console;
-use crate::api::{CliSocket, generic};
+use crate::api::{CliSocket, Processes, generic};
 use crate::recorded::Recorded;
 
 fn table() -> Table {
@@ -40,11 +41,14 @@ fn table() -> Table {
 
 /// Sends the input, closes the writing side as `socat` does, and returns all that is answered.
 fn talk(level: Level, input: &[u8]) -> String {
+    talk_to(table(), level, input)
+}
+
+fn talk_to(table: Table, level: Level, input: &[u8]) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (client, server) = Socket::pair().unwrap();
         let options = SessionOptions { level, ..SessionOptions::default() };
-        let table = table();
         let served = serve(&server, &table, options);
         let asked = async {
             client.write_all(input).await.unwrap();
@@ -239,4 +243,46 @@ fn a_silent_client_is_let_go() {
         let error = serve(&server, &table(), options).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     });
+}
+
+#[test]
+fn the_masters_socket_passes_commands_on() {
+    #[track_caller]
+    fn check(input: &str, expected: &str) {
+        let command = Command {
+            words: &["show", "proc"],
+            level: Level::User,
+            usage: "",
+            help: "show processes status",
+            run: Box::new(|_| Answer::Text("processes\n".to_owned())),
+        };
+        let processes = Processes { worker: 42, worker_table: Rc::new(table()) };
+        let table = Table::master([command], processes);
+        assert_eq!(talk_to(table, Level::Admin, input.as_bytes()), expected);
+    }
+    check("show proc\n", "processes\n\n");
+    check("@1 show version\n", "2.6.12\n\n");
+    check("@!42 show version;show proc\n", "2.6.12\n\nprocesses\n\n");
+    check("@1 disable server a/b\\;;@1 show version\n", "[\"a/b;\"] None\n\n2.6.12\n\n");
+    check("@9 show info\n", "Can't find the target PID matching the prefix '@9'\n\n");
+    check("@!43\n", "Can't find the target PID matching the prefix '@!43'\n\n");
+    check("prompt\n", "master> ");
+    check(
+        "prompt\n@1\nshow version\n@master show proc\n@\nshow proc\nquit\n",
+        "master> 42> 2.6.12\n\n42> processes\n\n42> master> processes\n\nmaster> ",
+    );
+    check(
+        "help\n",
+        "The following commands are valid at this level:\n\
+         \x20 @!<pid>                                 : send a command to the <pid> process\n\
+         \x20 @<relative pid>                         : send a command to the <relative pid> process\n\
+         \x20 @master                                 : send a command to the master process\n\
+         \x20 operator                                : lower the level of the current CLI session to operator\n\
+         \x20 show cli level                          : display the level of the current CLI session\n\
+         \x20 show proc                               : show processes status\n\
+         \x20 user                                    : lower the level of the current CLI session to user\n\
+         \x20 help [<command>]                        : list matching or all commands\n\
+         \x20 prompt                                  : toggle interactive mode with prompt\n\
+         \x20 quit                                    : disconnect\n\n",
+    );
 }
