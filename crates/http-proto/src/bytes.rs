@@ -86,113 +86,117 @@ pub(crate) const fn is_control(b: u8) -> bool {
 /// values are too short for wide vectors to pay.
 #[inline]
 pub(crate) fn may_have_control(bytes: &[u8]) -> bool {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    // The classic tests for "a byte less than n" and "a byte equal to n" in a word: exact as to
-    // whether there is one.
-    let word = |x: u64| {
-        let del = x ^ (0x7f * ONES);
-        ((x.wrapping_sub(0x20 * ONES) & !x) | (del.wrapping_sub(ONES) & !del)) & HIGH
-    };
     let (words, rest) = bytes.as_chunks::<8>();
-    let bad = words.iter().fold(0, |bad, &chunk| bad | word(u64::from_le_bytes(chunk)));
+    let bad = words.iter().fold(0, |bad, &chunk| bad | controls(u64::from_le_bytes(chunk)));
     let tail = match bytes.last_chunk::<8>() {
-        Some(&chunk) => word(u64::from_le_bytes(chunk)),
+        Some(&chunk) => controls(u64::from_le_bytes(chunk)),
         None => u64::from(rest.iter().fold(false, |bad, &b| bad | (b < 0x20) | (b == 0x7f))),
     };
     bad | tail != 0
 }
 
 /// The index of the first byte from `from` on that is below 0x20 (HTAB included) or DEL.
-#[inline(never)]
+#[inline]
 pub(crate) fn find_control(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
-    let mut rest = bytes.get(from..)?;
-    while let Some((chunk, after)) = rest.split_first_chunk() {
-        let lane = first_lane(chunk, |b| (b < b' ') | (b == 0x7f));
-        if lane < LANES {
-            return Some(at + lane);
+    while let Some(word) = word_at(bytes, at) {
+        let found = controls(word);
+        if found != 0 {
+            return Some(at + first_byte(found));
         }
-        at += LANES;
-        rest = after;
+        at += 8;
     }
+    let rest = bytes.get(at..)?;
     rest.iter().position(|&b| b < b' ' || b == 0x7f).map(|offset| at + offset)
 }
 
-/// Makes the token that begins at `from` lower case, unless its case is kept; returns its end.
-#[inline(always)]
-pub(crate) fn lower_name(bytes: &mut [u8], from: usize, keep_case: bool) -> usize {
+/// The end of the token that begins at `from`.
+#[inline]
+pub(crate) fn token_end(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
-    // Letters, digits and hyphens make up nearly all names; the table knows the rest.
-    while let Some(chunk) = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
-        let end = usual_in_names(chunk);
-        if !keep_case {
-            lower_lanes(chunk, end);
-        }
-        at += end;
-        if end < LANES {
+    // Nearly all names end with a colon and are of letters, digits and hyphens. Where the colon
+    // is does not wait for what is before it; the table knows the rest.
+    while let Some(word) = word_at(bytes, at) {
+        let colon = equal(word, b':');
+        let before = (colon & colon.wrapping_neg()) >> 7;
+        if unusual_in_tokens(word) & before.wrapping_sub(1) != 0 {
             break;
         }
-    }
-    while let Some(b) = bytes.get_mut(at)
-        && TOKEN[usize::from(*b)] != 0
-    {
-        if !keep_case {
-            *b = TOKEN[usize::from(*b)];
+        if colon != 0 {
+            return at + first_byte(colon);
         }
+        at += 8;
+    }
+    while let Some(&b) = bytes.get(at)
+        && TOKEN[usize::from(b)] != 0
+    {
         at += 1;
     }
     at
 }
 
-/// How many bytes are looked at together. The loops over [`Lanes`] have a fixed length and no
-/// branch for single bytes, so that compilers make a few vector instructions of each. They do so
-/// in small functions (hence `inline(never)`) and if the result is looked at as one integer. When
-/// touching any of it, count instructions with `benches/src/heads.rs`.
-const LANES: usize = 16;
-
-type Lanes = [u8; LANES];
-
-/// The index of the first byte that `is` holds for; `LANES` if there is none.
-#[inline(always)]
-fn first_lane(chunk: &Lanes, is: impl Fn(u8) -> bool) -> usize {
-    let mut lanes = [0; LANES];
-    for (lane, &b) in lanes.iter_mut().zip(chunk) {
-        *lane = if is(b) { 0xff } else { 0 };
-    }
-    u128::from_le_bytes(lanes).trailing_zeros() as usize / 8
-}
-
-/// How many bytes at the front are letters, digits or hyphens.
-#[inline(never)]
-fn usual_in_names(chunk: &Lanes) -> usize {
-    first_lane(chunk, |b| {
-        let letter = (b | 0x20).wrapping_sub(b'a') < 26;
-        let digit = b.wrapping_sub(b'0') < 10;
-        !(letter | digit | (b == b'-'))
-    })
-}
-
-/// Makes the lanes before `end` lower case, all of them letters, digits or hyphens: the bit has
-/// no effect on the latter two.
-#[inline(always)]
-fn lower_lanes(chunk: &mut Lanes, end: usize) {
-    static BITS: [Lanes; LANES + 1] = {
-        let mut bits = [[0; LANES]; LANES + 1];
-        let mut end = 0;
-        while end <= LANES {
-            let mut lane = 0;
-            while lane < end {
-                bits[end][lane] = 0x20;
-                lane += 1;
-            }
-            end += 1;
+/// Makes ASCII letters lower case, from `from` to before `to`. Only words that change are written:
+/// reading bytes again that were just written with another width takes a processor long.
+#[inline]
+pub(crate) fn lower(bytes: &mut [u8], from: usize, to: usize) {
+    let mut at = from;
+    while at < to {
+        let Some(word) = word_at(bytes, at) else {
+            bytes[at..to].make_ascii_lowercase();
+            return;
+        };
+        let behind = 64 - 8 * (to - at).min(8) as u32;
+        let upper = in_range(word, b'A', b'Z') & (u64::MAX >> behind);
+        if upper != 0 {
+            bytes[at..at + 8].copy_from_slice(&(word | upper >> 2).to_le_bytes());
         }
-        bits
-    };
-    for (b, bit) in chunk.iter_mut().zip(&BITS[end.min(LANES)]) {
-        *b |= bit;
+        at += 8;
     }
+}
+
+// Eight bytes at a time, in a word whose lowest byte is the first. A result has the highest bit of
+// each byte that is meant. `controls` and `equal` are exact up to the first byte they find, the
+// others for every byte.
+
+const ONES: u64 = u64::MAX / 0xff;
+const HIGH: u64 = 0x80 * ONES;
+
+#[inline(always)]
+fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().map(|&chunk| u64::from_le_bytes(chunk))
+}
+
+/// The index of the first byte that is marked.
+#[inline(always)]
+fn first_byte(marks: u64) -> usize {
+    marks.trailing_zeros() as usize / 8
+}
+
+#[inline(always)]
+fn equal(word: u64, b: u8) -> u64 {
+    let zero = word ^ (u64::from(b) * ONES);
+    zero.wrapping_sub(ONES) & !zero & HIGH
+}
+
+#[inline(always)]
+fn controls(word: u64) -> u64 {
+    (word.wrapping_sub(0x20 * ONES) & !word & HIGH) | equal(word, 0x7f)
+}
+
+#[inline(always)]
+fn in_range(word: u64, first: u8, last: u8) -> u64 {
+    let low = word & !HIGH; // so that no sum carries into the next byte
+    let from_first = low + u64::from(0x80 - first) * ONES;
+    let after_last = low + u64::from(0x7f - last) * ONES;
+    from_first & !after_last & !word & HIGH
+}
+
+/// Bytes other than letters, digits and hyphens.
+#[inline(always)]
+fn unusual_in_tokens(word: u64) -> u64 {
+    let letters = in_range(word | (0x20 * ONES), b'a', b'z');
+    let others = in_range(word, b'0', b'9') | in_range(word, b'-', b'-');
+    !(letters | others) & HIGH
 }
 
 /// Whether `text` is `word` but for case. `word` is of lower-case letters, digits and hyphens, and
@@ -278,4 +282,29 @@ pub(crate) fn push_u64(out: &mut Vec<u8>, mut n: u64) {
         }
     }
     out.extend_from_slice(&digits[at..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_tell_of_bytes_what_single_bytes_tell() {
+        for b in 0..=255u8 {
+            for at in 0..20 {
+                let mut text = *b"Some-Name-1of20Bytes: and a value of some length";
+                text[at] = b;
+                let find = |is: &dyn Fn(u8) -> bool| text.iter().position(|&b| is(b));
+                let control = |b| b < b' ' || b == 0x7f;
+                assert_eq!(find_control(&text, 0), find(&control), "{b} at {at}");
+                assert_eq!(may_have_control(&text), find(&control).is_some(), "{b} at {at}");
+                let end = find(&|b| TOKEN[usize::from(b)] == 0).unwrap_or(text.len());
+                assert_eq!(token_end(&text, 0), end, "{b} at {at}");
+                let mut expected = text;
+                expected[3..at.max(3)].make_ascii_lowercase();
+                lower(&mut text, 3, at);
+                assert_eq!(text, expected, "{b} at {at}");
+            }
+        }
+    }
 }

@@ -6,7 +6,7 @@
 
 use super::{Facts, Field, Head, Header, Kind, Method, SIDE, Span, Version, to_u32};
 use crate::answer::reason_phrase;
-use crate::bytes::{TOKEN, lower_name, may_have_control, push_u64, trim};
+use crate::bytes::{TOKEN, lower, may_have_control, push_u64, token_end, trim};
 use crate::error::EditError;
 use crate::uri::{Form, Target};
 
@@ -145,8 +145,7 @@ impl Head {
         self.side.extend_from_slice(name);
         self.side.extend_from_slice(b": ");
         // A token ends at the first byte that no token has; that must be our colon.
-        let is_token =
-            !name.is_empty() && lower_name(&mut self.side, at, self.keep_case) == at + name.len();
+        let is_token = !name.is_empty() && token_end(&self.side, at) == at + name.len();
         let size = to_u32(name.len()).saturating_add(to_u32(value.len())).saturating_add(4);
         let room = if is_token {
             self.take_room(0, size, value.len() + 2)
@@ -156,6 +155,9 @@ impl Head {
         if room.is_err() {
             self.side.truncate(at);
             return room;
+        }
+        if !self.keep_case {
+            lower(&mut self.side, at, at + name.len());
         }
         let value = self.append(value);
         self.side.extend_from_slice(b"\r\n");
