@@ -21,6 +21,7 @@ mod parse;
 mod plain;
 mod write;
 
+use crate::bytes::trim;
 use crate::uri::{self, Target};
 use crate::values::{ListValues, list_values};
 
@@ -541,6 +542,14 @@ impl Head {
 
     #[inline]
     fn value_of(&self, field: &Field) -> &[u8] {
+        let text = self.written_value_of(field);
+        // White space around it is no part of it (RFC 9110, section 5.5), which parsing has seen to. What a rule has
+        // written goes out as the rule wrote it, as in HAProxy.
+        if field.value_at & SIDE == 0 { text } else { trim(text) }
+    }
+
+    #[inline]
+    fn written_value_of(&self, field: &Field) -> &[u8] {
         self.text(Span { at: field.value_at, len: field.value_len })
     }
 

@@ -6,7 +6,7 @@
 
 use super::{Facts, Field, Head, Header, Kind, Method, SIDE, Span, Version, to_u32};
 use crate::answer::reason_phrase;
-use crate::bytes::{TOKEN, lower, may_have_control, push_u64, token_end, trim};
+use crate::bytes::{TOKEN, lower, may_have_control, push_u64, token_end};
 use crate::error::EditError;
 use crate::uri::{Form, Target};
 
@@ -139,8 +139,6 @@ impl Head {
         value: &[u8],
     ) -> Result<(), EditError> {
         let name_len = u16::try_from(name.len()).map_err(|_| EditError::Malformed)?;
-        // White space around a value is no part of it (RFC 9110, section 5.5).
-        let value = trim(value);
         let at = self.side.len();
         self.side.extend_from_slice(name);
         self.side.extend_from_slice(b": ");
@@ -223,7 +221,7 @@ impl Head {
     /// [`EditError::Malformed`] if there is no such field; [`EditError::NoRoom`].
     pub fn replace_value(&mut self, index: usize, value: &[u8]) -> Result<(), EditError> {
         let field = *self.fields.get(index).ok_or(EditError::Malformed)?;
-        let span = self.swap_text(field.value_len, trim(value))?;
+        let span = self.swap_text(field.value_len, value)?;
         self.framing_edited |= is_framing(self.name_of(&field));
         let field = &mut self.fields[index];
         field.value_at = span.at;

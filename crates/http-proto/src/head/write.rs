@@ -20,7 +20,7 @@ impl Head {
                 run = Span::default();
                 out.extend_from_slice(self.name_of(field));
                 out.extend_from_slice(b": ");
-                out.extend_from_slice(self.value_of(field));
+                out.extend_from_slice(self.written_value_of(field));
                 out.extend_from_slice(b"\r\n");
             } else if field.name_at == run.at + run.len {
                 run.len += field.size();
