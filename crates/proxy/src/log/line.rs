@@ -1,6 +1,6 @@
 //! The `log` line of the configuration.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use telamon_config::{
@@ -118,10 +118,11 @@ fn destination(args: &mut Args<'_>, resolve: &mut Resolve<'_>) -> Option<Destina
                     let at = token.map_or(args.at(), |token| token.at);
                     resolve(args, &name, family, at)?
                 }
-                Host::Unspecified => {
-                    args.bad(token?, "log address", "an address to send to");
-                    return None;
-                }
+                // Reaches this host.
+                Host::Unspecified => match family {
+                    Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+                    _ => Ipv4Addr::UNSPECIFIED.into(),
+                },
             };
             Some(Destination::Udp(SocketAddr::new(ip, port)))
         }
@@ -243,6 +244,7 @@ mod tests {
             "log [::1]:1514 len 8192 format rfc5424 sample 3-4,1:5 local7 info notice",
             "Udp([::1]:1514) len 8192 Some(Rfc5424) Some(([(1, 1), (3, 4)], 5)) local7 info notice",
         );
+        check("log :1514 user", "Udp(0.0.0.0:1514) len 1024 None None user debug emerg");
         check("log loghost user", "Udp(192.0.2.1:514) len 1024 None None user debug emerg");
         check("log /dev/log local0", "Unix(\"/dev/log\") len 1024 None None local0 debug emerg");
         check(
