@@ -179,32 +179,59 @@ pub(crate) fn denied_response(stream: &Stream, proxy: &Proxy, server: &Server) {
     count_server(stream, server, Counter::DeniedResponses, 1);
 }
 
+/// Counts the bytes that a stream has moved so far, under `option contstats`; else they count at its end.
+pub(crate) fn flow(stream: &mut Stream, bytes_in: u64, bytes_out: u64) {
+    if !stream.snapshot.proxy(stream.frontend).options.contstats {
+        return;
+    }
+    let (counted_in, counted_out) = stream.log.counted;
+    let bytes = [
+        (Counter::BytesIn, bytes_in.saturating_sub(counted_in)),
+        (Counter::BytesOut, bytes_out.saturating_sub(counted_out)),
+    ];
+    stream.log.counted = (bytes_in.max(counted_in), bytes_out.max(counted_out));
+    count_bytes(stream, &bytes);
+}
+
+/// Counts bytes for the process and for all that the stream has reached.
+fn count_bytes(stream: &Stream, bytes: &[(Counter, u64)]) {
+    let snapshot = stream.snapshot.clone();
+    // Most streams are too short to be spliced.
+    let bytes = || bytes.iter().copied().filter(|(_, count)| *count > 0);
+    let frontend = snapshot.proxy(stream.frontend);
+    bytes().for_each(|(counter, count)| count_frontend(stream, frontend, counter, count));
+    let worker = &stream.session.worker;
+    for (counter, count) in bytes().filter(|(counter, _)| *counter == Counter::BytesOut) {
+        worker.shared.counters.add(worker.index(), counter, count);
+        let sent = u32::try_from(count).unwrap_or(u32::MAX);
+        worker.shared.bytes_out_rate.add(sent, worker.now_ms() as u32);
+    }
+    let proxy = snapshot.proxy(stream.backend);
+    let Some(backend) = &proxy.backend else { return };
+    bytes().for_each(|(counter, count)| count_backend(stream, proxy, counter, count));
+    if let Some(server) = stream.server.and_then(|id| backend.servers.get(id.0 as usize)) {
+        bytes().for_each(|(counter, count)| count_server(stream, server, counter, count));
+    }
+}
+
 /// The stream is over: its bytes and times.
 pub(crate) fn end(stream: &Stream) {
     stream.session.live.end();
     let log = &stream.log;
-    let snapshot = stream.snapshot.clone();
-    let frontend = snapshot.proxy(stream.frontend);
+    let (bytes_in, bytes_out) = log.counted;
     let bytes = [
-        (Counter::BytesIn, log.bytes_in),
-        (Counter::BytesOut, log.bytes_out),
+        (Counter::BytesIn, log.bytes_in.saturating_sub(bytes_in)),
+        (Counter::BytesOut, log.bytes_out.saturating_sub(bytes_out)),
         (Counter::SplicedIn, log.spliced_in),
         (Counter::SplicedOut, log.spliced_out),
     ];
-    // Most streams are too short to be spliced.
-    let bytes = || bytes.into_iter().filter(|(_, count)| *count > 0);
-    bytes().for_each(|(counter, count)| count_frontend(stream, frontend, counter, count));
-    let worker = &stream.session.worker;
-    worker.shared.counters.add(worker.index(), Counter::BytesOut, log.bytes_out);
-    let sent = u32::try_from(log.bytes_out).unwrap_or(u32::MAX);
-    worker.shared.bytes_out_rate.add(sent, worker.now_ms() as u32);
+    count_bytes(stream, &bytes);
+    let snapshot = stream.snapshot.clone();
     let proxy = snapshot.proxy(stream.backend);
     let Some(backend) = &proxy.backend else { return };
-    bytes().for_each(|(counter, count)| count_backend(stream, proxy, counter, count));
     let Some(server) = stream.server.and_then(|id| backend.servers.get(id.0 as usize)) else {
         return;
     };
-    bytes().for_each(|(counter, count)| count_server(stream, server, counter, count));
     let spans = [
         (log.request_ms.or(Some(0)), log.queue_ms),
         (log.queue_ms, log.connect_ms),

@@ -4,6 +4,8 @@
 //! calls. Source: HAProxy configuration manual, `retries`, `option redispatch`.
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use telamon_balance::{MemberId, Pinned};
 use telamon_runtime::Endpoint;
@@ -36,6 +38,8 @@ pub(crate) struct Reuse {
     pub(crate) first: bool,
     /// It must not be lost: the connection is probed before use.
     pub(crate) sure: bool,
+    /// Its client has a server connection of its own.
+    pub(crate) attached: bool,
 }
 
 /// A server is reached.
@@ -104,6 +108,9 @@ impl<'p> Dial<'p> {
                 Ok(connection) => {
                     stream.log.connected(stream.session.worker.now());
                     crate::log::note_server(stream, &connection.socket);
+                    if self.proxy.options.prefer_last_server {
+                        stream.session.last_server.replace(Some(Arc::clone(&server.state)));
+                    }
                     account::assigned(stream, self.proxy, server);
                     return Ok(Dialed { slot, connection: Some(connection) });
                 }
@@ -145,7 +152,8 @@ impl<'p> Dial<'p> {
     /// A slot from the pool or the queue.
     async fn slot(&self, client: &Socket, stream: &mut Stream) -> Result<Slot, Undialed> {
         let pinned = rules::choose_server(&self.backend.use_server, stream)
-            .map(|server| Pinned { member: MemberId(server.0), force: false })
+            .map(|server| Pinned { member: MemberId(server.0), force: self.proxy.options.persist })
+            .or_else(|| self.last_server(stream))
             .filter(|pinned| !self.tried.contains(&pinned.member));
         if self.backend.direct.is_some() && pinned.is_none() {
             return Ok(Slot::direct(stream));
@@ -177,6 +185,28 @@ impl<'p> Dial<'p> {
                 Undialed { cause: Cause::Client, phase: Phase::Queue }
             }
         })
+    }
+
+    /// The server of the client's last request, under `option prefer-last-server`: while it takes work, a connection to
+    /// it is there, and no more than `max-keep-alive-queue` wait for it.
+    fn last_server(&self, stream: &Stream) -> Option<Pinned> {
+        if !self.proxy.options.prefer_last_server || self.backend.balance.is_keyed() {
+            return None;
+        }
+        let last = stream.session.last_server.borrow();
+        let last = last.as_ref()?;
+        let member = &last.member;
+        let server = self.backend.servers.iter().find(|s| Arc::ptr_eq(&s.state, last))?;
+        let id = MemberId(server.index);
+        let connected = self.reuse?.attached || last.idle.load(Relaxed) > 0;
+        let pool = &self.backend.pool;
+        let has_room = || pool.limit(id).is_none_or(|limit| member.load.current() < limit);
+        let short = self
+            .backend
+            .max_keep_alive_queue
+            .is_none_or(|most| has_room() || member.load.queued() < most);
+        (connected && short && member.status().takes_new())
+            .then_some(Pinned { member: id, force: false })
     }
 
     /// The client's own, an idle or a new connection to the server.

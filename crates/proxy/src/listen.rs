@@ -48,6 +48,8 @@ pub(crate) struct Assigned {
 pub(crate) struct ParkedClient {
     session: Rc<Session>,
     requests: u32,
+    /// It keeps a worker that finishes alive (`option idle-close-on-response`).
+    hold: Option<telamon_runtime::workers::Hold>,
 }
 
 impl Worker {
@@ -109,8 +111,9 @@ impl Worker {
             self.close(accepting);
         }
         if let Some(parking) = self.parking.get() {
-            // They are between two requests: closing now loses nothing.
-            drop(parking.take_all());
+            // They are between two requests. Where clients take a close at this moment for an answer that is lost,
+            // `option idle-close-on-response` lets them ask once more.
+            drop(parking.take(|parked| parked.hold.is_none()));
         }
     }
 
@@ -323,6 +326,7 @@ impl Worker {
             accepted_at: self.wall(self.now()),
             vars: RefCell::default(),
             id: self.session_id(),
+            last_server: RefCell::default(),
             places: Places {
                 permits,
                 frontend: Some(InFrontend::enter(self, &snapshot, &listener)),
@@ -355,7 +359,7 @@ impl Worker {
         if unparked.expired {
             return;
         }
-        if let Ok((socket, ParkedClient { session, requests })) = unparked.into_socket() {
+        if let Ok((socket, ParkedClient { session, requests, .. })) = unparked.into_socket() {
             self.thread.spawn(http::serve(session, socket, requests));
         }
     }
@@ -364,10 +368,17 @@ impl Worker {
 /// Lets go of the task of an idle client until bytes come.
 pub(crate) fn park(session: Rc<Session>, socket: Socket, requests: u32, until: Option<Instant>) {
     let worker = Rc::clone(&session.worker);
+    let snapshot = worker.snapshot();
+    let patient = Worker::frontend_of(&snapshot, &session.listener)
+        .is_some_and(|id| snapshot.proxy(id).options.idle_close_on_response);
+    if worker.finishing.get() && !patient {
+        return;
+    }
+    let hold = patient.then(|| worker.thread.hold());
     if let Some(parking) = worker.parking.get() {
         let after = until.map(|until| until.saturating_duration_since(Instant::now()));
         // One that cannot be parked is closed, as an idle connection may be at any time.
-        let _ = parking.park(socket, ParkedClient { session, requests }, after);
+        let _ = parking.park(socket, ParkedClient { session, requests, hold }, after);
     }
 }
 

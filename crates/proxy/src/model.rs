@@ -124,7 +124,7 @@ pub struct Backend {
     pub use_server: Vec<UseServerRule>,
     /// `fullconn`; without it [`Model::share_fullconn`] derives one for the pool.
     pub fullconn: Option<u32>,
-    /// `retries`, 0 to any; default 3.
+    /// `retries`, 0 to any; default 3. `retry-on none` is 0.
     pub retries: u32,
     /// `option redispatch [N]`: 0 never, N every Nth retry, -1 only the last one (the default form).
     pub redispatch: i32,
@@ -189,7 +189,6 @@ pub struct Options {
     pub dontlognull: bool,
     pub http_buffer_request: bool,
     pub http_ignore_probes: bool,
-    pub http_no_delay: bool,
     pub http_pretend_keepalive: bool,
     pub http_use_proxy_header: bool,
     pub idle_close_on_response: bool,
@@ -204,8 +203,9 @@ pub struct Options {
     pub socket_stats: bool,
     pub splice_request: bool,
     pub splice_response: bool,
-    /// `option splice-auto`: splice when it looks worth it.
-    pub splice_auto: bool,
+    /// `no option splice-auto`: bytes are copied where no other option asks for more. Without a word they are spliced
+    /// where it is worth it.
+    pub no_splice_auto: bool,
     /// `option transparent`: without servers, connections go where the client was going.
     pub transparent: bool,
     /// `None` is on in `mode http` alone.
@@ -340,7 +340,6 @@ pub struct StatsPage {
     /// Proxies that are shown; empty shows all. `.` is replaced by the proxy's own name.
     pub scope: Vec<Box<str>>,
     pub show_legends: bool,
-    pub show_modules: bool,
     pub show_node: Option<Box<str>>,
     pub show_desc: Option<Box<str>>,
     /// `stats admin if …`, in order; the first that holds allows changes.

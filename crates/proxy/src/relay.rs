@@ -13,6 +13,7 @@ use telamon_runtime::socket::{Idle, Socket};
 use telamon_runtime::splice::{Pipe, PipePool};
 use telamon_runtime::wheel::Deadline;
 
+use crate::model::Options;
 use crate::stream::Cause;
 
 /// One side of an exchange and how long it may keep us waiting.
@@ -62,6 +63,9 @@ pub(crate) struct Pump<'a> {
     pipes: Option<PipePool>,
     pipe: Option<Pipe>,
     full_reads: u32,
+    splicing: Splicing,
+    /// `option independent-streams` of the receiving side.
+    independent: bool,
     /// Progress in this direction also keeps the other direction's timeouts from passing.
     tunnel: bool,
     /// Bytes written, heads included; those of them that went through a pipe.
@@ -80,14 +84,39 @@ enum Spliced {
     End,
 }
 
-/// Reads in a row that fill the buffer before bytes are spliced, and the bytes that must still be to come.
+/// When bytes are spliced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Splicing {
+    Never,
+    /// Once they come in bulk.
+    WhereWorthIt,
+    /// From the second read on.
+    AtOnce,
+}
+
+/// Reads in a row that fill the buffer before bytes are spliced, and the bytes that must still be to come; those where
+/// the configuration asks for it.
 const FULL_READS: u32 = 2;
 const SPLICE_MIN: u64 = 32 * 1024;
+const SPLICE_ASKED_MIN: u64 = 4 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
     Source,
     Sink,
+}
+
+impl Splicing {
+    /// As both sides say; `asked` is `option splice-request` or `splice-response`.
+    pub(crate) fn of(front: &Options, back: &Options, asked: impl Fn(&Options) -> bool) -> Self {
+        if asked(front) || asked(back) {
+            Self::AtOnce
+        } else if front.no_splice_auto || back.no_splice_auto {
+            Self::Never
+        } else {
+            Self::WhereWorthIt
+        }
+    }
 }
 
 impl Broken {
@@ -207,6 +236,8 @@ impl<'a> Pump<'a> {
             pipes: None,
             pipe: None,
             full_reads: 0,
+            splicing: Splicing::WhereWorthIt,
+            independent: false,
             tunnel: false,
             written: 0,
             spliced: 0,
@@ -265,16 +296,26 @@ impl<'a> Pump<'a> {
     }
 
     /// Lets bulk go through a pipe of this pool, without being copied.
-    pub(crate) fn splice_with(&mut self, pipes: Option<&PipePool>) {
-        self.pipes = pipes.cloned();
+    pub(crate) fn splice_with(&mut self, pipes: Option<PipePool>, splicing: Splicing) {
+        self.pipes = pipes;
+        self.splicing = splicing;
+    }
+
+    /// Writing does not prolong the time that the receiver may be silent for.
+    pub(crate) fn set_independent(&mut self, independent: bool) {
+        self.independent = independent;
     }
 
     fn consider_splicing(&mut self, count: usize) {
         self.full_reads = if count == self.buffer.capacity() { self.full_reads + 1 } else { 0 };
-        if self.full_reads >= FULL_READS
-            && self.remaining.spliceable() >= SPLICE_MIN
-            && let Some(pipes) = &self.pipes
-        {
+        let due = match self.splicing {
+            Splicing::Never => false,
+            Splicing::WhereWorthIt => {
+                self.full_reads >= FULL_READS && self.remaining.spliceable() >= SPLICE_MIN
+            }
+            Splicing::AtOnce => self.remaining.spliceable() >= SPLICE_ASKED_MIN,
+        };
+        if due && let Some(pipes) = &self.pipes {
             self.pipe = pipes.lend();
         }
     }
@@ -333,6 +374,11 @@ impl<'a> Pump<'a> {
         }
     }
 
+    /// All that is left of the message is in the buffer.
+    pub(crate) fn holds_all(&self) -> bool {
+        self.remaining.is_done()
+    }
+
     /// The socket that is written to.
     pub(crate) fn sink(&self) -> &'a Socket {
         self.to.socket
@@ -356,7 +402,9 @@ impl<'a> Pump<'a> {
         self.waiting = None;
         if self.tunnel {
             self.from.deadline.arm_optional(self.from.timeout);
-            self.to.deadline.arm_optional(self.to.timeout);
+            if !self.independent {
+                self.to.deadline.arm_optional(self.to.timeout);
+            }
         }
     }
 

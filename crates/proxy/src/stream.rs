@@ -34,6 +34,8 @@ pub struct Session {
     pub vars: RefCell<Variables>,
     /// Unique over all workers while the process lives; `show sess` names sessions by it.
     pub id: u64,
+    /// Where its last request went, under `option prefer-last-server`.
+    pub(crate) last_server: RefCell<Option<std::sync::Arc<crate::state::ServerState>>>,
     /// What it carries now, for the socket.
     pub(crate) live: crate::live::Live,
     /// Its places under the limits and among the frontend's sessions, given back when the session ends.
@@ -139,6 +141,8 @@ pub struct LogState {
     /// Those of them that an exchange of HTTP did not copy.
     pub spliced_in: u64,
     pub spliced_out: u64,
+    /// Those of `bytes_in` and `bytes_out` that were counted already (`option contstats`).
+    pub counted: (u64, u64),
     pub retries: u32,
     /// The last server was chosen by redispatch: `%rc` shows `+`.
     pub redispatched: bool,
@@ -332,6 +336,7 @@ impl LogState {
             bytes_out: 0,
             spliced_in: 0,
             spliced_out: 0,
+            counted: (0, 0),
             retries: 0,
             redispatched: false,
             server_queue: 0,

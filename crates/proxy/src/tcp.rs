@@ -10,8 +10,8 @@ use telamon_runtime::wheel::Deadline;
 
 use crate::account;
 use crate::dial::{Dial, Undialed};
-use crate::model::Proxy;
-use crate::relay::{End, Pump, Remaining};
+use crate::model::{Options, Proxy};
+use crate::relay::{End, Pump, Remaining, Splicing};
 use crate::rules::{self, Verdict};
 use crate::stream::{Cause, Phase, Session, Stream};
 use crate::tunnel;
@@ -81,7 +81,9 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
     ahead.extend_from_slice(stream.request.remaining());
     stream.request.clear();
     let mut up = Pump::new(client_end, server_end, ahead, Remaining::UntilClose);
-    up.splice_with(worker.pipes.as_ref());
+    let splicing =
+        |asked: fn(&Options) -> bool| Splicing::of(&frontend.options, &proxy.options, asked);
+    up.splice_with(worker.pipes(), splicing(|options| options.splice_request));
     if let Err((cause, phase)) = answer_admitted(stream, proxy, &mut up, server_end).await {
         (stream.log.cause, stream.log.phase) = (cause, phase);
         stream.log.bytes_in = up.written;
@@ -92,9 +94,10 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
     ahead.extend_from_slice(stream.response.remaining());
     stream.response.clear();
     let mut down = Pump::new(server_end, client_end, ahead, Remaining::UntilClose);
-    down.splice_with(worker.pipes.as_ref());
+    down.splice_with(worker.pipes(), splicing(|options| options.splice_response));
     let timeouts = tunnel::Timeouts::of(frontend, proxy, stream.tunnel_timeout);
-    let ended = tunnel::run(&mut up, &mut down, &timeouts).await;
+    let count = |up, down| account::flow(stream, up, down);
+    let ended = tunnel::run(&mut up, &mut down, &timeouts, count).await;
     stream.log.bytes_in = up.written;
     stream.log.bytes_out = down.written;
     ended.note(stream);

@@ -16,6 +16,9 @@ pub(crate) struct Timeouts {
     client_fin: Option<Duration>,
     /// The client side has closed; only the server is waited for.
     server_fin: Option<Duration>,
+    /// `option independent-streams` of each side.
+    client_independent: bool,
+    server_independent: bool,
 }
 
 /// How a tunnel ended: the first thing that broke it, if anything.
@@ -33,12 +36,23 @@ impl Timeouts {
             server,
             client_fin: frontend.timeouts.client_fin.or(client),
             server_fin: backend.timeouts.server_fin.or(server),
+            client_independent: frontend.options.independent_streams,
+            server_independent: backend.options.independent_streams,
         }
     }
 }
 
 /// Runs both directions to their ends. A side that closes is passed on as a half-close.
-pub(crate) async fn run(up: &mut Pump<'_>, down: &mut Pump<'_>, timeouts: &Timeouts) -> Ended {
+///
+/// `count` is told how many bytes have gone up and down so far, at each turn.
+pub(crate) async fn run(
+    up: &mut Pump<'_>,
+    down: &mut Pump<'_>,
+    timeouts: &Timeouts,
+    mut count: impl FnMut(u64, u64),
+) -> Ended {
+    up.set_independent(timeouts.server_independent);
+    down.set_independent(timeouts.client_independent);
     up.set_timeouts(timeouts.client, timeouts.server);
     down.set_timeouts(timeouts.server, timeouts.client);
     let (mut up_open, mut down_open) = (true, true);
@@ -64,6 +78,7 @@ pub(crate) async fn run(up: &mut Pump<'_>, down: &mut Pump<'_>, timeouts: &Timeo
                 cx.waker().wake_by_ref();
             }
         }
+        count(up.written, down.written);
         if up_open || down_open { Poll::Pending } else { Poll::Ready(None) }
     })
     .await;

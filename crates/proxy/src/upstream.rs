@@ -23,7 +23,7 @@ use crate::model::{Backend, BalanceKey, HttpReuse, ProxyId, Server, ServerId};
 use crate::snapshot::SnapshotRef;
 use crate::state::ServerState;
 use crate::stream::{Session, Stream};
-use crate::worker::Worker;
+use crate::worker::{Shared, Worker};
 
 /// Who waits in a backend's queue: the way to tell it which server it got, and its position when it left.
 pub type Waiter = oneshot::Sender<Granted>;
@@ -65,6 +65,24 @@ pub(crate) struct ServerConnection {
     generation: u32,
     /// Requests that it has carried.
     pub(crate) requests: u32,
+    _counted: Counted,
+}
+
+/// A place among the connections to servers.
+#[derive(Debug)]
+struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.server_connections.fetch_add(1, Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.server_connections.fetch_sub(1, Relaxed);
+    }
 }
 
 /// Idle connections to one server, one list per worker. Only its worker adds to a list; any may take.
@@ -240,7 +258,7 @@ pub(crate) fn take_idle(
     worker: &Worker,
     server: &Server,
     reuse: HttpReuse,
-    Reuse { first, sure }: Reuse,
+    Reuse { first, sure, .. }: Reuse,
 ) -> Option<ServerConnection> {
     let state = &server.state;
     if reuse == HttpReuse::Never || state.idle.load(Relaxed) == 0 {
@@ -291,6 +309,7 @@ pub(crate) fn keep_idle(worker: &Worker, server: &Server, connection: ServerConn
     if full
         || worn
         || worker.finishing.get()
+        || worker.shared.is_crowded(worker.snapshot().global.tune.pool_low_fd_ratio)
         || connection.generation != state.generation.load(Relaxed)
         || !state.member.is_reachable()
     {
@@ -315,13 +334,17 @@ pub(crate) async fn open(
 ) -> Result<ServerConnection, ConnectError> {
     let state = &server.state;
     let generation = state.generation.load(Relaxed);
+    if worker.shared.is_crowded(worker.snapshot().global.tune.pool_high_fd_ratio) {
+        worker.idle.give_up_one(worker.index());
+    }
     let to = endpoint(session, state);
     let socket = match has_data {
         true => connect_to_send(&to, &server.connect).await?,
         false => connect(&to, &server.connect).await?,
     };
     state.member.counters.add(worker.index(), Counter::Connects, 1);
-    Ok(ServerConnection { socket, generation, requests: 0 })
+    let _counted = Counted::new(&worker.shared);
+    Ok(ServerConnection { socket, generation, requests: 0, _counted })
 }
 
 /// Where connections of this session to the server go.
@@ -397,6 +420,13 @@ impl IdlePool {
 }
 
 impl IdleServers {
+    /// Closes an idle connection of this worker, if there is one, to make room for a new one.
+    fn give_up_one(&self, worker: usize) {
+        let servers = self.servers.borrow();
+        let found = servers.iter().find_map(|state| state.idle_pool.pop(worker, state, |_| true));
+        drop(found);
+    }
+
     /// Cleans the worker's idle connections once; called every second.
     pub(crate) fn clean(&self, worker: usize, now: Instant) {
         self.servers.borrow_mut().retain(|state| state.idle_pool.clean(worker, state, now));

@@ -6,7 +6,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Instant, SystemTime};
 
 use telamon_balance::{PerWorker, RateCounter, Rng};
@@ -19,6 +19,7 @@ use telamon_runtime::wheel::Deadline;
 use telamon_runtime::workers;
 
 use crate::listen::{Accepting, Assigned, ParkedClient};
+use crate::model::Global;
 use crate::snapshot::{Snapshot, SnapshotRef};
 use crate::upstream::IdleServers;
 
@@ -38,7 +39,7 @@ pub struct Worker {
     /// Client connections without a request.
     pub(crate) parking: OnceCell<Parking<ParkedClient>>,
     /// Pipes for bulk that is not looked at; none under `nosplice`.
-    pub(crate) pipes: Option<PipePool>,
+    pipes: RefCell<Option<PipePool>>,
     /// Its sessions, for the socket.
     pub(crate) live: crate::live::LiveSessions,
     /// Listening sockets that rest (`disable frontend`) or were shut down.
@@ -65,6 +66,8 @@ pub struct Shared {
     pub connections: Limit,
     /// Ever accepted.
     pub connections_total: AtomicU64,
+    /// Connections to servers, idle ones included.
+    pub server_connections: AtomicU32,
     /// Requests (`mode tcp`: sessions) and bytes over all frontends, those of earlier configurations included.
     pub counters: PerWorker,
     /// No new connections are accepted: the process is finishing.
@@ -87,8 +90,7 @@ impl Worker {
     ) -> Rc<Self> {
         let rng = Rng::new(seed.wrapping_add(thread.index() as u64));
         let global = &snapshot.model.global;
-        let pipes_max = global.maxpipes.map_or(PIPES_DEFAULT, |max| max as usize / shared.workers);
-        let pipes = (!global.nosplice).then(|| PipePool::new(pipes_max));
+        let pipes = RefCell::new(pipes(global, shared.workers));
         Rc::new(Self {
             thread,
             shared,
@@ -121,6 +123,12 @@ impl Worker {
 
     /// Puts a new configuration in force for everything that begins from now on.
     pub(crate) fn set_snapshot(&self, snapshot: Arc<Snapshot>) {
+        let settings = |global: &Global| (global.nosplice, global.maxpipes, global.tune.pipesize);
+        let global = &snapshot.model.global;
+        if settings(global) != settings(&self.snapshot.borrow().global) {
+            // Pipes on loan belong to the old pool and end with it.
+            self.pipes.replace(pipes(global, self.shared.workers));
+        }
         self.snapshot.replace(SnapshotRef::new(snapshot));
         // Their sizes are the old configuration's.
         self.heads.borrow_mut().clear();
@@ -139,6 +147,11 @@ impl Worker {
         let next = self.next_request.get();
         self.next_request.set(next + 1);
         (next * self.shared.workers as u64 + self.index() as u64) as u32
+    }
+
+    /// Where pipes come from; `None` under `nosplice`.
+    pub(crate) fn pipes(&self) -> Option<PipePool> {
+        self.pipes.borrow().clone()
     }
 
     pub(crate) fn deadline(&self) -> Deadline {
@@ -216,6 +229,12 @@ impl Worker {
     }
 }
 
+/// A worker's pipes.
+fn pipes(global: &Global, workers: usize) -> Option<PipePool> {
+    let max = global.maxpipes.map_or(PIPES_DEFAULT, |max| max as usize / workers);
+    (!global.nosplice).then(|| PipePool::new(max, global.tune.pipesize))
+}
+
 impl Shared {
     /// What the workers of a process that starts now share; pages of `stats` are asked of `page`.
     pub(crate) fn new(
@@ -231,6 +250,7 @@ impl Shared {
             connections_max: AtomicU32::new(connections_max),
             connections: Limit::new(connections_max),
             connections_total: AtomicU64::new(0),
+            server_connections: AtomicU32::new(0),
             counters: PerWorker::new(workers),
             stopping: AtomicBool::new(false),
             connection_rate: RateCounter::default(),
@@ -239,6 +259,15 @@ impl Shared {
             page,
             errors: crate::capture::Errors::default(),
         }
+    }
+
+    /// Whether that part, in percent, of the descriptors that `maxconn` connections need is in use.
+    pub(crate) fn is_crowded(&self, percent: u32) -> bool {
+        let used =
+            u64::from(self.connections.used()) + u64::from(self.server_connections.load(Relaxed));
+        // One for the client and one for the server.
+        let most = 2 * u64::from(self.connections_max.load(Relaxed));
+        used * 100 >= most * u64::from(percent)
     }
 
     pub fn now_ms(&self) -> u64 {

@@ -104,10 +104,14 @@ impl<P: 'static> Parking<P> {
         Ok(())
     }
 
-    /// Takes every connection out, for a shutdown.
-    pub fn take_all(&self) -> Vec<Unparked<P>> {
+    /// Takes out every connection that is wanted, for a shutdown.
+    pub fn take(&self, wanted: impl Fn(&P) -> bool) -> Vec<Unparked<P>> {
         let keys = self.0.entries.borrow().keys();
-        keys.into_iter().filter_map(|key| self.0.take(key, false)).collect()
+        let wanted = |key: &Key| {
+            let entries = self.0.entries.borrow();
+            entries.get(*key).is_some_and(|parked| wanted(&parked.payload))
+        };
+        keys.into_iter().filter(wanted).filter_map(|key| self.0.take(key, false)).collect()
     }
 
     pub fn len(&self) -> usize {
@@ -259,7 +263,7 @@ mod tests {
             let (_b, b) = Socket::pair().unwrap();
             parking.park(a, 1, None).unwrap();
             parking.park(b, 2, Some(Duration::from_secs(1))).unwrap();
-            assert_eq!(parking.take_all().len(), 2);
+            assert_eq!(parking.take(|_| true).len(), 2);
             assert!(parking.is_empty());
         });
     }

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
 
 use crate::Socket;
@@ -22,6 +22,7 @@ struct Pool {
     free: RefCell<Vec<Ends>>,
     open: Cell<usize>,
     max: usize,
+    size: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -39,9 +40,10 @@ pub struct Pipe {
 }
 
 impl PipePool {
-    /// At most `max` pipes at once, two descriptors each: this worker's part of `maxpipes`.
-    pub fn new(max: usize) -> Self {
-        Self(Rc::new(Pool { free: RefCell::default(), open: Cell::new(0), max }))
+    /// At most `max` pipes at once, two descriptors each: this worker's part of `maxpipes`. `size` is what each is asked
+    /// to hold (`tune.pipesize`); the system may allow less.
+    pub fn new(max: usize, size: Option<usize>) -> Self {
+        Self(Rc::new(Pool { free: RefCell::default(), open: Cell::new(0), max, size }))
     }
 
     /// A pipe, unless `max` are on loan or the system has none.
@@ -52,6 +54,10 @@ impl PipePool {
             None if self.0.open.get() >= self.0.max => return None,
             None => {
                 let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
+                if let Some(size) = self.0.size {
+                    // A pipe of the usual size serves as well.
+                    let _ = fcntl_setpipe_size(&write, size);
+                }
                 self.0.open.set(self.0.open.get() + 1);
                 Ends { read, write }
             }
@@ -199,7 +205,7 @@ mod tests {
                 source.write_all(&sent).await.unwrap();
             });
             let relay = tokio::task::spawn_local(async move {
-                let pool = PipePool::new(1);
+                let pool = PipePool::new(1, None);
                 let mut pipe = pool.lend().unwrap();
                 assert!(pool.lend().is_none());
                 let mut moved = 0;
@@ -229,7 +235,7 @@ mod tests {
             let (source, from) = tcp_pair().await;
             source.write_all(b"left").await.unwrap();
             from.readable().await.unwrap();
-            let pool = PipePool::new(1);
+            let pool = PipePool::new(1, None);
             let mut pipe = pool.lend().unwrap();
             assert_eq!(pipe.try_fill(&from, 100).unwrap(), 4);
             drop(pipe);

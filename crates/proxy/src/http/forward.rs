@@ -16,7 +16,7 @@ use crate::account;
 use crate::dial::{Attached, Dial, Dialed, Reuse, Undialed};
 use crate::http::{After, Client, body, prepare, respond};
 use crate::model::{Backend, Proxy, Server};
-use crate::relay::{self, Broken, End, Pump, Remaining};
+use crate::relay::{self, Broken, End, Pump, Remaining, Splicing};
 use crate::rules::{self, Verdict};
 use crate::stream::{Cause, Direction, Phase, Stream};
 use crate::tunnel;
@@ -48,7 +48,8 @@ pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
         return respond::fail(client, stream, 403, Cause::Proxy, Phase::Request).await;
     }
     let keep_server = prepare::keeps_server(stream);
-    if prepare::request(stream, keep_server).is_err() {
+    let announced = keep_server || proxy.options.http_pretend_keepalive;
+    if prepare::request(stream, announced).is_err() {
         return respond::fail(client, stream, 400, Cause::Proxy, Phase::Request).await;
     }
     if stream.request_cut {
@@ -59,6 +60,7 @@ pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
     let mut dial = Dial::new(proxy, backend);
     dial.reuse = Some(Reuse {
         first: client.requests == 0,
+        attached: client.attached.is_some(),
         sure: !stream.request.method_kind().is_idempotent(),
     });
     loop {
@@ -137,7 +139,13 @@ async fn attempt(
     };
     let mut upload =
         Upload { pump: Pump::new(ends.client, ends.server, out, remaining), over: None };
-    upload.pump.splice_with(worker.pipes.as_ref());
+    let splicing =
+        Splicing::of(&frontend.options, &proxy.options, |options| options.splice_request);
+    upload.pump.splice_with(worker.pipes(), splicing);
+    if !upload.pump.holds_all() && stream.session.listener.bind.delay_ack {
+        // The client waits for acknowledgements of its body, not for the answer.
+        let _ = client.socket.set_quickack(true);
+    }
 
     match final_head(stream, &mut upload, ends, proxy).await {
         Ok(()) => {}
@@ -264,12 +272,16 @@ async fn attempt(
     let surplus = out.len() > end;
     out.truncate(end);
     let mut download = Pump::new(ends.server, ends.client, out, remaining);
-    download.splice_with(worker.pipes.as_ref());
+    let splicing =
+        Splicing::of(&frontend.options, &proxy.options, |options| options.splice_response);
+    download.splice_with(worker.pipes(), splicing);
     let tunnels = length == BodyLength::Tunnel;
     if tunnels {
         upload.begin_tunnel(stream, ends);
         let timeouts = tunnel::Timeouts::of(frontend, proxy, stream.tunnel_timeout);
-        let ended = tunnel::run(&mut upload.pump, &mut download, &timeouts).await;
+        let before = (stream.log.bytes_in, stream.log.bytes_out);
+        let count = |up, down| account::flow(stream, before.0 + up, before.1 + down);
+        let ended = tunnel::run(&mut upload.pump, &mut download, &timeouts, count).await;
         stream.log.bytes_in += upload.pump.written;
         stream.log.spliced_in += upload.pump.spliced;
         stream.log.bytes_out += download.written;
@@ -282,7 +294,10 @@ async fn attempt(
     let downloaded = std::future::poll_fn(|cx| {
         // Its end is looked at when the answer is through.
         let _ = upload.poll(cx);
-        download.poll(cx)
+        let downloaded = download.poll(cx);
+        let sent = stream.log.bytes_out + download.written;
+        account::flow(stream, upload.pump.written, sent);
+        downloaded
     })
     .await;
     stream.log.bytes_out += download.written;

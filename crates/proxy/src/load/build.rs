@@ -180,7 +180,7 @@ fn backend(context: &mut ProxyContext, id: ProxyId, diagnostics: &mut Diagnostic
         pool: Pool::new(members, || balance::make(strategy), options),
         use_server: std::mem::take(&mut context.own.use_server),
         fullconn: draft.fullconn,
-        retries: draft.retries,
+        retries: if draft.retry_connect { draft.retries } else { 0 },
         redispatch: draft.redispatch,
         reuse: draft.reuse,
         direct: direct.map(Box::new),

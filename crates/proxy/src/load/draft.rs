@@ -62,6 +62,8 @@ pub(super) struct Draft {
     pub(super) balance: Balance,
     pub(super) fullconn: Option<u32>,
     pub(super) retries: u32,
+    /// `retry-on` has `conn-failure`, as it does unless it is written.
+    pub(super) retry_connect: bool,
     pub(super) redispatch: i32,
     pub(super) reuse: HttpReuse,
     pub(super) source: Option<SourceDraft>,
@@ -152,6 +154,7 @@ impl Default for Draft {
             balance: Balance::default(),
             fullconn: None,
             retries: RETRIES_DEFAULT,
+            retry_connect: true,
             redispatch: 0,
             reuse: HttpReuse::default(),
             source: None,

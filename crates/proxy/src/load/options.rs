@@ -79,7 +79,8 @@ pub(super) const KEYWORDS: &[K] = &[
         http_ignore_probes,
         "does not count or answer connections without a request"
     ),
-    switch!("option http-no-delay", ANY, http_no_delay, "sends what there is at once"),
+    K::no_effect("option http-no-delay", ANY, "what there is to send is always sent at once")
+        .negatable(),
     switch!(
         "option http-pretend-keepalive",
         BACK,
@@ -131,12 +132,14 @@ pub(super) const KEYWORDS: &[K] = &[
         "stays at the server of the connection's last request"
     ),
     switch!("option socket-stats", FRONT, socket_stats, "counts for each `bind` address"),
-    switch!(
+    K::works(
         "option splice-auto",
         ANY,
-        splice_auto,
-        "moves bytes inside the kernel where it is worth it"
-    ),
+        "[no] option splice-auto",
+        "moves bytes inside the kernel where it is worth it (the default)",
+        |proxy, args| proxy.draft.options.no_splice_auto = args.modifier() == Modifier::No,
+    )
+    .negatable(),
     switch!("option splice-request", ANY, splice_request, "moves requests inside the kernel"),
     switch!("option splice-response", ANY, splice_response, "moves answers inside the kernel"),
     K::works(

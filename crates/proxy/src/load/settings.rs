@@ -163,10 +163,11 @@ const SETTINGS: &[K] = &[
             if !proxy.has_side(args, BACK) {
                 return;
             }
+            proxy.draft.retry_connect = false;
             for token in args.rest() {
                 match token.text {
-                    // What happens anyway.
-                    "conn-failure" => {}
+                    "conn-failure" => proxy.draft.retry_connect = true,
+                    "none" => {}
                     other if RETRY_ON.contains(&other) => {
                         let keyword = format!("retry-on {other}");
                         args.report(
@@ -175,7 +176,7 @@ const SETTINGS: &[K] = &[
                         );
                     }
                     other => {
-                        let known = RETRY_ON.iter().copied().chain(["conn-failure"]);
+                        let known = RETRY_ON.iter().copied().chain(["conn-failure", "none"]);
                         args.fail(token.at, ConfigErrorKind::unknown("failure", other, known));
                     }
                 }
@@ -371,8 +372,7 @@ const TIMEOUTS: &[K] = &[
     timeout!("tunnel", BACK, tunnel, "how long a tunnel may be silent"),
 ];
 
-const RETRY_ON: [&str; 14] = [
-    "none",
+const RETRY_ON: [&str; 13] = [
     "empty-response",
     "junk-response",
     "response-timeout",

@@ -91,15 +91,7 @@ pub(super) const KEYWORDS: &[K] = &[
             page(proxy, args).show_legends = true;
         },
     ),
-    K::works(
-        "stats show-modules",
-        ANY,
-        "stats show-modules",
-        "shows counters of modules",
-        |proxy, args| {
-            page(proxy, args).show_modules = true;
-        },
-    ),
+    K::no_effect("stats show-modules", ANY, "no module has counters of its own"),
     K::works(
         "stats show-node",
         ANY,

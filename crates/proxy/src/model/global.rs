@@ -79,7 +79,9 @@ pub struct Tune {
     pub http_cookielen: usize,
     /// `tune.idle-pool.shared`.
     pub idle_pool_shared: bool,
-    /// Idle server connections kept over all workers; `None` is no limit besides descriptors.
+    /// Parts, in percent, of the descriptors that `maxconn` needs: in use from which an idle server connection is closed
+    /// for a new one, and from which none is kept. Default 90 and 80; HAProxy's 25 and 20 would end reuse on a machine
+    /// that is a fifth full.
     pub pool_high_fd_ratio: u32,
     pub pool_low_fd_ratio: u32,
     pub rcvbuf_client: Option<usize>,
@@ -105,8 +107,8 @@ impl Default for Tune {
             http_logurilen: 1024,
             http_cookielen: 63,
             idle_pool_shared: true,
-            pool_high_fd_ratio: 25,
-            pool_low_fd_ratio: 20,
+            pool_high_fd_ratio: 90,
+            pool_low_fd_ratio: 80,
             rcvbuf_client: None,
             rcvbuf_server: None,
             sndbuf_client: None,
