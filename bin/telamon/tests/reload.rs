@@ -174,3 +174,25 @@ fn sessions_and_tunnels_live_on() {
     client.half_close();
     assert_eq!(client.read_to_end(), b"");
 }
+
+#[test]
+fn limits_change_without_a_restart() {
+    if Telamon::is_haproxy() {
+        return;
+    }
+    let port = free_port();
+    let config = |global: u32, bind: u32| {
+        format!(
+            "global\nmaxconn {global}\ndefaults\nmode http\ntimeout client 10s\n\
+             frontend web\nbind 127.0.0.1:{port} maxconn {bind}\nhttp-request return status 200\n"
+        )
+    };
+    let telamon = Telamon::start(&config(100, 1));
+    let mut first = RawClient::connect(port);
+    assert_eq!(first.get("/").status, 200);
+    reload(&telamon, &config(200, 2), DONE);
+    assert!(telamon.stats_socket("show info").contains("\nMaxconn: 200\n"));
+    // A second one is let in beside the first.
+    assert_eq!(RawClient::connect(port).get("/").status, 200);
+    assert_eq!(first.get("/").status, 200);
+}

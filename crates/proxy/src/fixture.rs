@@ -117,6 +117,7 @@ fn session(worker: &Rc<Worker>, snapshot: &SnapshotRef) -> Session {
         accepted_at: SystemTime::now(),
         vars: RefCell::default(),
         id: 1,
+        last_server: Default::default(),
         live: Default::default(),
         places: Default::default(),
     }
