@@ -253,16 +253,20 @@ pub fn without_user_info(authority: &[u8]) -> &[u8] {
 pub(crate) fn same_authority(a: &[u8], b: &[u8], scheme: Option<&[u8]>) -> bool {
     let (host_a, port_a) = split_port(without_user_info(a));
     let (host_b, port_b) = split_port(b);
-    let is_default = |port: &[u8]| match scheme {
+    let same_port = port_a == port_b
+        || (port_a.is_empty() && is_default_port(scheme, port_b))
+        || (port_b.is_empty() && is_default_port(scheme, port_a));
+    same_port && host_a.eq_ignore_ascii_case(host_b)
+}
+
+/// Whether the port is the scheme's own; without a scheme (CONNECT) 80 and 443 are.
+pub(crate) fn is_default_port(scheme: Option<&[u8]>, port: &[u8]) -> bool {
+    match scheme {
         Some(scheme) if scheme.eq_ignore_ascii_case(b"http") => port == b"80",
         Some(scheme) if scheme.eq_ignore_ascii_case(b"https") => port == b"443",
         Some(_) => false,
         None => port == b"80" || port == b"443",
-    };
-    let same_port = port_a == port_b
-        || (port_a.is_empty() && is_default(port_b))
-        || (port_b.is_empty() && is_default(port_a));
-    same_port && host_a.eq_ignore_ascii_case(host_b)
+    }
 }
 
 /// Replaces `%HH` by its byte, in place of a copy; `plus_is_space` as in query strings. `None` if

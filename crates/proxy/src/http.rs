@@ -215,6 +215,7 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
         let now = worker.touch();
         stream.log.begin(waiting_since, now, worker.wall(now));
     }
+    stream.request.normalize_authority();
     stream.head_received();
     account::request(stream, proxy);
     Received::Request

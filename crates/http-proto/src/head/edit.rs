@@ -8,7 +8,7 @@ use super::{Facts, Field, Head, Header, Kind, Method, SIDE, Span, Version, to_u3
 use crate::answer::reason_phrase;
 use crate::bytes::{TOKEN, lower, may_have_control, push_u64, token_end};
 use crate::error::EditError;
-use crate::uri::{Form, Target};
+use crate::uri::{self, Form, Target};
 
 impl Head {
     /// Begins a request from parts; fields follow with [`Head::add_header`]. What the head held
@@ -102,6 +102,41 @@ impl Head {
         }
         let mark: &[u8] = if self.query().is_some() || !query.is_empty() { b"?" } else { b"" };
         self.rewrite_target(self.parts.path_end(), [mark, query], self.target().len())
+    }
+
+    /// Leaves out the scheme's own port where an absolute target or CONNECT and its Host name it, so that rules find
+    /// one form (RFC 9110, section 4.2.3; as in HAProxy). A Host with a port beside a target without one stays.
+    ///
+    /// To be called on a request as it was read: that the two agree is a part of parsing.
+    pub fn normalize_authority(&mut self) {
+        let Some(authority) = self.authority() else { return };
+        let scheme = self.scheme();
+        let (host, port) = uri::split_port(uri::without_user_info(authority));
+        // A colon may stand without a port.
+        let port_len = uri::without_user_info(authority).len() - host.len();
+        let bare = host.to_vec();
+        let host_at = self.find(b"host", 0);
+        let Some(scheme) = scheme else {
+            // CONNECT has to name a port.
+            let repeated = host_at.and_then(|at| self.value_at(at)).map(uri::split_port);
+            if repeated.is_some_and(|(_, theirs)| theirs == port)
+                && uri::is_default_port(None, port)
+                && let Some(at) = host_at
+            {
+                // It becomes shorter, so there is room.
+                let _ = self.replace_value(at, &bare);
+            }
+            return;
+        };
+        if port_len == 0 || !(port.is_empty() || uri::is_default_port(Some(scheme), port)) {
+            return;
+        }
+        let end = scheme.len() + b"://".len() + authority.len();
+        if self.rewrite_target(end - port_len, [b"", b""], end).is_ok()
+            && let Some(at) = host_at
+        {
+            let _ = self.replace_value(at, &bare);
+        }
     }
 
     /// Replaces status and reason phrase; without one the usual phrase is taken.

@@ -547,6 +547,32 @@ fn edits_of_the_start_line() {
 }
 
 #[test]
+fn one_form_of_an_authority() {
+    #[track_caller]
+    fn check(line: &str, host: &str, expected: (&str, &str)) {
+        let text = format!("{line} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let mut head = parsed(Kind::Request, text.as_bytes());
+        head.normalize_authority();
+        let (line, host) = expected;
+        assert_eq!(written(&head), format!("{line} HTTP/1.1\r\nhost: {host}\r\n\r\n"));
+    }
+    check("GET http://u:p@h:80/a", "h:80", ("GET http://u:p@h/a", "h"));
+    check("GET http://h:8080/a", "h:8080", ("GET http://h:8080/a", "h:8080"));
+    check("GET https://h:443/a", "h", ("GET https://h/a", "h"));
+    check("GET https://h:80/a", "h:80", ("GET https://h:80/a", "h:80"));
+    check("GET http://h:/a", "h", ("GET http://h/a", "h"));
+    check("GET http://h:/a", "h:80", ("GET http://h/a", "h"));
+    check("GET http://h:80", "h:", ("GET http://h", "h"));
+    check("GET http://h/a", "h:80", ("GET http://h/a", "h:80"));
+    check("GET http://[::1]:80/a", "[::1]", ("GET http://[::1]/a", "[::1]"));
+    check("CONNECT h:80", "h:80", ("CONNECT h:80", "h"));
+    check("CONNECT h:443", "h", ("CONNECT h:443", "h"));
+    check("CONNECT h:80", "h:", ("CONNECT h:80", "h:"));
+    check("CONNECT h:8443", "h:8443", ("CONNECT h:8443", "h:8443"));
+    check("GET /", "h:80", ("GET /", "h:80"));
+}
+
+#[test]
 fn edits_of_fields() {
     let mut head = request("A: 1\r\nB: 2\r\nA: 3\r\nC: 4\r\n");
     head.set_header(b"A", b"9\r\nEvil: 1").unwrap();
