@@ -6,7 +6,7 @@
 
 use super::{Facts, Field, Head, Header, Kind, Method, SIDE, Span, Version, to_u32};
 use crate::answer::reason_phrase;
-use crate::bytes::{TOKEN, lower, may_have_control, push_u64, token_end};
+use crate::bytes::{TOKEN, lower, may_have_control, push_u64};
 use crate::error::EditError;
 use crate::uri::{self, Form, Target};
 
@@ -174,21 +174,15 @@ impl Head {
         value: &[u8],
     ) -> Result<(), EditError> {
         let name_len = u16::try_from(name.len()).map_err(|_| EditError::Malformed)?;
+        if !is_token(name) {
+            return Err(EditError::Malformed);
+        }
+        let size = to_u32(name.len()).saturating_add(to_u32(value.len())).saturating_add(4);
+        self.take_room(0, size, size as usize)?;
+        // The whole line, so that it is written at once.
         let at = self.side.len();
         self.side.extend_from_slice(name);
         self.side.extend_from_slice(b": ");
-        // A token ends at the first byte that no token has; that must be our colon.
-        let is_token = !name.is_empty() && token_end(&self.side, at) == at + name.len();
-        let size = to_u32(name.len()).saturating_add(to_u32(value.len())).saturating_add(4);
-        let room = if is_token {
-            self.take_room(0, size, value.len() + 2)
-        } else {
-            Err(EditError::Malformed)
-        };
-        if room.is_err() {
-            self.side.truncate(at);
-            return room;
-        }
         if !self.keep_case {
             lower(&mut self.side, at, at + name.len());
         }
