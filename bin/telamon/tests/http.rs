@@ -417,6 +417,11 @@ fn monitor_uri_answers_itself_and_monitor_fail_says_so() {
     let answer = telamon.connect().get("/alive");
     let page = "<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n";
     assert_eq!((answer.status, answer.text().as_str()), (200, page));
+    assert_eq!(telamon.connect().get("http://test/alive").status, 200);
+    // Written as a whole, it is meant as a whole.
+    let telamon = Telamon::listen("monitor-uri http://test/alive");
+    assert_eq!(telamon.connect().get("http://test/alive").status, 200);
+    assert_eq!(telamon.connect().get("/alive").status, 503);
     let telamon = Telamon::listen("monitor-uri /alive\nmonitor fail if TRUE");
     assert_eq!(telamon.connect().get("/alive").status, 503);
 }

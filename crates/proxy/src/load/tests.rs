@@ -403,6 +403,19 @@ fn presets_are_whole_scripts() {
 }
 
 #[test]
+fn checks_need_a_port() {
+    let told = |server: &str| {
+        let timeouts = "timeout connect 1s\n timeout server 1s\n";
+        let config = format!("backend b\n server s {server}\n {timeouts}");
+        told(&config, &LoadOptions::default()).join("; ")
+    };
+    assert_eq!(told("127.0.0.1 check"), "2:9 alert server s has no port to check");
+    assert_eq!(told("127.0.0.1 check port 80"), "");
+    // Without an address either there is nothing to check until the socket sets both.
+    assert_eq!(told(": check"), "");
+}
+
+#[test]
 fn slips_in_presets_are_told() {
     let told = |option: &str| {
         told(&format!("backend b\n option {option}\n"), &LoadOptions::default()).join("; ")
