@@ -5,6 +5,8 @@
 //! usual form that are there from the first byte to the last are read by [`plain`](super::plain);
 //! this file reads all others and says what is wrong.
 
+use std::ops::Range;
+
 use memchr::{memchr, memrchr};
 
 use super::{Facts, Field, Head, Kind, Limits, Method, Span, Version, to_u32};
@@ -268,9 +270,10 @@ impl Head {
                     self.last_is_special = true;
                     return Ok(());
                 }
-                Learned::Shortened(len) => {
+                Learned::Part(part) => {
                     self.last_is_special = true;
-                    field.value_len = to_u32(len);
+                    field.value_at += to_u32(part.start);
+                    field.value_len = to_u32(part.len());
                     field.verbatim = false;
                 }
             }
@@ -284,7 +287,7 @@ impl Head {
     fn may_tell(&self, name_len: u16) -> bool {
         match name_len {
             7 | 10 | 14 | 16 | 17 => true,
-            4 | 6 => self.kind == Kind::Request,
+            2 | 4 | 6 => self.kind == Kind::Request,
             _ => false,
         }
     }
@@ -388,6 +391,19 @@ impl Head {
     }
 }
 
+/// TE is meant for this connection only, but for `trailers`: they are passed on (RFC 9110, section 10.1.4).
+fn learn_transfer_codings(value: &[u8]) -> Learned {
+    match list_values(value).find(|coding| coding.eq_ignore_ascii_case(b"trailers")) {
+        Some(coding) if coding.len() == value.len() => Learned::Special,
+        Some(coding) => {
+            // An element is a part of its list.
+            let at = coding.as_ptr().addr() - value.as_ptr().addr();
+            Learned::Part(at..at + coding.len())
+        }
+        None => Learned::HopByHop { special: true },
+    }
+}
+
 /// What [`Facts::learn`] says about the field.
 enum Learned {
     /// Nothing to learn.
@@ -398,8 +414,8 @@ enum Learned {
     HopByHop { special: bool },
     /// It repeats an earlier one and is left out.
     Repeated,
-    /// Only so many bytes of the value count.
-    Shortened(usize),
+    /// Only these bytes of the value count.
+    Part(Range<usize>),
 }
 
 impl Facts {
@@ -412,6 +428,7 @@ impl Facts {
         limits: &Limits,
     ) -> Result<Learned, E> {
         match name.len() {
+            2 if is_word(name, b"te") => Ok(learn_transfer_codings(value)),
             4 if is_word(name, b"host") => {
                 if self.host {
                     return Err(E::DuplicateHost);
@@ -484,7 +501,7 @@ impl Facts {
         self.content_length = length;
         Ok(match value.iter().position(|b| !b.is_ascii_digit()) {
             None => Learned::Special,
-            Some(first_len) => Learned::Shortened(first_len),
+            Some(first_len) => Learned::Part(0..first_len),
         })
     }
 

@@ -428,6 +428,10 @@ fn rfc9110_7_6_1_hop_by_hop_fields() {
     );
     check("Proxy-Connection: x\r\nTE: trailers\r\n", "te: trailers\r\n");
     check("Connection: te\r\nTE: trailers\r\n", "");
+    check("TE: gzip, Trailers, x;q=0.5\r\na: b\r\n", "te: Trailers\r\na: b\r\n");
+    check("TE: gzip\r\na: b\r\n", "a: b\r\n");
+    check("TE: trailers;q=0.5\r\n", "");
+    check("TE:\r\n", "");
     check("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: a\r\n", "");
     check(
         "Connection: upgrade, foo\r\nFoo: 1\r\nUpgrade: h2c, x\r\nConnection: foo\r\n",
