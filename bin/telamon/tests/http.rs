@@ -504,3 +504,41 @@ fn an_idle_client_is_left_after_the_keep_alive_time() {
     assert_eq!(answer.text(), "app");
     assert_eq!(client.read_to_end(), b"");
 }
+
+#[test]
+fn connections_without_a_choice_belong_to_their_client() {
+    let app = TestServer::named("app");
+    check_direct(&app, &format!("dispatch {}", app.address()));
+    // The client's own destination, with another port.
+    check_direct(
+        &app,
+        &format!("option transparent\nhttp-request set-dst-port int({})", app.port()),
+    );
+    check_direct(&app, &format!("server app 0.0.0.0:{}", app.port()));
+}
+
+#[track_caller]
+fn check_direct(app: &TestServer, lines: &str) {
+    let before = app.connections();
+    let telamon = Telamon::listen(&format!("http-reuse always\n{lines}"));
+    for _ in 0..2 {
+        let mut client = telamon.connect();
+        for _ in 0..3 {
+            assert_eq!(client.get("/").text(), "app", "{lines}");
+        }
+    }
+    assert_eq!(app.connections() - before, 2, "{lines}");
+}
+
+#[test]
+fn rules_may_refuse_an_answer_without_a_word() {
+    let app = TestServer::named("app");
+    let telamon = Telamon::listen(&format!(
+        "tcp-response inspect-delay 1s\n\
+         tcp-response content reject if {{ capture.req.uri -m beg /no }}\nserver {app}"
+    ));
+    let mut client = telamon.connect();
+    assert_eq!(client.get("/yes").text(), "app");
+    client.send("GET /no HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.read_to_end(), b"");
+}

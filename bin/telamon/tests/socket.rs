@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use telamon_testkit::{PATIENCE, Scratch, Telamon, TestServer, eventually};
+use telamon_testkit::{PATIENCE, Scratch, Telamon, TestServer, eventually, free_port};
 
 /// Servers a and b (of weight 3) behind one port.
 #[track_caller]
@@ -268,4 +268,40 @@ fn several_commands_and_the_interactive_mode() {
     assert_eq!(both, "1 (initial 1)\n\n3 (initial 3)\n\n");
     let session = telamon.stats_socket("prompt\nget weight web/a\nquit");
     assert_eq!(session, "\n> 1 (initial 1)\n\n> ");
+}
+
+#[test]
+fn the_masters_socket_reloads_and_reaches_the_worker() {
+    let app = TestServer::named("app");
+    let folder = Scratch::new();
+    let socket = folder.join("master.sock");
+    let path = socket.to_str().unwrap();
+    let config = Telamon::listen_on(free_port(), &format!("server {app}"));
+    let telamon = Telamon::start_with(&config, &["-W", "-S", &format!("{path},level,admin")]);
+    let ask = |command: &str| {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(format!("{command}\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let rows = |answer: &str| -> Vec<String> {
+        let words = |line: &str| line.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+        answer.lines().map(words).collect()
+    };
+    let processes = rows(&ask("show proc"));
+    assert_eq!(processes[1], format!("{} master 0", telamon.pid()));
+    assert_eq!(processes[2], "# workers");
+    assert_eq!(processes[3], format!("{} worker 0", telamon.serving_pid()));
+    assert_eq!(ask("@1 get weight web/app"), "1 (initial 1)\n\n");
+    if Telamon::is_haproxy() {
+        return; // its master socket is gone for a moment while it reloads
+    }
+    ask("reload");
+    eventually("a reload is counted", || rows(&ask("show proc"))[1].ends_with("master 1"));
+    telamon.write_config("nonsense");
+    ask("reload");
+    eventually("a reload that failed is counted", || ask("show proc").contains("1 [failed: 1]"));
+    assert_eq!(telamon.connect().get("/").text(), "app");
 }

@@ -125,3 +125,21 @@ fn content_rules_wait_for_the_first_bytes() {
     assert_eq!(good.read_exactly(4), b"GOOD");
     assert_eq!(app.connections(), 1);
 }
+
+#[test]
+fn rules_may_wait_for_what_a_server_says() {
+    let app = TestServer::start("app", Behaviour::Echo);
+    let telamon = Telamon::listen(&format!(
+        "mode tcp\ntcp-response inspect-delay 5s\n\
+         tcp-response content reject if {{ res.payload(0,3) -m str bad }}\nserver {app}"
+    ));
+    let mut client = telamon.connect();
+    client.send("go");
+    client.send("od");
+    assert_eq!(client.read_exactly(4), b"good");
+    client.send("bad");
+    assert_eq!(client.read_exactly(3), b"bad"); // rules run once
+    let mut client = telamon.connect();
+    client.send("badly");
+    assert_eq!(client.read_to_end(), b"");
+}
