@@ -364,13 +364,14 @@ impl Sockets {
                 }
             };
             let table = Rc::clone(if socket.master { &master } else { &table });
-            let limit = self.limit.clone();
+            let own = socket.maxconn.map(Limit::new);
+            let limits: Vec<Limit> = [self.limit.clone()].into_iter().chain(own).collect();
             self.tasks.push(tokio::task::spawn_local(async move {
                 let starved = |failure| {
                     notice::alert(format_args!("stats socket: accepting rests: {failure}"))
                 };
                 if let Err(error) =
-                    telamon_console::api::listen(&listener, limit, table, options, starved).await
+                    telamon_console::api::listen(&listener, &limits, table, options, starved).await
                 {
                     notice::alert(format_args!("stats socket stops: {error}"));
                 }

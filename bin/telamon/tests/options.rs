@@ -181,3 +181,37 @@ fn grace_lets_others_notice_before_the_end() {
     assert_eq!(telamon.connect().get("/").status, 204);
     assert!(telamon.wait_exit().success());
 }
+
+#[test]
+fn a_server_without_an_address_waits_for_one() {
+    let app = TestServer::named("app");
+    let port = app.port();
+    let telamon =
+        Telamon::listen(&format!("server app nowhere.invalid:{port} init-addr last,none"));
+    let status = || telamon.stat("web", "app", "status");
+    assert_eq!(status(), "MAINT (resolution)");
+    assert_eq!(telamon.connect().get("/").status, 503);
+    telamon.stats_socket("set server web/app state ready");
+    assert_eq!(status(), "MAINT (resolution)");
+    telamon.stats_socket("set server web/app addr 127.0.0.1");
+    assert_eq!(telamon.connect().get("/").text(), "app");
+}
+
+#[test]
+fn probes_are_answered_and_logged_unless_they_are_ignored() {
+    for (option, expected) in [("", "HTTP/1.1 408"), ("option http-ignore-probes", "")] {
+        let log = SyslogSink::start();
+        let telamon = Telamon::listen(&format!(
+            "timeout client 200ms\n{option}\nlog {} local0\noption httplog\n\
+             http-request return status 200",
+            log.address()
+        ));
+        let answer = telamon.connect().read_to_end();
+        assert!(answer.starts_with(expected.as_bytes()), "{option}: {answer:?}");
+        assert_eq!(answer.is_empty(), expected.is_empty(), "{option}");
+        assert_eq!(telamon.connect().get("/").status, 200);
+        log.wait_for("\"GET / ");
+        let told = log.lines().iter().any(|line| line.contains("<BADREQ>"));
+        assert_eq!(told, expected.starts_with("HTTP"), "{option}");
+    }
+}

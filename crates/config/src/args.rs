@@ -242,7 +242,7 @@ impl<'a> Args<'a> {
             return false;
         }
         let kind = match &keyword.status {
-            Status::Works(parse) => {
+            Status::Works(parse) | Status::Idle(parse) => {
                 parse(context, self);
                 return true;
             }

@@ -61,6 +61,9 @@ pub struct Keyword<C: 'static> {
 pub enum Status<C: 'static> {
     /// As HAProxy's manual says.
     Works(Parse<C>),
+    /// It is read, and changes nothing by itself: what it is about has no counterpart or is not there yet. Where that
+    /// is worth a notice the function gives it.
+    Idle(Parse<C>),
     /// One notice with the reason.
     NoEffect(&'static str),
     /// An error; a warning with `--lenient`, unless leaving it out changes who may reach what.
@@ -80,6 +83,17 @@ impl<C> Keyword<C> {
         parse: Parse<C>,
     ) -> Self {
         Self::new(name, sections, usage, doc, Status::Works(parse))
+    }
+
+    /// Like [`works`](Self::works), for what changes nothing by itself; `why` says so in the manual.
+    pub const fn idle(
+        name: &'static str,
+        sections: Sections,
+        usage: &'static str,
+        why: &'static str,
+        parse: Parse<C>,
+    ) -> Self {
+        Self::new(name, sections, usage, why, Status::Idle(parse))
     }
 
     pub const fn no_effect(name: &'static str, sections: Sections, why: &'static str) -> Self {

@@ -26,7 +26,7 @@ pub fn markdown<C>(table: &Table<C>, specs: &[SectionSpec]) -> String {
 fn status<C>(keyword: &Keyword<C>) -> String {
     let status = match keyword.status {
         Status::Works(_) => "works",
-        Status::NoEffect(_) => "no effect",
+        Status::Idle(_) | Status::NoEffect(_) => "no effect",
         Status::NotYet { .. } => "not yet",
         Status::Obsolete(_) | Status::ObsoleteWith(_) => "obsolete",
     };

@@ -188,7 +188,7 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
                 }
             }
             Ok(_) => {
-                if begun || first {
+                if begun || (first && !proxy.options.http_ignore_probes) {
                     stream.log.cause = Cause::Client;
                     stream.log.phase = Phase::Request;
                     give_up(client, stream, proxy, 400, false).await;
@@ -201,11 +201,10 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
                 };
             }
             Err(_) => {
-                if begun || first {
+                if begun || (first && !proxy.options.http_ignore_probes) {
                     stream.log.cause = Cause::ClientTimeout;
                     stream.log.phase = Phase::Request;
-                    let tell = begun || !proxy.options.http_ignore_probes;
-                    give_up(client, stream, proxy, 408, tell).await;
+                    give_up(client, stream, proxy, 408, true).await;
                 }
                 return Received::Over;
             }

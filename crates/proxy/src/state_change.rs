@@ -48,6 +48,15 @@ pub enum Order {
     Maintenance,
     /// `set server … health up|stopping|down`.
     Health(Forced),
+    /// It has an address now.
+    Resolved,
+}
+
+/// Maintenance for want of an address.
+fn resolution(server: &Server) -> Admin {
+    let address = server.state.address();
+    let lost = server.unresolved && address.endpoint.ip().is_some_and(|ip| ip.is_unspecified());
+    if lost { Admin::MAINT_RESOLUTION } else { Admin::READY }
 }
 
 /// Gives each server that is new its first state, and the others the rise and fall of a new configuration. Says nothing.
@@ -65,10 +74,15 @@ pub(crate) fn begin(shared: &Shared, snapshot: &Snapshot) {
     servers(&mut |site, server| {
         let config = server.check.as_ref().map(check_config);
         if server.state.begun.swap(true, Relaxed) {
-            site.change(|health, _| health.configure(config));
+            site.change(|health, now_ms| {
+                health.configure(config);
+                let admin = health.status().admin.without(Admin::MAINT_RESOLUTION);
+                _ = health.set_admin(admin.with(resolution(server)), now_ms);
+            });
             return;
         }
         let admin = if server.disabled { Admin::MAINT_CONFIGURED } else { Admin::READY };
+        let admin = admin.with(resolution(server));
         site.change(|health, now_ms| *health = Health::new(config, admin, now_ms));
         if config.is_some() {
             server.state.check_report().status = crate::check::CheckStatus::Initializing;
@@ -147,6 +161,7 @@ pub fn order(
             site.set_flag(Admin::MAINT_FORCED, cause);
             site.clear_flag(Admin::DRAIN_FORCED);
         }
+        Order::Resolved => site.clear_flag(Admin::MAINT_RESOLUTION),
         Order::Health(forced) => {
             let reason = if cause.is_empty() { Reason::None } else { Reason::Text(cause) };
             site.force(forced, &reason);

@@ -10,15 +10,15 @@ use super::{SessionOptions, Table, serve};
 
 /// Serves all who come to a socket, for ever. To be spawned on the control thread, inside its `LocalSet`.
 ///
-/// `limit` (`stats maxconn`, default 10) is shared by all sockets; while it is reached clients wait in the kernel's
-/// queue. What goes wrong with one client ends that client alone. `starved` hears when there are no descriptors or
+/// `limits` are that of all sockets (`stats maxconn`, default 10) and the socket's own, if it has one; while one is
+/// reached clients wait in the kernel's queue. What goes wrong with one client ends that client alone. `starved` hears when there are no descriptors or
 /// memory left to accept with.
 ///
 /// # Errors
 /// The listening socket is broken or was shut down.
 pub async fn listen(
     listener: &Listener,
-    limit: Limit,
+    limits: &[Limit],
     table: Rc<Table>,
     options: SessionOptions,
     starved: impl FnMut(AcceptFailure),
@@ -32,7 +32,7 @@ pub async fn listen(
             drop(permits);
         });
     };
-    listener.run(&[limit], ACCEPTS_A_TURN, || Pace::Free, accept, starved).await
+    listener.run(limits, ACCEPTS_A_TURN, || Pace::Free, accept, starved).await
 }
 
 /// Clients accepted before other tasks of the control thread get their turn.
@@ -76,7 +76,7 @@ mod tests {
         local.spawn_local(async move {
             let listener = Listener::new(Arc::new(bound.into())).unwrap();
             let options = SessionOptions::default();
-            listen(&listener, Limit::new(1), Rc::new(Table::default()), options, |_| ())
+            listen(&listener, &[Limit::new(1)], Rc::new(Table::default()), options, |_| ())
                 .await
                 .unwrap();
         });

@@ -285,7 +285,7 @@ fn set_server(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
             };
             target.order(view, Order::Health(forced));
         }
-        Some("addr") => return set_address(&target, &call.args[2..]),
+        Some("addr") => return set_address(view, &target, &call.args[2..]),
         Some("agent" | "agent-send") => {
             return refuse("agent checks are not enabled on this server.\n");
         }
@@ -321,7 +321,7 @@ fn set_server(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
 }
 
 /// `addr IP [port PORT]`. Tells what it changed.
-fn set_address(target: &Target, args: &[&str]) -> Result<Answer, String> {
+fn set_address(view: &View, target: &Target, args: &[&str]) -> Result<Answer, String> {
     let [address, rest @ ..] = args else {
         return Err(
             "set server <b>/<s> addr requires an address and optionally a port.\n".to_owned()
@@ -377,6 +377,7 @@ fn set_address(target: &Target, args: &[&str]) -> Result<Answer, String> {
     if new != state.address() {
         state.set_address(new);
     }
+    target.order(view, Order::Resolved);
     text(said + BY)
 }
 

@@ -57,7 +57,6 @@ pub(super) struct BindSettings {
     pub(super) owner: Owner,
     /// Of sockets for commands.
     pub(super) level: Option<Level>,
-    pub(super) expose_listeners: bool,
 }
 
 /// Who may use a Unix socket; the names are looked up when it is built.
@@ -174,13 +173,14 @@ const OPTION_KEYWORDS: &[B] = &[
             bind.level = args.one_of("level", &words);
         },
     ),
-    B::works(
+    B::idle(
         "expose-fd",
         HERE,
         "expose-fd listeners",
-        "lets a new process fetch the listening sockets",
-        |bind, args| {
-            bind.expose_listeners = args.one_of("word", &[("listeners", ())]).is_some();
+        "lets a new process fetch the listening sockets; it shares them without that",
+        |_, args| {
+            args.one_of("word", &[("listeners", ())]);
+            no_effect(args, "a new process shares the listening sockets without fetching them");
         },
     ),
     B::works(
@@ -205,19 +205,19 @@ const OPTION_KEYWORDS: &[B] = &[
             args.report(token.at, ConfigErrorKind::NotYet { keyword, guards_access: false });
         }
     }),
-    B::works("nice", HERE, "nice <number>", "priority of its tasks; without effect", |_, args| {
+    B::idle("nice", HERE, "nice <number>", "priority of its tasks; without effect", |_, args| {
         args.integer("nice", -1024..=1024i32);
         no_effect(args, "workers have no priorities among tasks");
     }),
-    B::works("process", HERE, "process <set>", "threads that accept; without effect", |_, args| {
+    B::idle("process", HERE, "process <set>", "threads that accept; without effect", |_, args| {
         args.next("a set of threads");
         no_effect(args, "every worker accepts");
     }),
-    B::works("thread", HERE, "thread <set>", "threads that accept; without effect", |_, args| {
+    B::idle("thread", HERE, "thread <set>", "threads that accept; without effect", |_, args| {
         args.next("a set of threads");
         no_effect(args, "every worker accepts");
     }),
-    B::works(
+    B::idle(
         "shards",
         HERE,
         "shards { <number> | by-thread }",
@@ -238,14 +238,20 @@ const OPTION_KEYWORDS: &[B] = &[
 /// What only says how TLS is done: nothing without `ssl`, which is reported.
 macro_rules! tls_flag {
     ($name:literal) => {
-        B::works($name, HERE, $name, "a detail of `ssl`", |_, _| {})
+        B::idle($name, HERE, $name, "a detail of `ssl`, which is not there yet", |_, _| {})
     };
 }
 macro_rules! tls_value {
     ($name:literal) => {
-        B::works($name, HERE, concat!($name, " <value>"), "a detail of `ssl`", |_, args| {
-            args.next("a value");
-        })
+        B::idle(
+            $name,
+            HERE,
+            concat!($name, " <value>"),
+            "a detail of `ssl`, which is not there yet",
+            |_, args| {
+                args.next("a value");
+            },
+        )
     };
 }
 

@@ -242,7 +242,7 @@ fn server(
     let draft = &context.draft;
     let names = &base.directory.proxies[id.0 as usize].servers;
     let name = names.get(index as usize).map_or_else(|| line.name.as_ref().into(), Arc::clone);
-    let mut disabled = settings.disabled;
+    let mut unresolved = false;
     let (address, address_at) = address;
     let (address, endpoint, mapped_port) = match address {
         Address::Ip { host, port, family, .. } => {
@@ -265,7 +265,7 @@ fn server(
                         && found.is_some_and(|ip| ip.is_unspecified());
                     match found {
                         Some(ip) => {
-                            disabled |= lost;
+                            unresolved = lost;
                             ip
                         }
                         None => {
@@ -276,7 +276,7 @@ fn server(
                                 };
                                 diagnostics.error(address_at, kind);
                             }
-                            disabled = true;
+                            unresolved = true;
                             unspecified(family)
                         }
                     }
@@ -361,7 +361,8 @@ fn server(
         address,
         check,
         rise: u16::try_from(settings.rise).unwrap_or(u16::MAX),
-        disabled,
+        disabled: settings.disabled,
+        unresolved,
         member_config,
         connect,
         pool_max_conn: settings.pool_max_conn,

@@ -7,6 +7,7 @@ use telamon_config::{
     Address, AddressRules, Args, ConfigErrorKind, Diagnostics, Keyword, Modifier, Sections, Table,
     environment_keywords,
 };
+use telamon_runtime::BindSpec;
 
 use super::MASTER_SOCKET;
 use super::base::Base;
@@ -248,7 +249,7 @@ const PROCESS: &[K] = &[
     K::works("nosplice", G, "nosplice", "does not move bytes inside the kernel", |global, _| {
         global.global.nosplice = true
     }),
-    K::works(
+    K::idle(
         "nogetaddrinfo",
         G,
         "nogetaddrinfo",
@@ -257,7 +258,7 @@ const PROCESS: &[K] = &[
             bind::no_effect(args, "names are resolved in one way");
         },
     ),
-    K::works(
+    K::idle(
         "ssl-server-verify",
         G,
         "ssl-server-verify { none | required }",
@@ -267,21 +268,21 @@ const PROCESS: &[K] = &[
             bind::no_effect(args, "TLS is not there yet");
         },
     ),
-    K::works(
+    K::idle(
         "ssl-default-bind-options",
         G,
         "ssl-default-bind-options <option>...",
         "options of `bind ... ssl`",
         ssl_options,
     ),
-    K::works(
+    K::idle(
         "ssl-default-server-options",
         G,
         "ssl-default-server-options <option>...",
         "options of `server ... ssl`",
         ssl_options,
     ),
-    K::works(
+    K::idle(
         "close-spread-time",
         G,
         "close-spread-time { <time> | infinite }",
@@ -291,7 +292,7 @@ const PROCESS: &[K] = &[
             bind::no_effect(args, "a stop ends idle connections at once");
         },
     ),
-    K::works(
+    K::idle(
         "mworker-max-reloads",
         G,
         "mworker-max-reloads <number>",
@@ -530,10 +531,11 @@ impl GlobalContext {
     ) -> (Global, Owner) {
         for SocketLine { address: (address, at), settings } in &self.sockets {
             let specs = settings.specs(address, *at, &self.owner, &self.base, diagnostics);
+            let backlog = settings.backlog.filter(|backlog| *backlog > 0);
             self.global.stats_sockets.extend(specs.into_iter().map(|bind| StatsSocket {
-                bind,
+                bind: BindSpec { backlog: backlog.unwrap_or(bind.backlog), ..bind },
                 level: settings.level.unwrap_or_default(),
-                expose_listeners: settings.expose_listeners,
+                maxconn: (settings.maxconn > 0).then_some(settings.maxconn),
                 master: self.base.paths.get(&at.file).is_some_and(|path| path == MASTER_SOCKET),
                 at: *at,
             }));

@@ -271,7 +271,7 @@ const OPTION_KEYWORDS: &[S] = &[
         let at = args.peek().map_or(args.at(), |token| token.at);
         server.id = args.integer("id", 1..=NUMBER_MAX).map(|id| (id, at));
     }),
-    S::works(
+    S::idle(
         "cookie",
         HERE,
         "cookie <value>",
@@ -381,10 +381,10 @@ const OPTION_KEYWORDS: &[S] = &[
             args.report(token.at, ConfigErrorKind::NotYet { keyword, guards_access: true });
         }
     }),
-    S::works("non-stick", HERE, "non-stick", "is not remembered in stick tables", |_, _| {}),
-    S::works("stick", HERE, "stick", "takes back `non-stick`", |_, _| {}),
-    S::works("no-agent-check", HERE, "no-agent-check", "takes back `agent-check`", |_, _| {}),
-    S::works(
+    S::idle("non-stick", HERE, "non-stick", "is not remembered in stick tables", |_, _| {}),
+    S::idle("stick", HERE, "stick", "takes back `non-stick`", |_, _| {}),
+    S::idle("no-agent-check", HERE, "no-agent-check", "takes back `agent-check`", |_, _| {}),
+    S::idle(
         "agent-inter",
         HERE,
         "agent-inter <time>",
@@ -393,17 +393,17 @@ const OPTION_KEYWORDS: &[S] = &[
             args.duration();
         },
     ),
-    S::works("agent-port", HERE, "agent-port <port>", "the agent's port", |_, args| {
+    S::idle("agent-port", HERE, "agent-port <port>", "the agent's port", |_, args| {
         args.integer("port", 1..=u16::MAX);
     }),
-    S::works("agent-addr", HERE, "agent-addr <address>", "the agent's address", |_, args| {
+    S::idle("agent-addr", HERE, "agent-addr <address>", "the agent's address", |_, args| {
         args.address(&AddressRules::HOST);
     }),
-    S::works("agent-send", HERE, "agent-send <text>", "what the agent is sent", |_, args| {
+    S::idle("agent-send", HERE, "agent-send <text>", "what the agent is sent", |_, args| {
         args.next("a text");
     }),
     S::not_yet("agent-check", HERE),
-    S::works(
+    S::idle(
         "resolve-net",
         HERE,
         "resolve-net <network>,...",
@@ -412,7 +412,7 @@ const OPTION_KEYWORDS: &[S] = &[
             args.next("a network");
         },
     ),
-    S::works(
+    S::idle(
         "resolve-opts",
         HERE,
         "resolve-opts <option>,...",
@@ -421,7 +421,7 @@ const OPTION_KEYWORDS: &[S] = &[
             args.next("an option");
         },
     ),
-    S::works(
+    S::idle(
         "resolve-prefer",
         HERE,
         "resolve-prefer { ipv4 | ipv6 }",
@@ -430,74 +430,27 @@ const OPTION_KEYWORDS: &[S] = &[
             args.one_of("family", &[("ipv4", ()), ("ipv6", ())]);
         },
     ),
-    S::works(
-        "resolvers",
-        HERE,
-        "resolvers <section>",
-        "asks these name servers for its address",
-        |_, args| {
-            args.next("the name of a resolvers section");
-            let kind =
-                ConfigErrorKind::NotYet { keyword: "resolvers".into(), guards_access: false };
-            args.report(args.at(), kind);
-        },
-    ),
-    S::works(
-        "observe",
-        HERE,
-        "observe { layer4 | layer7 }",
-        "learns its health from traffic",
-        |_, args| {
-            args.one_of("layer", &[("layer4", ()), ("layer7", ())]);
-            let kind = ConfigErrorKind::NotYet { keyword: "observe".into(), guards_access: false };
-            args.report(args.at(), kind);
-        },
-    ),
-    S::works("error-limit", HERE, "error-limit <count>", "a detail of `observe`", |_, args| {
+    S::not_yet("resolvers", HERE)
+        .documented("resolvers <section>", "asks these name servers for its address"),
+    S::not_yet("observe", HERE)
+        .documented("observe { layer4 | layer7 }", "learns its health from traffic"),
+    S::idle("error-limit", HERE, "error-limit <count>", "a detail of `observe`", |_, args| {
         args.integer("count", 1..=NUMBER_MAX);
     }),
-    S::works("on-error", HERE, "on-error <action>", "a detail of `observe`", |_, args| {
+    S::idle("on-error", HERE, "on-error <action>", "a detail of `observe`", |_, args| {
         let words =
             [("fastinter", ()), ("fail-check", ()), ("sudden-death", ()), ("mark-down", ())];
         args.one_of("action", &words);
     }),
-    S::works(
-        "on-marked-down",
-        HERE,
-        "on-marked-down shutdown-sessions",
-        "ends its sessions when it goes down",
-        |_, args| {
-            if args.one_of("action", &[("shutdown-sessions", ())]).is_some() {
-                let keyword = "on-marked-down".into();
-                args.report(args.at(), ConfigErrorKind::NotYet { keyword, guards_access: false });
-            }
-        },
-    ),
-    S::works(
-        "on-marked-up",
-        HERE,
+    S::not_yet("on-marked-down", HERE)
+        .documented("on-marked-down shutdown-sessions", "ends its sessions when it goes down"),
+    S::not_yet("on-marked-up", HERE).documented(
         "on-marked-up shutdown-backup-sessions",
         "ends the backups' sessions when it comes up",
-        |_, args| {
-            if args.one_of("action", &[("shutdown-backup-sessions", ())]).is_some() {
-                let keyword = "on-marked-up".into();
-                args.report(args.at(), ConfigErrorKind::NotYet { keyword, guards_access: false });
-            }
-        },
     ),
-    S::works(
-        "slowstart",
-        HERE,
-        "slowstart <time>",
-        "gives it its share little by little when it comes up",
-        |_, args| {
-            if args.duration().is_some_and(|time| time > Duration::ZERO) {
-                let keyword = "slowstart".into();
-                args.report(args.at(), ConfigErrorKind::NotYet { keyword, guards_access: false });
-            }
-        },
-    ),
-    S::works(
+    S::not_yet("slowstart", HERE)
+        .documented("slowstart <time>", "gives it its share little by little when it comes up"),
+    S::idle(
         "log-proto",
         HERE,
         "log-proto { legacy | octet-count }",
@@ -511,23 +464,23 @@ const OPTION_KEYWORDS: &[S] = &[
     S::not_yet_guard("send-proxy-v2", HERE),
     S::not_yet_guard("send-proxy-v2-ssl", HERE),
     S::not_yet_guard("send-proxy-v2-ssl-cn", HERE),
-    S::works("no-send-proxy", HERE, "no-send-proxy", "takes back `send-proxy`", |_, _| {}),
-    S::works("no-send-proxy-v2", HERE, "no-send-proxy-v2", "takes back `send-proxy-v2`", |_, _| {}),
-    S::works(
+    S::idle("no-send-proxy", HERE, "no-send-proxy", "takes back `send-proxy`", |_, _| {}),
+    S::idle("no-send-proxy-v2", HERE, "no-send-proxy-v2", "takes back `send-proxy-v2`", |_, _| {}),
+    S::idle(
         "no-send-proxy-v2-ssl",
         HERE,
         "no-send-proxy-v2-ssl",
         "takes back `send-proxy-v2-ssl`",
         |_, _| {},
     ),
-    S::works(
+    S::idle(
         "no-send-proxy-v2-ssl-cn",
         HERE,
         "no-send-proxy-v2-ssl-cn",
         "takes back `send-proxy-v2-ssl-cn`",
         |_, _| {},
     ),
-    S::works(
+    S::idle(
         "proxy-v2-options",
         HERE,
         "proxy-v2-options <option>,...",
@@ -538,14 +491,14 @@ const OPTION_KEYWORDS: &[S] = &[
     ),
     S::not_yet("check-proto", HERE),
     S::not_yet("check-send-proxy", HERE),
-    S::works(
+    S::idle(
         "no-check-send-proxy",
         HERE,
         "no-check-send-proxy",
         "takes back `check-send-proxy`",
         |_, _| {},
     ),
-    S::works("check-via-socks4", HERE, "check-via-socks4", "a detail of `socks4`", |_, _| {}),
+    S::idle("check-via-socks4", HERE, "check-via-socks4", "a detail of `socks4`", |_, _| {}),
     S::not_yet_guard("socks4", HERE),
     S::not_yet_guard("namespace", HERE),
     S::not_yet_guard("ssl", HERE),
@@ -565,14 +518,20 @@ const OPTION_KEYWORDS: &[S] = &[
 /// What only says how TLS is done: nothing without `ssl` or `check-ssl`, which are reported.
 macro_rules! tls_flag {
     ($name:literal) => {
-        S::works($name, HERE, $name, "a detail of `ssl`", |_, _| {})
+        S::idle($name, HERE, $name, "a detail of `ssl`, which is not there yet", |_, _| {})
     };
 }
 macro_rules! tls_value {
     ($name:literal) => {
-        S::works($name, HERE, concat!($name, " <value>"), "a detail of `ssl`", |_, args| {
-            args.next("a value");
-        })
+        S::idle(
+            $name,
+            HERE,
+            concat!($name, " <value>"),
+            "a detail of `ssl`, which is not there yet",
+            |_, args| {
+                args.next("a value");
+            },
+        )
     };
 }
 

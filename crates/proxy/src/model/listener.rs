@@ -29,8 +29,8 @@ pub struct Listener {
 pub struct StatsSocket {
     pub bind: BindSpec,
     pub level: telamon_runtime::api::Level,
-    /// `expose-fd listeners`: a new process may fetch the listening sockets.
-    pub expose_listeners: bool,
+    /// `maxconn` of this socket; `None` is no limit besides `stats maxconn`.
+    pub maxconn: Option<u32>,
     /// It is the master's (`-S`): it also speaks of processes.
     pub master: bool,
     pub at: Location,

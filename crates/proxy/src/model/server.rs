@@ -21,6 +21,8 @@ pub struct Server {
     pub rise: u16,
     /// `disabled`: starts in maintenance.
     pub disabled: bool,
+    /// Its name has no address yet (`init-addr none`, `-dr`): it is in maintenance until the socket gives it one.
+    pub unresolved: bool,
     /// What `weight`, `maxconn`, `minconn`, `maxqueue`, `backup` and `id` say; the state's member has it applied.
     pub member_config: telamon_balance::MemberConfig,
     /// How connections to it are opened: `source`, keep-alive, `tcp-ut` and the like, of the server and its backend.

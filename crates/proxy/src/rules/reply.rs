@@ -88,9 +88,9 @@ pub fn configured_message(stream: &Stream, status: u16) -> Option<Vec<u8>> {
 
 /// Asks for a password: 401, or 407 where the client speaks to a proxy (`option http-use-proxy-header`).
 pub fn unauthorized(stream: &Stream, realm: &[u8]) -> Answer {
-    let proxy = stream.snapshot.proxy(stream.backend);
-    let by_proxy =
-        proxy.options.http_use_proxy_header && !stream.request.target().starts_with(b"/");
+    let proxy = stream.snapshot.proxy(stream.frontend);
+    let by_proxy = proxy.options.http_use_proxy_header
+        && !matches!(stream.request.target().first(), Some(b'/' | b'*'));
     let (status, field) =
         if by_proxy { (407, &b"proxy-authenticate"[..]) } else { (401, &b"www-authenticate"[..]) };
     let mut answer = error_reply(stream, status);

@@ -100,6 +100,7 @@ pub(crate) fn server(name: &str, address: SocketAddr) -> Server {
         check: None,
         rise: 2,
         disabled: false,
+        unresolved: false,
         member_config: MemberConfig::default(),
         connect: Default::default(),
         pool_max_conn: None,
