@@ -74,7 +74,7 @@ pub struct Proxy {
     pub section: &'static str,
     pub at: Location,
     pub mode: Mode,
-    /// `disabled`: configured, but it neither listens nor checks.
+    /// `disabled`: configured, but it neither listens nor checks, and takes no traffic.
     pub disabled: bool,
     pub description: Option<Box<str>>,
     pub options: Options,
@@ -136,6 +136,13 @@ pub struct Backend {
     /// `http-send-name-header`.
     pub send_name_header: Option<Box<[u8]>>,
     pub max_keep_alive_queue: Option<u32>,
+}
+
+impl Proxy {
+    /// The side that has servers, unless it is `disabled`.
+    pub(crate) fn serving(&self) -> Option<&Backend> {
+        self.backend.as_ref().filter(|_| !self.disabled)
+    }
 }
 
 impl Backend {

@@ -55,7 +55,10 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
         }
     }
     let proxy = snapshot.proxy(stream.backend);
-    let Some(backend) = &proxy.backend else { return };
+    let Some(backend) = proxy.serving() else {
+        (stream.log.cause, stream.log.phase) = (Cause::Server, Phase::Connect);
+        return;
+    };
     let _in_backend = account::enter_backend(stream, backend);
     let mut dial = Dial::new(proxy, backend);
     let dialed = match dial.next(socket, deadline, &mut None, stream).await {

@@ -39,7 +39,7 @@ enum Attempt {
 pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
     let snapshot = stream.snapshot.clone();
     let proxy = snapshot.proxy(stream.backend);
-    let Some(backend) = &proxy.backend else {
+    let Some(backend) = proxy.serving() else {
         return respond::fail(client, stream, 503, Cause::Server, Phase::Connect).await;
     };
     let _in_backend = account::enter_backend(stream, backend);
