@@ -251,6 +251,9 @@ async fn reload(
     if let Some(setting) = start::needs_restart(&plane.snapshot().model, &model) {
         return Err(format!("a change of `{setting}` needs a restart"));
     }
+    for setting in start::waits_for_restart(&plane.snapshot().model, &model) {
+        notice::warning(format_args!("the change of `{setting}` waits for the next start"));
+    }
     let maxconn = start::descriptors(&model, workers).map_err(|Failure(why)| why)?;
     let gone = start::bind(registry, &model, workers, &*files).map_err(|Failure(why)| why)?;
     // The workers let in who is queued and close the sockets; nothing else may hold them.

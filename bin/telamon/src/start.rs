@@ -305,6 +305,18 @@ pub(crate) fn needs_restart(before: &Model, after: &Model) -> Option<&'static st
     settings.into_iter().find(|(_, differs)| *differs).map(|(name, _)| name)
 }
 
+/// Settings that differ between two configurations and are looked at only when the process starts.
+pub(crate) fn waits_for_restart(before: &Model, after: &Model) -> Vec<&'static str> {
+    let (a, b) = (&before.global, &after.global);
+    let settings = [
+        ("daemon", a.daemon != b.daemon),
+        ("master-worker", a.master_worker != b.master_worker),
+        ("pidfile", a.pidfile != b.pidfile),
+        ("set-dumpable", a.set_dumpable != b.set_dumpable),
+    ];
+    settings.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+}
+
 /// An address as a `bind` line has it.
 pub(crate) fn describe(spec: &BindSpec) -> String {
     match &spec.address {

@@ -22,13 +22,15 @@ fn bytes_pass_both_ways_and_half_closes_are_kept() {
 fn a_large_stream_arrives_whole() {
     check_large("");
     check_large("option splice-auto");
+    check_large("no option splice-auto");
+    check_large("option splice-request\noption splice-response\nglobal\ntune.pipesize 256k");
 }
 
 #[track_caller]
 fn check_large(option: &str) {
     const SIZE: usize = 20 << 20;
     let app = TestServer::start("app", Behaviour::Echo);
-    let telamon = Telamon::listen(&format!("mode tcp\n{option}\nserver {app}"));
+    let telamon = Telamon::listen(&format!("mode tcp\nserver {app}\n{option}"));
     let client = telamon.connect();
     let mut writing = client.stream().try_clone().unwrap();
     let writer = thread::spawn(move || {

@@ -67,7 +67,8 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
             (stream.log.cause, stream.log.phase) = (cause, phase);
             // What the client has sent is taken, or the kernel would reset the connection instead of closing it.
             let input = stream.request.input_mut();
-            let _ = std::future::poll_fn(|cx| Poll::Ready(socket.poll_read_append(cx, input))).await;
+            let _ =
+                std::future::poll_fn(|cx| Poll::Ready(socket.poll_read_append(cx, input))).await;
             return;
         }
     };

@@ -530,7 +530,8 @@ impl GlobalContext {
         diagnostics: &mut Diagnostics,
     ) -> (Global, Owner) {
         for SocketLine { address: (address, at), settings } in &self.sockets {
-            let specs = settings.specs(address, *at, &self.owner, &self.base, diagnostics);
+            // `unix-bind` is about `bind` lines.
+            let specs = settings.specs(address, *at, &Owner::default(), &self.base, diagnostics);
             let backlog = settings.backlog.filter(|backlog| *backlog > 0);
             self.global.stats_sockets.extend(specs.into_iter().map(|bind| StatsSocket {
                 bind: BindSpec { backlog: backlog.unwrap_or(bind.backlog), ..bind },
