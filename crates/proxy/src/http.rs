@@ -6,6 +6,7 @@
 
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::ready;
 use std::time::{Duration, Instant};
 
 use telamon_balance::Counter;
@@ -103,6 +104,10 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket, requests: u32) {
             }
         }
         stream.renew(worker.snapshot());
+        if stream.request.is_empty() {
+            // Whoever has bytes uses the memory meanwhile, while it is still warm.
+            stream.give_back();
+        }
     }
     stream.give_back();
 }
@@ -160,13 +165,14 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
         if std::mem::take(&mut bound) {
             client.deadline.arm_optional_from(worker.now(), head_timeout);
         }
-        let room = stream.request.input_mut();
-        if room.len() == room.capacity() {
-            room.reserve(snapshot.global.tune.bufsize);
-        }
         let read = client
             .deadline
             .guard(std::future::poll_fn(|cx| {
+                if !stream.has_buffers() {
+                    // None is held before there are bytes to put in it.
+                    ready!(client.socket.poll_read_ready(cx))?;
+                    stream.take_buffers();
+                }
                 client.socket.poll_read_append(cx, stream.request.input_mut())
             }))
             .await;

@@ -69,6 +69,10 @@ impl Worker {
                 let Some(worker) = weak.upgrade() else { return };
                 worker.touch_wall();
                 worker.idle.clean(worker.index(), worker.now());
+                if worker.parked.get() >= PARKED_MANY {
+                    worker.parked.set(0);
+                    telamon_runtime::memory::give_back();
+                }
             }
         });
         Ok(())
@@ -376,6 +380,7 @@ pub(crate) fn park(session: Rc<Session>, socket: Socket, requests: u32, until: O
     }
     let hold = patient.then(|| worker.thread.hold());
     if let Some(parking) = worker.parking.get() {
+        worker.parked.set(worker.parked.get().saturating_add(1));
         let after = until.map(|until| until.saturating_duration_since(Instant::now()));
         // One that cannot be parked is closed, as an idle connection may be at any time.
         let _ = parking.park(socket, ParkedClient { session, requests, hold }, after);
@@ -428,5 +433,7 @@ fn unmapped(endpoint: Endpoint) -> Endpoint {
     }
 }
 
+/// Clients parked since it was done last that make it worth while to give memory back to the system.
+const PARKED_MANY: u32 = 256;
 /// Connections accepted before other tasks get their turn.
 const ACCEPT_BATCH: usize = 16;

@@ -169,10 +169,8 @@ pub struct LogState {
 }
 
 impl Stream {
-    /// The first stream of a session, with buffers lent by its worker.
+    /// The first stream of a session; it has no buffers yet.
     pub(crate) fn begin(session: Rc<Session>, snapshot: SnapshotRef) -> Box<Self> {
-        let worker = Rc::clone(&session.worker);
-        let (request, response) = (worker.lend_head(), worker.lend_head());
         let frontend = session.frontend;
         let log = LogState::new(session.accepted, session.accepted_at);
         Box::new(Self {
@@ -181,8 +179,8 @@ impl Stream {
             frontend,
             backend: frontend,
             server: None,
-            request,
-            response,
+            request: Head::default(),
+            response: Head::default(),
             backend_reached: false,
             request_input_complete: false,
             response_input_complete: false,
@@ -251,6 +249,18 @@ impl Stream {
         !self.request.keeps_alive()
             && self.request.request_body() == BodyLength::None
             && self.request.remaining().is_empty()
+    }
+
+    /// Whether the worker has lent it buffers.
+    pub(crate) fn has_buffers(&mut self) -> bool {
+        self.request.input_mut().capacity() > 0
+    }
+
+    /// Has the worker lend it buffers; bytes are coming.
+    pub(crate) fn take_buffers(&mut self) {
+        let worker = Rc::clone(&self.session.worker);
+        self.request = worker.lend_head();
+        self.response = worker.lend_head();
     }
 
     /// Returns the buffers to the worker.

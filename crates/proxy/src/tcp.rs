@@ -204,6 +204,9 @@ async fn read_more(stream: &mut Stream, socket: &Socket, deadline: &Deadline, un
         stream.request_input_complete = true;
         return;
     }
+    if !stream.has_buffers() {
+        stream.take_buffers();
+    }
     deadline.arm(left);
     let read = std::future::poll_fn(|cx| socket.poll_read_append(cx, stream.request.input_mut()));
     if !matches!(deadline.guard(read).await, Ok(Ok(count)) if count > 0) {

@@ -47,6 +47,8 @@ pub struct Worker {
     /// The time as it was last looked at, and what the wall clock had then; see [`Worker::touch`].
     clock: Cell<(Instant, u64)>,
     wall: Cell<(Instant, SystemTime)>,
+    /// Clients parked since memory was last given back to the system.
+    pub(crate) parked: Cell<u32>,
     /// No new connection is kept alive: the process is finishing.
     pub finishing: Cell<bool>,
     next_session: Cell<u64>,
@@ -101,6 +103,7 @@ impl Worker {
             idle: IdleServers::default(),
             accepting: RefCell::default(),
             parking: OnceCell::new(),
+            parked: Cell::new(0),
             clock: Cell::new((Instant::now(), 0)),
             wall: Cell::new((Instant::now(), SystemTime::now())),
             pipes,
@@ -195,8 +198,10 @@ impl Worker {
     }
 
     pub(crate) fn return_head(&self, mut head: Head) {
+        let bufsize = self.snapshot.borrow().global.tune.bufsize;
         let mut heads = self.heads.borrow_mut();
-        if heads.len() < SPARE_MAX {
+        // Heads of answers made here may be smaller; they are not for reading into.
+        if heads.len() < SPARE_MAX && head.input_mut().capacity() >= bufsize {
             head.clear();
             heads.push(head);
         }
@@ -278,6 +283,6 @@ impl Shared {
 /// Pipes that a worker opens at most unless `maxpipes` says otherwise; two descriptors each.
 const PIPES_DEFAULT: usize = 64;
 /// Spare heads and buffers that a worker keeps, at most; each is `tune.bufsize` large.
-const SPARE_MAX: usize = 64;
+const SPARE_MAX: usize = 256;
 /// A buffer that grew beyond this is given back to the system.
 const SPARE_BYTES_MAX: usize = 256 * 1024;

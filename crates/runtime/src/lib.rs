@@ -21,6 +21,7 @@ pub mod files;
 pub mod limit;
 pub mod listener;
 pub mod local_time;
+pub mod memory;
 pub mod parent;
 pub mod parking;
 pub mod process;

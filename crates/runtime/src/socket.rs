@@ -119,13 +119,16 @@ impl Socket {
         })
     }
 
-    /// Reads once into the free capacity of `buf`, of which there must be some, and returns how many bytes it grew by;
+    /// Reads once into the free capacity of `buf` (some is made where there is none) and returns how many bytes it grew by;
     /// 0 is the end.
     ///
     /// # Errors
     /// As [`Socket::try_read`].
     pub fn try_read_append(&self, buf: &mut Vec<u8>) -> io::Result<usize> {
-        debug_assert!(buf.len() < buf.capacity());
+        if buf.len() == buf.capacity() {
+            // Reading into no room would look like the end.
+            buf.reserve(ROOM_LEAST);
+        }
         let wanted = buf.capacity() - buf.len();
         self.transfer(Interest::READABLE, wanted, |fd| {
             Ok(net::recv(fd, rustix::buffer::spare_capacity(&mut *buf), RecvFlags::empty())?.0)
@@ -463,6 +466,9 @@ pub fn look(fd: BorrowedFd<'_>) -> Idle {
         Err(_) => Idle::Closed,
     }
 }
+
+/// The room that is made in a buffer that has none left.
+const ROOM_LEAST: usize = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -396,6 +396,11 @@ async fn final_head(
     let worker = std::rc::Rc::clone(&stream.session.worker);
     let limits = Worker::limits(&snapshot.global.tune, proxy.options.accept_invalid_http_response);
     stream.response.clear();
+    let (input, bufsize) = (stream.response.input_mut(), snapshot.global.tune.bufsize);
+    if input.capacity() < bufsize {
+        // An answer made here for the request before has left a smaller one.
+        input.reserve(bufsize);
+    }
     loop {
         next_head(stream, upload, ends, &limits, proxy.options.abortonclose).await?;
         let status = stream.response.status();
