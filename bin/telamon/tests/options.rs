@@ -215,3 +215,28 @@ fn probes_are_answered_and_logged_unless_they_are_ignored() {
         assert_eq!(told, expected.starts_with("HTTP"), "{option}");
     }
 }
+
+#[test]
+fn a_connection_that_a_user_logged_in_by_is_shared_with_nobody() {
+    for (scheme, shared) in [("Basic realm=x", true), ("NTLM", false), ("negotiate", false)] {
+        let answer =
+            format!("HTTP/1.1 401 No\r\nWWW-Authenticate: {scheme}\r\nContent-Length: 0\r\n\r\n");
+        let app = TestServer::start("app", Behaviour::Raw(answer.into_bytes()));
+        let other = TestServer::named("other");
+        let telamon = Telamon::listen(&format!(
+            "http-reuse always\nbalance roundrobin\nserver {app} weight 2\nserver {other}\n\
+             global\nnbthread 1"
+        ));
+        let mut user = telamon.connect();
+        assert_eq!(user.get("/").status, 401);
+        app.becomes(Behaviour::Name);
+        // The login goes where it began, over the same connection, and so does what follows.
+        if !shared {
+            assert_eq!([user.get("/").text(), user.get("/").text()], ["app", "app"]);
+            assert_eq!(app.connections(), 1);
+        }
+        let texts: Vec<_> = (0..3).map(|_| telamon.connect().get("/").text()).collect();
+        assert!(texts.contains(&"app".to_owned()));
+        assert_eq!(app.connections() == 1, shared, "{scheme}");
+    }
+}

@@ -40,6 +40,8 @@ pub(crate) struct Reuse {
     pub(crate) sure: bool,
     /// Its client has a server connection of its own.
     pub(crate) attached: bool,
+    /// That connection is known to this server by its user's login: it is used again whatever the options say.
+    pub(crate) bound: Option<ServerId>,
 }
 
 /// A server is reached.
@@ -190,6 +192,12 @@ impl<'p> Dial<'p> {
     /// The server of the client's last request, under `option prefer-last-server`: while it takes work, a connection to
     /// it is there, and no more than `max-keep-alive-queue` wait for it.
     fn last_server(&self, stream: &Stream) -> Option<Pinned> {
+        if let Some(ServerId(index)) = self.reuse.and_then(|reuse| reuse.bound)
+            && let Some(server) = self.backend.servers.get(index as usize)
+            && server.state.member.status().takes_new()
+        {
+            return Some(Pinned { member: MemberId(index), force: false });
+        }
         if !self.proxy.options.prefer_last_server || self.backend.balance.is_keyed() {
             return None;
         }

@@ -65,6 +65,8 @@ pub(crate) struct ServerConnection {
     generation: u32,
     /// Requests that it has carried.
     pub(crate) requests: u32,
+    /// The server may know a user by it (NTLM, Negotiate): it is for the client that made it alone.
+    pub(crate) private: bool,
     _counted: Counted,
 }
 
@@ -344,7 +346,7 @@ pub(crate) async fn open(
     };
     state.member.counters.add(worker.index(), Counter::Connects, 1);
     let _counted = Counted::new(&worker.shared);
-    Ok(ServerConnection { socket, generation, requests: 0, _counted })
+    Ok(ServerConnection { socket, generation, requests: 0, private: false, _counted })
 }
 
 /// Where connections of this session to the server go.

@@ -61,6 +61,10 @@ pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
     dial.reuse = Some(Reuse {
         first: client.requests == 0,
         attached: client.attached.is_some(),
+        bound: client.attached.as_ref().and_then(|attached| {
+            (attached.connection.private && attached.backend == stream.backend)
+                .then_some(attached.server?)
+        }),
         sure: !stream.request.method_kind().is_idempotent(),
     });
     loop {
@@ -192,6 +196,7 @@ async fn attempt(
     let server_keeps = stream.response.keeps_alive()
         && length != BodyLength::UntilClose
         && prepare::keeps_server(stream);
+    let identifies = identifies_connection(stream);
     account::server_answered(stream, server);
     crate::log::capture_response(stream);
     let mut answering = Answering { upload: &mut upload, ends, length };
@@ -316,7 +321,8 @@ async fn attempt(
     let clean = !surplus && download_rest.is_empty();
     worker.return_buffer(download_rest);
     if uploaded && server_keeps && clean {
-        if upstream::is_private(backend, stream.server, &server.state) {
+        connection.private |= identifies;
+        if connection.private || upstream::is_private(backend, stream.server, &server.state) {
             let endpoint = upstream::endpoint(&stream.session, &server.state);
             let (backend, server) = (stream.backend, stream.server);
             client.attached = Some(Attached { backend, server, endpoint, connection });
@@ -476,6 +482,18 @@ async fn next_head(
         Poll::Pending
     })
     .await
+}
+
+/// Whether the server asks for a login that it will remember by the connection.
+fn identifies_connection(stream: &Stream) -> bool {
+    let name: &[u8] = match stream.response.status() {
+        401 => b"www-authenticate",
+        407 => b"proxy-authenticate",
+        _ => return false,
+    };
+    let begins =
+        |value: &[u8], word: &[u8]| value.get(..4).is_some_and(|v| v.eq_ignore_ascii_case(word));
+    stream.response.header_lines(name).any(|value| begins(value, b"NTLM") || begins(value, b"Nego"))
 }
 
 /// 101 must have been asked for, and a final answer must not be an interim one.

@@ -2,8 +2,6 @@
 
 use std::sync::LazyLock;
 
-use telamon_balance::Strategy;
-use telamon_balance::strategy::{First, Hash, LeastConn, Random, RoundRobin, StaticRr};
 use telamon_config::{Args, ConfigErrorKind, Keyword, Sections, Table};
 
 use super::draft::ProxyContext;
@@ -113,18 +111,6 @@ fn draws(args: &mut Args<'_>) -> Option<u32> {
         args.bad(token, "balance strategy", "a number of draws from 1, as in `random(2)`");
     }
     draws
-}
-
-/// A strategy to make a pool with.
-pub(super) fn make(strategy: BalanceStrategy) -> Box<dyn Strategy> {
-    match strategy {
-        BalanceStrategy::RoundRobin => Box::<RoundRobin>::default(),
-        BalanceStrategy::StaticRr => Box::<StaticRr>::default(),
-        BalanceStrategy::LeastConn => Box::<LeastConn>::default(),
-        BalanceStrategy::First => Box::<First>::default(),
-        BalanceStrategy::Source => Box::new(Hash::source()),
-        BalanceStrategy::Random { draws } => Box::new(Random::new(draws)),
-    }
 }
 
 /// `random` without a number.

@@ -10,7 +10,6 @@ use telamon_config::{
 use telamon_runtime::connect::{Source, SourcePorts};
 use telamon_runtime::{ConnectOptions, Endpoint};
 
-use super::balance;
 use super::base::unspecified;
 use super::draft::{Format, ProxyContext};
 use super::mistake::ProxyMistake;
@@ -177,7 +176,7 @@ fn backend(context: &mut ProxyContext, id: ProxyId, diagnostics: &mut Diagnostic
     Backend {
         servers,
         balance: draft.balance.clone(),
-        pool: Pool::new(members, || balance::make(strategy), options),
+        pool: Pool::new(members, || strategy.make(), options),
         use_server: std::mem::take(&mut context.own.use_server),
         fullconn: draft.fullconn,
         retries: if draft.retry_connect { draft.retries } else { 0 },
