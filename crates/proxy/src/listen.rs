@@ -71,6 +71,7 @@ impl Worker {
                 worker.idle.clean(worker.index(), worker.now());
                 if worker.parked.get() >= PARKED_MANY {
                     worker.parked.set(0);
+                    worker.drop_spares();
                     telamon_runtime::memory::give_back();
                 }
             }

@@ -207,6 +207,12 @@ impl Worker {
         }
     }
 
+    /// Lets go of what no connection uses just now.
+    pub(crate) fn drop_spares(&self) {
+        self.heads.take();
+        self.buffers.take();
+    }
+
     /// Lends an empty buffer of at least `tune.bufsize` bytes.
     pub(crate) fn lend_buffer(&self) -> Vec<u8> {
         let bufsize = self.snapshot.borrow().global.tune.bufsize;
