@@ -2,7 +2,7 @@
 
 use crate::diagnostics::ConfigErrorKind;
 use crate::environment::Environment;
-use crate::section::Word;
+use crate::section::{Word, Written};
 
 /// The words of one line, reused from line to line.
 ///
@@ -87,7 +87,7 @@ impl Words {
         let first = self.words.len();
         let mut at = from;
         let mut start = self.value.len();
-        let mut quoted = false;
+        let mut written = Written::Plainly;
         let mut quote: Option<(u8, usize)> = None;
         while let Some(&byte) = line.get(at) {
             // Most bytes mean themselves.
@@ -102,7 +102,7 @@ impl Words {
                 b'\r' => break,
                 b'"' | b'\'' if mark.is_none() => {
                     quote = Some((byte, at));
-                    quoted = true;
+                    written = if at == from { Written::Quoted } else { Written::Otherwise };
                     at += 1;
                 }
                 b'"' | b'\'' if mark == Some(byte) => {
@@ -111,15 +111,19 @@ impl Words {
                 }
                 b'#' if mark.is_none() && around.comments => break,
                 b'\\' if mark != Some(b'\'') => {
-                    quoted = true;
-                    at += self.escape(&line[at..], mark.is_some()).map_err(|len| {
+                    let len = self.escape(&line[at..], mark.is_some()).map_err(|len| {
                         let kind = ConfigErrorKind::BadHexEscape;
                         LexError { start: at, end: at + len, kind }
                     })?;
+                    if len > 1 {
+                        written = Written::Otherwise;
+                    }
+                    at += len;
                 }
                 b'$' if mark == Some(b'"') => {
                     let variable = Variable::parse(line, at)?;
                     self.expand(&variable, from, &mut start, around)?;
+                    written = Written::Otherwise;
                     at = variable.end;
                 }
                 byte if mark.is_none() && is_space(byte) => break,
@@ -133,16 +137,20 @@ impl Words {
             let kind = ConfigErrorKind::UnclosedQuote { quote: mark.into() };
             return Err(LexError { start: at, end: line.len(), kind });
         }
-        self.push(start, from, quoted);
+        // Something stands behind the closing quote.
+        if written == Written::Quoted && !matches!(line[at - 1], b'"' | b'\'') {
+            written = Written::Otherwise;
+        }
+        self.push(start, from, written);
         for word in &mut self.words[first..] {
             word.len = (at - from) as u32;
         }
         Ok(at)
     }
 
-    fn push(&mut self, start: usize, from: usize, quoted: bool) {
+    fn push(&mut self, start: usize, from: usize, written: Written) {
         let (start, end) = (start as u32, self.value.len() as u32);
-        self.words.push(Word { start, end, column: from as u32 + 1, len: 0, quoted });
+        self.words.push(Word { start, end, column: from as u32 + 1, len: 0, written });
     }
 
     /// Appends what the escape at the start of `text` stands for and returns its length, or the
@@ -202,7 +210,7 @@ impl Words {
             if !is_space(*byte) {
                 self.value.push(*byte);
             } else if !in_space {
-                self.push(*start, from, true);
+                self.push(*start, from, Written::Otherwise);
                 *start = self.value.len();
                 if self.words.len() > WORDS_MAX {
                     let kind = ConfigErrorKind::TooManyWords { max: WORDS_MAX };

@@ -50,7 +50,7 @@ pub use keyword::{Checker, Keyword, Parse, Status, Table};
 pub use manual::markdown;
 pub use nearest::nearest;
 pub use reader::{check_condition, environment_keywords, read};
-pub use section::{Line, Named, Section, SectionSpec, Sections, Token};
+pub use section::{Line, Named, Section, SectionSpec, Sections, Token, Written};
 pub use source::{FileId, Files, Location, Source};
 pub use value::{
     ValueError, invalid_name_char, parse_duration, parse_integer, parse_size, parse_time,

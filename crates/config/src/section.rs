@@ -64,8 +64,19 @@ pub struct Token<'a> {
     pub bytes: &'a [u8],
     /// The bytes of the file that it was written as.
     pub at: Location,
-    /// Written, at least in part, with quotes or escapes, or expanded from a variable.
-    pub quoted: bool,
+    /// How the value stands in the file.
+    pub written: Written,
+}
+
+/// How the value of a word stands in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// As it is.
+    Plainly,
+    /// As it is, between one pair of quotes.
+    Quoted,
+    /// With escapes, with quotes in the middle, or expanded from a variable.
+    Otherwise,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +85,7 @@ pub(crate) struct Word {
     pub(crate) end: u32,
     pub(crate) column: u32,
     pub(crate) len: u32,
-    pub(crate) quoted: bool,
+    pub(crate) written: Written,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -184,7 +195,7 @@ impl Section {
             text,
             bytes: self.raw.get(&index).map_or(text.as_bytes(), |bytes| bytes),
             at: Location { file: self.file, line, column: word.column, len: word.len },
-            quoted: word.quoted,
+            written: word.written,
         }
     }
 
@@ -248,13 +259,18 @@ impl Token<'_> {
         self.text == word
     }
 
-    /// The place of a part of the value; the whole word where quoting hides where that part is.
+    /// The place of a part of the value; the whole word where escapes hide where that part is.
     pub fn part(&self, range: Range<usize>) -> Location {
-        if self.quoted || range.end > self.text.len() || range.start > range.end {
+        let before = match self.written {
+            Written::Plainly => 0,
+            Written::Quoted => 1,
+            Written::Otherwise => return self.at,
+        };
+        if range.end > self.text.len() || range.start > range.end {
             return self.at;
         }
         Location {
-            column: self.at.column + range.start as u32,
+            column: self.at.column + before + range.start as u32,
             len: (range.len() as u32).max(1),
             ..self.at
         }

@@ -120,8 +120,8 @@ async fn exchange(client: &mut Client, stream: &mut Stream) -> After {
         route::Routed::Page => respond::page(client, stream).await,
         route::Routed::Close { silent } => {
             if silent {
-                // The client must not notice: no FIN, no answer.
-                let _ = client.socket.set_nolinger();
+                // Where the socket cannot be told, it is only closed.
+                let _ = client.socket.set_unheard();
             }
             After::Drop
         }

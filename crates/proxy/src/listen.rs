@@ -397,7 +397,7 @@ fn admitted(session: &Session, socket: &Socket) -> bool {
         {
             proxy.state.frontend.counters.add(session.worker.index(), denied, 1);
             if silent {
-                let _ = socket.set_nolinger();
+                let _ = socket.set_unheard();
             }
             return false;
         }

@@ -223,6 +223,7 @@ impl<'l> Loader<'l> {
             options: self.options.clone(),
             paths: source.files().map(|file| (file, path_of(source, file))).collect(),
             workers: Cell::new(1),
+            experimental: Cell::new(false),
             resolved: Default::default(),
             builtin_formats: Default::default(),
         });

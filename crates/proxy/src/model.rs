@@ -505,6 +505,8 @@ impl ErrorReplies {
 pub struct Userlist {
     pub name: Box<str>,
     pub users: HashMap<Box<[u8]>, User>,
+    /// The names of its groups.
+    pub groups: Vec<Box<str>>,
 }
 
 /// One `user` of a `userlist`.

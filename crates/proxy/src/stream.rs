@@ -146,7 +146,7 @@ pub struct LogState {
     pub retries: u32,
     /// The last server was chosen by redispatch: `%rc` shows `+`.
     pub redispatched: bool,
-    /// Requests that were before this one in the server's and the backend's queue (`%sq`, `%bq`).
+    /// How many requests left the server's and the backend's queue while this one waited, and itself (`%sq`, `%bq`).
     pub server_queue: u32,
     pub backend_queue: u32,
     /// The status sent to the client, 0 before there was one (`%ST`).

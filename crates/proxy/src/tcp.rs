@@ -65,10 +65,7 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
         Ok(dialed) => dialed,
         Err(Undialed { cause, phase }) => {
             (stream.log.cause, stream.log.phase) = (cause, phase);
-            // What the client has sent is taken, or the kernel would reset the connection instead of closing it.
-            let input = stream.request.input_mut();
-            let _ =
-                std::future::poll_fn(|cx| Poll::Ready(socket.poll_read_append(cx, input))).await;
+            socket.discard_input();
             return;
         }
     };
@@ -136,7 +133,9 @@ async fn admitted(
                 (stream.log.cause, stream.log.phase) = (Cause::Proxy, Phase::Request);
                 account::denied_request(stream);
                 if silent {
-                    let _ = socket.set_nolinger();
+                    let _ = socket.set_unheard();
+                } else {
+                    socket.discard_input();
                 }
                 return false;
             }

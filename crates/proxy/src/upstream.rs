@@ -206,11 +206,10 @@ pub(crate) async fn take_slot(
 }
 
 fn count_queued(stream: &mut Stream, for_one_server: bool, position: u32) {
-    let ahead = position.saturating_sub(1);
     if for_one_server {
-        stream.log.server_queue += ahead;
+        stream.log.server_queue += position;
     } else {
-        stream.log.backend_queue += ahead;
+        stream.log.backend_queue += position;
     }
 }
 

@@ -393,6 +393,32 @@ impl Socket {
         Ok(sockopt::set_socket_linger(self, Some(Duration::ZERO))?)
     }
 
+    /// Throws away what has come and was not read: closing with it unread would be a reset. At most 64 KiB, since
+    /// somebody may be sending faster.
+    pub fn discard_input(&self) {
+        let mut buffer = [0; 4096];
+        for _ in 0..16 {
+            // What cannot be read needs no discarding.
+            if !matches!(net::recv(self, &mut buffer, RecvFlags::DONTWAIT), Ok((1.., _))) {
+                return;
+            }
+        }
+    }
+
+    /// Lets the connection be closed without the other end noticing (`silent-drop`): no packet at all with CAP_NET_ADMIN,
+    /// else a reset that the next router throws away.
+    pub fn set_unheard(&self) -> io::Result<()> {
+        if crate::sys::set_option(self, libc::IPPROTO_TCP, libc::TCP_REPAIR, 1).is_ok() {
+            return Ok(());
+        }
+        self.set_nolinger()?;
+        match self.local()? {
+            Endpoint::Inet(SocketAddr::V4(_)) => Ok(sockopt::set_ip_ttl(self, 1)?),
+            Endpoint::Inet(SocketAddr::V6(_)) => Ok(sockopt::set_ipv6_unicast_hops(self, Some(1))?),
+            _ => Ok(()),
+        }
+    }
+
     /// Marks packets (`set-mark`); needs CAP_NET_ADMIN.
     pub fn set_mark(&self, mark: u32) -> io::Result<()> {
         SockRef::from(self).set_mark(mark)
@@ -500,6 +526,26 @@ mod tests {
             let mut buf = [0; 16];
             assert_eq!(b.try_read(&mut buf).unwrap(), 1);
             assert_eq!(b.read(&mut buf).await.unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn nothing_is_heard_of_a_silent_close() {
+        block_on(async {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (accepted, _) = listener.accept().unwrap();
+            accepted.set_nonblocking(true).unwrap();
+            let socket = Socket::from_nonblocking(accepted.into(), SocketKind::Tcp).unwrap();
+            socket.set_unheard().unwrap();
+            drop(socket);
+            client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            let heard = io::Read::read(&mut &client, &mut [0; 1]).unwrap_err().kind();
+            // Without CAP_NET_ADMIN there is a reset, which only another machine does not get.
+            let silent = rustix::process::geteuid().is_root();
+            let expected =
+                if silent { io::ErrorKind::WouldBlock } else { io::ErrorKind::ConnectionReset };
+            assert_eq!(heard, expected);
         });
     }
 

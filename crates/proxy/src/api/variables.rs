@@ -90,13 +90,14 @@ fn assign(
         request_captures: 0,
         response_captures: 0,
         offline: false,
+        experimental: true,
         line: "stats socket".to_owned(),
     };
     let wants_more = Cell::new(false);
     let cx = Context::for_process(model, &wants_more);
     let is_set = if is_format {
         let format = LogFormat::parse_text(value, &mut scope, FormatUse::Text)
-            .map_err(|error| error.kind.explain().title)?;
+            .map_err(|mut errors| errors.swap_remove(0).kind.explain().title)?;
         let mut text = Vec::new();
         format.render(&cx, &mut text);
         variable.set(&cx, Value::Str(text.into()), SetConditions::default())

@@ -318,6 +318,18 @@ impl Reader {
         }
         let values = &words[at..];
         if let Some(Arg::Userlist(users)) = self.groups_of() {
+            for group in values.iter().filter(|group| !users.groups.iter().any(|g| group.is(g))) {
+                let known = users.groups.iter().map(|name| &**name);
+                args.fail(group.at, ConfigErrorKind::undefined("group", group.text, known));
+            }
+            if values.is_empty() {
+                let what = "the name of a group".into();
+                let after = criterion.text.to_owned();
+                args.fail(criterion.at, ConfigErrorKind::Missing { what, after });
+            }
+            if args.failed() {
+                return None;
+            }
             let groups = values.iter().map(|token| token.text.into()).collect();
             return Some(Test { expr: self.expr, how: How::Groups(users, groups) });
         }

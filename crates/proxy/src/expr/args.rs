@@ -126,6 +126,10 @@ pub(crate) fn parse(
     if raw.len() == 1 && raw[0].0.is_empty() && spec.required == 0 {
         raw.clear();
     }
+    // Without a name it is about the proxy that it stands in.
+    if raw.is_empty() && matches!(spec.params.first(), Some(Param::Frontend | Param::Backend)) {
+        raw.push((Vec::new(), at.saturating_sub(spec.name.len()), end));
+    }
     if raw.len() > spec.params.len() {
         let (_, start, _) = raw[spec.params.len()];
         let kind = match spec.params.len() {
@@ -155,9 +159,8 @@ pub(crate) fn parse(
     for (index, param) in spec.params.iter().enumerate() {
         args.push(match raw.get(index) {
             None => Arg::Absent,
-            Some((value, start, stop)) => {
-                read(*param, value, scope).map_err(|kind| ExprError { at: *start..*stop, kind })?
-            }
+            Some((value, start, stop)) => read(spec.name, *param, value, scope)
+                .map_err(|kind| ExprError { at: *start..*stop, kind })?,
         });
     }
     if let Some(check) = spec.check {
@@ -222,7 +225,12 @@ fn split(
     Err(ExprError { at: opened..text.len(), kind })
 }
 
-fn read(param: Param, value: &[u8], scope: &ParseScope<'_>) -> Result<Arg, ConfigErrorKind> {
+fn read(
+    name: &str,
+    param: Param,
+    value: &[u8],
+    scope: &ParseScope<'_>,
+) -> Result<Arg, ConfigErrorKind> {
     let bad = |expected: &str| ConfigErrorKind::BadValue {
         what: "argument".into(),
         found: lossy(value),
@@ -260,8 +268,8 @@ fn read(param: Param, value: &[u8], scope: &ParseScope<'_>) -> Result<Arg, Confi
                     .map_err(|_| bad("a number, or the name of a variable with its scope"))?,
             ),
         },
-        Param::Frontend if value.is_empty() => own_proxy(scope, "frontend", scope.frontend)?,
-        Param::Backend if value.is_empty() => own_proxy(scope, "backend", scope.backend)?,
+        Param::Frontend if value.is_empty() => own_proxy(name, scope, "frontend", scope.frontend)?,
+        Param::Backend if value.is_empty() => own_proxy(name, scope, "backend", scope.backend)?,
         Param::Frontend => Arg::Proxy(scope.directory.frontend(named()?)?),
         Param::Backend => Arg::Proxy(scope.directory.backend(named()?)?),
         Param::Server => {
@@ -289,6 +297,7 @@ pub(crate) fn variable(value: &[u8]) -> Result<VariableName, ConfigErrorKind> {
 }
 
 fn own_proxy(
+    name: &str,
     scope: &ParseScope<'_>,
     what: &'static str,
     is_one: bool,
@@ -297,7 +306,7 @@ fn own_proxy(
         Some(proxy) if is_one => Ok(Arg::Proxy(proxy)),
         _ => Err(ConfigErrorKind::Missing {
             what: format!("the name of a {what}").into(),
-            after: "(".into(),
+            after: name.to_owned(),
         }),
     }
 }

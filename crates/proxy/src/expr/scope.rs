@@ -36,6 +36,8 @@ pub struct ParseScope<'s> {
     pub response_captures: usize,
     /// `telamon check --offline`: what this machine lacks is not looked at.
     pub offline: bool,
+    /// `expose-experimental-directives` stands in `global`.
+    pub experimental: bool,
     /// Names the line in messages of the socket: `file 'x.cfg' line 12`.
     pub line: String,
 }

@@ -36,6 +36,7 @@ fn with_expr<R>(text: &[u8], then: impl FnOnce(Result<Expr, ExprError>, &Context
         request_captures: 0,
         response_captures: 0,
         offline: false,
+        experimental: true,
         line: "file 'test' line 1".to_owned(),
     };
     let model = Model::default();

@@ -74,7 +74,7 @@ pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
             Ok(Dialed { slot, connection: Some(connection) }) => (slot, connection),
             Ok(Dialed { slot, connection: None }) => {
                 let Some(server) = backend.reached(slot.server()) else { return After::Drop };
-                (stream.log.cause, stream.log.phase) = (Cause::Local, Phase::Request);
+                (stream.log.cause, stream.log.phase) = (Cause::Local, Phase::Connect);
                 let answer = rules::redirect_to_server(stream, server);
                 return respond::send(client, stream, answer).await;
             }
@@ -216,8 +216,9 @@ async fn attempt(
             (stream.log.cause, stream.log.phase) = (Cause::Proxy, Phase::Data);
             stream.log.response_ms = None;
             if silent {
-                // The client must not notice: no FIN, no answer.
-                let _ = client.socket.set_nolinger();
+                stream.log.phase = Phase::Request;
+                stream.log.status = stream.response.status();
+                let _ = client.socket.set_unheard();
             }
             return Attempt::Done(After::Drop);
         }
@@ -512,7 +513,7 @@ fn request_broken(stream: &mut Stream, proxy: &Proxy, server: &Server, broken: B
     let waiting = stream.request.request_body() == BodyLength::None;
     let phase = if waiting { Phase::Headers } else { Phase::Data };
     if cause == Cause::Client {
-        (stream.log.cause, stream.log.phase, stream.log.status) = (cause, phase, status);
+        (stream.log.cause, stream.log.phase) = (cause, phase);
         account::stream_broken(stream, proxy, server);
         return Attempt::Done(After::Drop);
     }

@@ -84,6 +84,11 @@ pub(super) async fn fail(
 pub(super) async fn page(client: &mut Client, stream: &mut Stream) -> After {
     account::count_frontend_of(stream, Counter::Intercepted, 1);
     (stream.log.cause, stream.log.phase) = (Cause::Local, Phase::Request);
+    // HAProxy counts the page as a server that is reached at once.
+    let now = stream.session.worker.touch();
+    stream.log.queued(now);
+    stream.log.connected(now);
+    stream.log.responded(now);
     let answer = crate::page::answer(stream).await;
     send(client, stream, answer).await
 }

@@ -57,6 +57,11 @@ async fn proxy_rules(client: &mut Client, stream: &mut Stream, proxy: &Proxy) ->
             rules::run_tcp_request_content(&rules.tcp_request_content, stream, from)
         };
         if let Some(routed) = run_set(client, stream, proxy, inspect, run).await {
+            if matches!(routed, Routed::Close { .. }) && proxy.frontend.is_some() {
+                // To HAProxy there was no request yet.
+                stream.request_line.clear();
+                stream.request_captures.clear();
+            }
             return Some(routed);
         }
     }
@@ -126,6 +131,7 @@ async fn run_set(
             Verdict::Close { silent } => {
                 stream.log.cause = Cause::Proxy;
                 stream.log.phase = Phase::Request;
+                stream.log.request_ms = None;
                 crate::account::denied_request(stream);
                 return Some(Routed::Close { silent });
             }

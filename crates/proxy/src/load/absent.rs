@@ -30,6 +30,8 @@ pub(super) const KEYWORDS: &[K] = &[
     K::not_yet("email-alert to", ANY),
     K::not_yet_guard("filter", NAMED),
     K::not_yet("load-server-state-from-file", ANY),
+    K::not_yet("persist rdp-cookie", BACKS.and(Sections::DEFAULTS)),
+    K::not_yet("persist rdp-cookie(", BACKS.and(Sections::DEFAULTS)),
     K::not_yet("server-state-file-name", ANY),
     K::not_yet("stick match", BACKS),
     K::not_yet("stick on", BACKS),

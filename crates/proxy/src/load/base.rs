@@ -25,6 +25,8 @@ pub(super) struct Base {
     pub(super) paths: HashMap<FileId, String>,
     /// Worker threads, known once `global` is.
     pub(super) workers: Cell<usize>,
+    /// `expose-experimental-directives`.
+    pub(super) experimental: Cell<bool>,
     /// Host names that were asked for; each is asked for once.
     pub(super) resolved: RefCell<HashMap<Box<str>, Rc<[IpAddr]>>>,
     pub(super) builtin_formats: [OnceCell<Arc<LogFormat>>; 4],

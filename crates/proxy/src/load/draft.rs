@@ -42,6 +42,8 @@ pub(super) struct Draft {
     pub(super) disabled: bool,
     pub(super) options: Options,
     pub(super) timeouts: Timeouts,
+    /// Their lines are there, but wrong.
+    pub(super) bad_timeouts: Vec<&'static str>,
     /// The waits before contents are judged; part of the rules in HAProxy, and inherited all the same.
     pub(super) inspect_delay: Option<Duration>,
     pub(super) inspect_delay_response: Option<Duration>,
@@ -135,6 +137,7 @@ impl Default for Draft {
             disabled: false,
             options: Options::default(),
             timeouts: Timeouts::default(),
+            bad_timeouts: Vec::new(),
             inspect_delay: None,
             inspect_delay_response: None,
             errors: ErrorReplies::default(),
@@ -217,6 +220,7 @@ impl ProxyContext {
             request_captures: self.own.captures.request.len(),
             response_captures: self.own.captures.response.len(),
             offline: base.options.offline,
+            experimental: base.experimental.get(),
             line: base.line(args.at()),
         };
         let read = read(args, &mut scope);

@@ -77,6 +77,13 @@ const PROCESS: &[K] = &[
             global.global.master_worker = true;
         },
     ),
+    K::works(
+        "expose-experimental-directives",
+        G,
+        "expose-experimental-directives",
+        "permits what HAProxy calls experimental, `http-request normalize-uri`",
+        |global, _| global.base.experimental.set(true),
+    ),
     K::works("user", G, "user <name>", "who the serving process is", |global, args| {
         let Some(name) = args.next("the name of a user") else { return };
         let base = Rc::clone(&global.base);
@@ -231,7 +238,6 @@ const PROCESS: &[K] = &[
     K::works("debug", G, "debug", "stays in the foreground", |global, _| {
         global.global.daemon = false
     }),
-    K::no_effect("expose-experimental-directives", G, "nothing is experimental"),
     K::no_effect("insecure-fork-wanted", G, "no program is ever started"),
     K::no_effect("insecure-setuid-wanted", G, "no program is ever started"),
     K::works("set-dumpable", G, "set-dumpable", "leaves a core file after a crash", |global, _| {
@@ -487,9 +493,19 @@ const ABSENT: &[K] = &[
     K::not_yet_guard("lua-load-per-thread", G),
     K::not_yet("server-state-base", G),
     K::not_yet("server-state-file", G),
+    K::not_yet("wurfl-cache-size", G),
     K::not_yet("wurfl-data-file", G),
+    K::not_yet("wurfl-information-list", G),
+    K::not_yet("wurfl-information-list-separator", G),
+    K::not_yet("wurfl-patch-file", G),
     K::not_yet("deviceatlas-json-file", G),
+    K::not_yet("deviceatlas-log-level", G),
+    K::not_yet("deviceatlas-properties-cookie", G),
+    K::not_yet("deviceatlas-separator", G),
+    K::not_yet("51degrees-cache-size", G),
     K::not_yet("51degrees-data-file", G),
+    K::not_yet("51degrees-property-name-list", G),
+    K::not_yet("51degrees-property-separator", G),
 ];
 
 static UNIX_BIND: LazyLock<Table<Owner>> = LazyLock::new(|| {
@@ -568,6 +584,7 @@ impl GlobalContext {
             request_captures: 0,
             response_captures: 0,
             offline: self.base.options.offline,
+            experimental: self.base.experimental.get(),
             line: self.base.line(args.at()),
         };
         read(args, &mut scope)

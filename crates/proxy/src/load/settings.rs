@@ -329,7 +329,9 @@ macro_rules! timeout {
             |proxy, args| {
                 if proxy.has_side(args, $side) {
                     let time = args.duration();
-                    if !args.failed() {
+                    if args.failed() {
+                        proxy.draft.bad_timeouts.push(concat!("timeout ", $name));
+                    } else {
                         proxy.draft.timeouts.$field = time.filter(|time| *time > Duration::ZERO);
                     }
                 }

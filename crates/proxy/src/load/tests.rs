@@ -270,6 +270,107 @@ fn what_stands_twice_or_nowhere_is_told() {
 }
 
 #[test]
+fn fetches_of_load_are_about_their_own_proxy() {
+    const TIMES: &str = "defaults\n timeout client 1s\n timeout connect 1s\n timeout server 1s\n";
+    let rule = |section: &str, fetch: &str| {
+        let bind = if section == "backend" { "" } else { " bind :1\n" };
+        format!("{TIMES}{section} a\n{bind} tcp-request content reject if {{ {fetch} ge 10 }}\n")
+    };
+    for fetch in ["fe_conn", "fe_req_rate", "fe_sess_rate", "fe_conn()"] {
+        check(&rule("frontend", fetch), &[]);
+        check(&rule("listen", fetch), &[]);
+    }
+    for fetch in [
+        "avg_queue",
+        "be_conn",
+        "be_conn_free",
+        "be_sess_rate",
+        "connslots",
+        "nbsrv",
+        "nbsrv,add(1)",
+        "queue",
+    ] {
+        check(&rule("backend", fetch), &[]);
+        check(&rule("listen", fetch), &[]);
+    }
+    check(
+        &rule("backend", "fe_conn"),
+        &[
+            "6:34 alert `fe_conn` lacks the name of a frontend (expected the name of a frontend after this)",
+        ],
+    );
+    check(
+        &rule("frontend", "nbsrv"),
+        &[
+            "7:34 alert `nbsrv` lacks the name of a backend (expected the name of a backend after this)",
+        ],
+    );
+    check(
+        &rule("frontend", "srv_conn"),
+        &["7:34 alert bad arguments `0` (expected at least 1 for srv_conn)"],
+    );
+}
+
+#[test]
+fn what_haproxy_refuses_is_refused() {
+    const BEGIN: &str = "userlist ul\n group g users u\n user u insecure-password x\n\
+                         defaults\n mode http\n timeout client 1s\nfrontend a\n bind :1\n";
+    let line = |line: &str| format!("{BEGIN} {line}\n");
+    check(&line("http-request deny if { http_auth_group(ul) g }"), &[]);
+    check(
+        &line("http-request deny if { http_auth_group(ul) h }"),
+        &["9:45 alert there is no group `h`"],
+    );
+    check(
+        &line("http-request deny if { http_auth_group(ul) }"),
+        &[
+            "9:25 alert `http_auth_group(ul)` lacks the name of a group (expected the name of a group after this)",
+        ],
+    );
+    check(
+        &line("http-request capture path id 0"),
+        &["9:31 alert bad slot `0` (expected that of a `declare capture request` line above it)"],
+    );
+    check(
+        &line("http-response capture res.hdr(a) id 0"),
+        &["9:38 alert bad slot `0` (expected that of a `declare capture response` line above it)"],
+    );
+    check(&line("declare capture request len 9\n http-request capture path id 0"), &[]);
+    check(
+        &line("http-request normalize-uri path-merge-slashes"),
+        &[
+            "9:15 alert http-request normalize-uri needs `expose-experimental-directives` in `global`",
+        ],
+    );
+    check(
+        &line(
+            "http-request normalize-uri path-merge-slashes\nglobal\n expose-experimental-directives",
+        ),
+        &[],
+    );
+    check(
+        &line("log stdout local0\n log-format \"%ci %zz %[nosuch] %[req.nix,lower] %1\""),
+        &[
+            "10:19 alert unknown log-format variable `zz`",
+            "10:24 alert unknown fetch `nosuch`",
+            "10:34 alert unknown fetch `req.nix`",
+            "10:49 alert bad log-format variable `%1` (expected a name, or `%%` for a percent sign)",
+        ],
+    );
+    check(
+        "defaults\n timeout client 5x\n timeout connect 1s\nfrontend a\n bind :1\n",
+        &["2:18 alert bad time `5x` (expected a time such as `10s`, without `x`)"],
+    );
+    check(
+        "backend a\n persist rdp-cookie\n persist rdp-cookie(x)\n",
+        &[
+            "2:2 alert `persist rdp-cookie` is known to HAProxy, not yet to Telamon",
+            "3:2 alert `persist rdp-cookie` is known to HAProxy, not yet to Telamon",
+        ],
+    );
+}
+
+#[test]
 fn rules_are_inherited_from_named_defaults_only() {
     let model = model(
         "defaults base\n mode http\n timeout client 1s\n timeout connect 1s\n timeout server 1s\n\

@@ -115,7 +115,11 @@ pub(super) fn read(
         }
         let users =
             draft.users.into_iter().map(|(name, (user, _))| (name.into_boxed_bytes(), user));
-        let list = Userlist { name: name.text.into(), users: users.collect() };
+        let list = Userlist {
+            name: name.text.into(),
+            users: users.collect(),
+            groups: draft.groups.into_keys().collect(),
+        };
         lists.insert(name.text.into(), Arc::new(list));
     }
     lists

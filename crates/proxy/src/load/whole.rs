@@ -46,7 +46,7 @@ fn has_bind_line(section: &Section) -> bool {
 }
 
 fn missing_timeouts(context: &ProxyContext) -> Vec<&'static str> {
-    let timeouts = &context.draft.timeouts;
+    let Draft { timeouts, bad_timeouts, .. } = &context.draft;
     let serves = context.serves() && !context.own.servers.is_empty();
     let tunnels = context.draft.mode == Mode::Tcp && timeouts.tunnel.is_some();
     let wanted = [
@@ -54,7 +54,9 @@ fn missing_timeouts(context: &ProxyContext) -> Vec<&'static str> {
         (serves && timeouts.connect.is_none(), "timeout connect"),
         (serves && timeouts.server.is_none() && !tunnels, "timeout server"),
     ];
-    wanted.into_iter().filter_map(|(missing, name)| missing.then_some(name)).collect()
+    let missing =
+        wanted.into_iter().filter(|(missing, name)| *missing && !bad_timeouts.contains(name));
+    missing.map(|(_, name)| name).collect()
 }
 
 /// What stands in a proxy of `mode tcp` without effect.

@@ -1,11 +1,12 @@
 //! Log formats as the rest of the proxy sees them: parsed with the proxy's scope, rendered from a context.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use telamon_config::{Args, ConfigErrorKind, Token};
 
 use super::builtin::Builtin;
-use super::template::{Style, Template, TemplateErrorKind};
+use super::template::{Style, Template, TemplateError, TemplateErrorKind};
 use super::variable::{Facts, Variable};
 use crate::expr::{Expr, ParseScope, Place};
 use crate::model::Mode;
@@ -58,9 +59,14 @@ impl LogFormat {
         scope: &mut ParseScope<'_>,
         usage: FormatUse,
     ) -> Option<Self> {
-        Self::parse_text(token.bytes, scope, usage)
-            .map_err(|error| args.fail(token.part(error.at), error.kind))
-            .ok()
+        let errors = match Self::parse_text(token.bytes, scope, usage) {
+            Ok(format) => return Some(format),
+            Err(errors) => errors,
+        };
+        for error in errors {
+            args.fail(token.part(error.at), error.kind);
+        }
+        None
     }
 
     /// Reads a format.
@@ -68,18 +74,18 @@ impl LogFormat {
     /// The samples of [`FormatUse::Log`] are judged as those of [`Place::Log`] wherever the scope stands.
     ///
     /// # Errors
-    /// The first mistake.
+    /// Every mistake, in order; there is at least one.
     pub fn parse_text(
         text: &[u8],
         scope: &mut ParseScope<'_>,
         usage: FormatUse,
-    ) -> Result<Self, FormatError> {
+    ) -> Result<Self, Vec<FormatError>> {
         let place = scope.place;
         if usage == FormatUse::Log {
             scope.place = Place::Log;
         }
         let style = usage.style(scope.mode == Mode::Http);
-        let mut wrong = None;
+        let mut wrong = VecDeque::new();
         let template = Template::parse(text, style, &mut |begin| {
             let parsed =
                 Expr::parse_prefix(&text[begin..], scope).and_then(|(expr, len)| {
@@ -91,21 +97,22 @@ impl LogFormat {
             parsed
                 .map_err(|error| {
                     let at = begin + error.at.start..begin + error.at.end;
-                    wrong = Some(FormatError { at, kind: error.kind });
+                    wrong.push_back(FormatError { at, kind: error.kind });
                 })
                 .ok()
         });
         scope.place = place;
-        template.map(|template| Self { template, usage }).map_err(|error| {
-            let at = error.offset..error.offset + error.len;
-            match wrong {
-                Some(wrong) if error.kind == TemplateErrorKind::Sample => wrong,
-                _ => {
-                    let found = String::from_utf8_lossy(&text[at.clone()]);
-                    FormatError { kind: error.kind.for_diagnostics(&found), at }
-                }
+        let told = |error: TemplateError| match error.kind {
+            TemplateErrorKind::Sample => wrong.pop_front(),
+            kind => {
+                let at = error.offset..error.offset + error.len;
+                let found = String::from_utf8_lossy(&text[at.clone()]);
+                Some(FormatError { kind: kind.for_diagnostics(&found), at })
             }
-        })
+        };
+        template
+            .map(|template| Self { template, usage })
+            .map_err(|errors| errors.into_iter().filter_map(told).collect())
     }
 
     /// A format in which nothing varies.

@@ -109,12 +109,12 @@ impl<E> Template<E> {
     /// Parses a format.
     ///
     /// # Errors
-    /// The first mistake.
+    /// Every mistake, in order.
     pub(crate) fn parse(
         text: &[u8],
         style: Style,
         sample: &mut ParseSample<'_, E>,
-    ) -> Result<Self, TemplateError> {
+    ) -> Result<Self, Vec<TemplateError>> {
         let mut parser = Parser {
             text,
             style,
@@ -123,7 +123,10 @@ impl<E> Template<E> {
             pieces: Vec::new(),
             literal: Vec::new(),
         };
-        parser.run(sample)?;
+        let errors = parser.run(sample);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
         let has_variables = parser.pieces.iter().any(|piece| matches!(piece, Piece::Variable(..)));
         Ok(Self { pieces: parser.pieces.into(), style, has_variables })
     }
@@ -241,10 +244,16 @@ struct Parser<'t, E> {
 }
 
 impl<E> Parser<'_, E> {
-    fn run(&mut self, sample: &mut ParseSample<'_, E>) -> Result<(), TemplateError> {
+    fn run(&mut self, sample: &mut ParseSample<'_, E>) -> Vec<TemplateError> {
+        let mut errors = Vec::new();
         while let Some(byte) = self.peek() {
             match byte {
-                b'%' => self.percent(sample)?,
+                b'%' => {
+                    if let Err(error) = self.percent(sample) {
+                        self.at = self.behind(&error);
+                        errors.push(error);
+                    }
+                }
                 b' ' if self.style.merge_spaces => {
                     self.at += 1;
                     if !matches!(self.pieces.last(), Some(Piece::Separator))
@@ -260,7 +269,17 @@ impl<E> Parser<'_, E> {
             }
         }
         self.flush();
-        Ok(())
+        errors
+    }
+
+    /// Where reading goes on after a mistake.
+    fn behind(&self, error: &TemplateError) -> usize {
+        let sample = error.kind == TemplateErrorKind::Sample;
+        let closed = self.text[error.offset..].iter().position(|&byte| byte == b']');
+        match closed.filter(|_| sample) {
+            Some(len) => error.offset + len + 1,
+            None => error.offset + error.len,
+        }
     }
 
     fn percent(&mut self, sample: &mut ParseSample<'_, E>) -> Result<(), TemplateError> {

@@ -333,10 +333,11 @@ fn mistakes_have_a_place() {
             (!format[at..].starts_with('?')).then_some(((), at + len))
         };
         let style = Style { http_mode: false, ..LOG };
-        let error = Template::parse(format.as_bytes(), style, &mut sample).map(drop).unwrap_err();
+        let errors = Template::parse(format.as_bytes(), style, &mut sample).map(drop).unwrap_err();
+        let [error] = &errors[..] else { panic!("{format}: {errors:?}") };
         let found = &format[error.offset..error.offset + error.len];
         let told = error.kind.for_diagnostics(found).explain().title;
-        assert_eq!((found, error.kind, &*told), (place, kind, title), "{format}");
+        assert_eq!((found, &error.kind, &*told), (place, &kind, title), "{format}");
     }
     check("a %xy b", "xy", Kind::UnknownVariable, "unknown log-format variable `xy`");
     check("%{+Q}Xi", "Xi", Kind::UnknownVariable, "unknown log-format variable `Xi`");

@@ -95,8 +95,12 @@ pub fn parse_tcp_response_rule(
     args: &mut Args<'_>,
     scope: &mut ParseScope<'_>,
 ) -> Option<TcpResponseRule> {
-    static TABLE: LazyLock<Table<Chosen<TcpAction>>> =
-        LazyLock::new(|| Table::new("action", &[TCP_ACTIONS, TCP_RESPONSE_ACTIONS, TCP_PLANNED]));
+    static TABLE: LazyLock<Table<Chosen<TcpAction>>> = LazyLock::new(|| {
+        Table::new(
+            "action",
+            &[TCP_ACTIONS, TCP_RESPONSE_ACTIONS, TCP_PLANNED, TCP_RESPONSE_PLANNED],
+        )
+    });
     scope.place = Place::TcpResponseContent;
     rule(args, scope, &TABLE)
 }
@@ -240,7 +244,15 @@ const REQUEST_ACTIONS: &[H] = &[
         "normalize-uri",
         "normalize-uri <step> [full | strict]",
         "normalizes the target by RFC 3986",
-        |args, _| { Normalizer::read(args).map(HttpAction::NormalizeUri) }
+        |args, scope| {
+            if !scope.experimental {
+                let needs = "`expose-experimental-directives` in `global`".into();
+                let what = "http-request normalize-uri".to_owned();
+                args.fail(args.at(), ConfigErrorKind::Requires { what, needs });
+                return None;
+            }
+            Normalizer::read(args).map(HttpAction::NormalizeUri)
+        }
     ),
     action!(
         "redirect",
@@ -497,6 +509,7 @@ const EITHER_ACTIONS: &[H] = &[
 ];
 
 const HTTP_PLANNED: &[H] = &[
+    H::not_yet("ot-group", ANY),
     H::not_yet("set-mark", ANY),
     H::not_yet("set-tos", ANY),
     H::not_yet_guard("sc-add-gpc(", ANY),
@@ -524,6 +537,7 @@ const REQUEST_PLANNED: &[H] = &[
 const RESPONSE_PLANNED: &[H] = &[H::not_yet("cache-store", ANY)];
 
 const COUNTERS: &[H] = &[
+    H::not_yet("ot-group", ANY),
     H::not_yet_guard("sc-add-gpc(", ANY),
     H::not_yet_guard("sc-inc-gpc(", ANY),
     H::not_yet_guard("sc-inc-gpc0(", ANY),
@@ -628,6 +642,7 @@ const CONNECTION_PLANNED: &[T] =
     &[T::not_yet_guard("expect-netscaler-cip", ANY), T::not_yet_guard("expect-proxy", ANY)];
 
 const CONTENT_PLANNED: &[T] = &[
+    T::not_yet("ot-group", ANY),
     T::not_yet_guard("do-resolve(", ANY),
     T::not_yet_guard("send-spoe-group", ANY),
     T::not_yet("set-priority-class", ANY),
@@ -635,6 +650,9 @@ const CONTENT_PLANNED: &[T] = &[
     T::not_yet_guard("switch-mode", ANY),
     T::not_yet_guard("use-service", ANY),
 ];
+
+const TCP_RESPONSE_PLANNED: &[T] =
+    &[T::not_yet("ot-group", ANY), T::not_yet_guard("send-spoe-group", ANY)];
 
 const NICE: &str = "every connection of a worker gets its turn";
 

@@ -39,8 +39,19 @@ impl Capture {
             return Some(Self { sample, slot, len: Some(len as usize) });
         }
         if by_id && args.accept("id") {
-            let slot = args.integer("slot", 0_u32..=SLOT_MAX)?;
-            return Some(Self { sample, slot: slot as usize, len: None });
+            let token = args.peek();
+            let slot = args.integer("slot", 0_u32..=SLOT_MAX)? as usize;
+            let (declared, direction) = match scope.place {
+                Place::HttpResponse => (scope.response_captures, "response"),
+                _ => (scope.request_captures, "request"),
+            };
+            // A backend alone is reached from any frontend, whose slots are not known here.
+            if let Some(token) = token.filter(|_| scope.frontend && slot >= declared) {
+                let expected = format!("that of a `declare capture {direction}` line above it");
+                args.bad(token, "slot", expected);
+                return None;
+            }
+            return Some(Self { sample, slot, len: None });
         }
         args.missing(match (own, by_id) {
             (true, true) => "`len` or `id`",

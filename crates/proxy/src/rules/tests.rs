@@ -58,6 +58,7 @@ fn load(lines: &str) -> (Model, Vec<String>) {
         request_captures: 0,
         response_captures: 1,
         offline: false,
+        experimental: true,
         line: "file 'test' line 1".to_owned(),
     };
     let proxy = &mut model.proxies[0];

@@ -48,6 +48,7 @@ impl Configuration {
         let users = Userlist {
             name: "people".into(),
             users: HashMap::from([(b"u".as_slice().into(), user)]),
+            groups: vec!["admins".into(), "others".into()],
         };
         let directory = Directory {
             proxies: vec![ProxyEntry { name: "fe".into(), frontend: true, ..Default::default() }],
@@ -79,6 +80,7 @@ impl Configuration {
             request_captures: 0,
             response_captures: 0,
             offline: false,
+            experimental: true,
             line: "file 'test' line 1".to_owned(),
         }
     }

@@ -236,8 +236,8 @@ fn read_body(
             let bytes = read_file(token, args, scope)?;
             match LogFormat::parse_text(&bytes, scope, FormatUse::Text) {
                 Ok(format) => ReplyText::Format(format),
-                Err(error) => {
-                    args.fail(token.at, error.kind);
+                Err(errors) => {
+                    errors.into_iter().for_each(|error| args.fail(token.at, error.kind));
                     return None;
                 }
             }
