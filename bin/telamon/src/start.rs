@@ -134,7 +134,7 @@ fn begin(direct: Direct, options: &Options) -> Result<ExitCode, Failure> {
         .transpose()
         .map_err(|error| Failure(format!("NOTIFY_SOCKET: {error}")))?;
     if let Some(megabytes) = options.memory_mb {
-        process::limit_memory(megabytes).map_err(|error| Failure(format!("-m: {error}")))?;
+        limit_memory(megabytes)?;
     }
     let files: Rc<dyn Files> = Rc::new(direct);
     let mut ready = prepare(&files, options)?;
@@ -196,6 +196,25 @@ fn begin(direct: Direct, options: &Options) -> Result<ExitCode, Failure> {
         spread_line: false,
     })
 }
+
+/// `-m`: limits the memory of the process.
+///
+/// The allocator reserves a gigabyte ahead, which counts; how much it reads from its environment when the program
+/// begins, so the program begins once more.
+fn limit_memory(megabytes: u64) -> Result<(), Failure> {
+    use std::os::unix::process::CommandExt;
+    if std::env::var_os(RESERVE).is_none() {
+        let mut again = std::process::Command::new("/proc/self/exe");
+        again.args(std::env::args_os().skip(1)).env(RESERVE, RESERVE_KIB);
+        telamon_runtime::signals::unblock();
+        return Err(Failure(format!("-m: cannot begin once more: {}", again.exec())));
+    }
+    process::limit_memory(megabytes).map_err(|error| Failure(format!("-m {megabytes}: {error}")))
+}
+
+/// The allocator's variable for what it reserves at a time, and what `-m` leaves it, in KiB.
+const RESERVE: &str = "MIMALLOC_ARENA_RESERVE";
+const RESERVE_KIB: &str = "16384";
 
 /// Loads, checks and binds.
 fn prepare(files: &Rc<dyn Files>, options: &Options) -> Result<Ready, Failure> {

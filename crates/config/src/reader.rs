@@ -266,7 +266,7 @@ impl Reader<'_> {
             (Place::Section { .. }, Some(section)) => {
                 section.push_line(number, value, words);
                 if section.spec.bit == Sections::GLOBAL
-                    && let Some(line) = section.lines().last()
+                    && let Some(line) = section.lines().next_back()
                 {
                     set_environment(line, self.environment, self.diagnostics);
                 }

@@ -176,7 +176,7 @@ impl Section {
     }
 
     /// The lines after the first.
-    pub fn lines(&self) -> impl ExactSizeIterator<Item = Line<'_>> {
+    pub fn lines(&self) -> impl DoubleEndedIterator<Item = Line<'_>> + ExactSizeIterator {
         (1..self.lines.len()).map(|index| Line { section: self, index })
     }
 

@@ -194,10 +194,11 @@ pub struct DescriptorShortage {
     pub allowed: u64,
 }
 
-/// Limits the memory of this process (`-m`), in MiB of address space.
+/// Limits the memory of this process (`-m`), in MiB of private writable memory.
 pub fn limit_memory(megabytes: u64) -> io::Result<()> {
     let bytes = Some(megabytes.saturating_mul(1 << 20));
-    Ok(setrlimit(Resource::As, Rlimit { current: bytes, maximum: bytes })?)
+    // Not the address space, much of which an allocator reserves and never uses.
+    Ok(setrlimit(Resource::Data, Rlimit { current: bytes, maximum: bytes })?)
 }
 
 /// Lets the kernel write a core file although privileges were dropped (`set-dumpable`).
