@@ -1,13 +1,14 @@
 //! Telamon's command line, its start-up, and the wiring of its planes.
 //!
 //! [`options`] says what was asked for. [`start`] loads the configuration, binds, and becomes one process or two (a
-//! privileged parent and the one that serves); [`serve`] is the control thread of the serving process. [`demo`] is
-//! the same with a configuration of its own.
+//! privileged parent and the one that serves); [`serve`] is the control thread of the serving process, [`sockets`] what
+//! it listens on. [`demo`] is the same with a configuration of its own.
 
 mod demo;
 mod master;
 mod options;
 mod serve;
+mod sockets;
 mod start;
 mod version;
 

@@ -20,11 +20,12 @@ use telamon_runtime::parent::{self, ChildLink, ChildStream, FromChild, ToChild};
 use telamon_runtime::process::{self, Background, Notify, Privileges};
 use telamon_runtime::service;
 use telamon_runtime::workers::{block_on, report_panics};
-use telamon_runtime::{Endpoint, Listener, Signal, Signals};
+use telamon_runtime::{Endpoint, Listener, Signal, Signals, signals};
 use tokio::time::Instant;
 
 use crate::master::Master;
 use crate::options::Options;
+use crate::sockets;
 use crate::start::{self, Failure, Ready};
 
 /// What the serving process starts with.
@@ -42,7 +43,7 @@ pub(crate) struct Serving<'a> {
     pub(crate) spread_line: bool,
 }
 
-/// Serves until told to stop; returns the exit status.
+/// Serves until told to stop; returns the exit status, unless it ends by the signal that told it.
 pub(crate) fn run(serving: Serving<'_>) -> Result<ExitCode, Failure> {
     serving
         .privileges
@@ -56,7 +57,10 @@ pub(crate) fn run(serving: Serving<'_>) -> Result<ExitCode, Failure> {
             .map_err(|error| Failure(format!("cannot follow the parent: {error}")))?;
     }
     report_panics(|text| notice::alert(format_args!("a task panicked and was ended: {text}")));
-    block_on(serve(serving))
+    Ok(match block_on(serve(serving))? {
+        Some(signal) => ExitCode::from(signals::end_by(signal)),
+        None => ExitCode::SUCCESS,
+    })
 }
 
 /// Why the loop turns.
@@ -72,7 +76,8 @@ enum Event {
     ReloadWanted,
 }
 
-async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
+/// Serves until the end; returns the signal that asked for it, if one did.
+async fn serve(serving: Serving<'_>) -> Result<Option<Signal>, Failure> {
     let Serving { options, files, ready, signals, link, background, notify, spread_line, .. } =
         serving;
     let Ready { model, mut registry, workers, maxconn } = ready;
@@ -118,6 +123,7 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     let (mut finish, mut hard_stop): (Option<Instant>, Option<Instant>) = (None, None);
     let mut spread = spread_line.then(Spread::default);
+    let mut told = None;
     loop {
         let event = tokio::select! {
             signal = signal_stream.next() => match signal {
@@ -145,11 +151,11 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
             event => event,
         };
         match event {
-            Event::Signal(Signal::Terminate | Signal::Interrupt)
-            | Event::Parent(Some(ToChild::Stop)) => {
+            Event::Signal(signal @ (Signal::Terminate | Signal::Interrupt)) => {
+                told = Some(signal);
                 break;
             }
-            Event::Parent(None) => break,
+            Event::Parent(Some(ToChild::Stop) | None) => break,
             Event::Signal(Signal::Finish) | Event::Parent(Some(ToChild::Finish)) => {
                 if let Some(notify) = &notify {
                     let _ = notify.stopping();
@@ -223,7 +229,7 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
             }
             Event::Parent(Some(ToChild::ReloadFailed)) => master.reloaded(false),
             Event::ReloadWanted => {}
-            Event::Ended => return Ok(ExitCode::SUCCESS),
+            Event::Ended => return Ok(None),
             Event::HardStop => {
                 notice::warning(format_args!("hard-stop-after: what is left is cut off"));
                 break;
@@ -235,7 +241,7 @@ async fn serve(serving: Serving<'_>) -> Result<ExitCode, Failure> {
     }
     plane.stop();
     plane.ended().await;
-    Ok(ExitCode::SUCCESS)
+    Ok(told)
 }
 
 /// Loads the configuration anew and puts it in force, or says why it is not.
@@ -246,7 +252,7 @@ async fn reload(
     options: &Options,
     workers: usize,
 ) -> Result<(), String> {
-    let model = start::read(Rc::clone(&files), options)
+    let (model, source) = start::read(Rc::clone(&files), options)
         .ok_or("it has errors; the one before still serves")?;
     if let Some(setting) = start::needs_restart(&plane.snapshot().model, &model) {
         return Err(format!("a change of `{setting}` needs a restart"));
@@ -255,7 +261,8 @@ async fn reload(
         notice::warning(format_args!("the change of `{setting}` waits for the next start"));
     }
     let maxconn = start::descriptors(&model, workers).map_err(|Failure(why)| why)?;
-    let gone = start::bind(registry, &model, workers, &*files).map_err(|Failure(why)| why)?;
+    let gone =
+        sockets::bind(registry, &model, &source, workers, &*files).map_err(|Failure(why)| why)?;
     // The workers let in who is queued and close the sockets; nothing else may hold them.
     for bound in gone {
         bound.remove_file();
@@ -361,7 +368,7 @@ impl Sockets {
                 Err(error) => {
                     notice::alert(format_args!(
                         "stats socket {}: {error}",
-                        start::describe(&socket.bind)
+                        sockets::describe(&socket.bind)
                     ));
                     continue;
                 }

@@ -15,13 +15,16 @@ use telamon_proxy::log::notice;
 use telamon_proxy::model::Model;
 use telamon_runtime::files::{Direct, Files, Recording};
 use telamon_runtime::parent::{self, FromChild, ParentEvent, ParentLink, Role, ToChild};
-use telamon_runtime::process::{self, Background, DescriptorNeeds, Notify, Privileges};
+use telamon_runtime::process::{
+    self, Background, DescriptorNeeds, DescriptorShortage, Notify, Privileges,
+};
 use telamon_runtime::registry::Registry;
-use telamon_runtime::{BindAddress, BindSpec, Neighbor, Signal, Signals};
+use telamon_runtime::{Neighbor, Signal, Signals, signals};
 
 use crate::demo::{self, Demo, DemoFiles};
 use crate::options::{Options, ReplaceHow};
 use crate::serve::{self, Serving};
+use crate::sockets;
 
 /// The exit status for a configuration that is valid but has nothing to do.
 const NOTHING_LISTENS: u8 = 2;
@@ -43,7 +46,7 @@ pub(crate) fn condition(options: &Options, expression: &str) -> ExitCode {
 
 /// `-c` and `telamon check`.
 pub(crate) fn check(options: &Options) -> ExitCode {
-    let Some(model) = read(Rc::new(Direct::new(Neighbor::Refused)), options) else {
+    let Some((model, _)) = read(Rc::new(Direct::new(Neighbor::Refused)), options) else {
         return ExitCode::FAILURE;
     };
     if listens(&model) {
@@ -218,16 +221,17 @@ const RESERVE_KIB: &str = "16384";
 
 /// Loads, checks and binds.
 fn prepare(files: &Rc<dyn Files>, options: &Options) -> Result<Ready, Failure> {
-    let model = read(Rc::clone(files), options).ok_or(Failure(String::new()))?;
+    let (model, source) = read(Rc::clone(files), options).ok_or(Failure(String::new()))?;
     let workers = worker_count(&model);
     let maxconn = descriptors(&model, workers)?;
     let mut registry = Registry::default();
-    bind(&mut registry, &model, workers, &**files)?;
+    sockets::bind(&mut registry, &model, &source, workers, &**files)?;
     Ok(Ready { model, registry, workers, maxconn })
 }
 
-/// Reads the configuration and shows what is wrong with it; `None` when it cannot be used.
-pub(crate) fn read(files: Rc<dyn Files>, options: &Options) -> Option<Model> {
+/// Reads the configuration and shows what is wrong with it; `None` when it cannot be used. The text comes with it, to
+/// show what only its use will tell.
+pub(crate) fn read(files: Rc<dyn Files>, options: &Options) -> Option<(Model, Source)> {
     let load_options = LoadOptions {
         paths: options.files.clone(),
         offline: options.offline,
@@ -260,7 +264,7 @@ pub(crate) fn read(files: Rc<dyn Files>, options: &Options) -> Option<Model> {
         return None;
     }
     model.global.nosplice |= options.no_splice;
-    Some(model)
+    Some((model, source))
 }
 
 /// Whether nothing is said at the start: `-q`, or `quiet` unless the command line asks for more.
@@ -268,7 +272,7 @@ fn is_quiet(model: &Model, options: &Options) -> bool {
     options.quiet || (model.global.quiet && !options.verbose && !options.debug)
 }
 
-fn show(diagnostics: &mut Diagnostics, source: &Source) {
+pub(crate) fn show(diagnostics: &mut Diagnostics, source: &Source) {
     let style = if std::io::stderr().is_terminal() { Style::Colored } else { Style::Plain };
     // Standard error may be closed; there is nobody else to tell.
     let _ = std::io::stderr().write_all(diagnostics.render(source, style).as_bytes());
@@ -336,61 +340,21 @@ pub(crate) fn waits_for_restart(before: &Model, after: &Model) -> Vec<&'static s
     settings.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
 }
 
-/// An address as a `bind` line has it.
-pub(crate) fn describe(spec: &BindSpec) -> String {
-    match &spec.address {
-        BindAddress::Fd(fd) => format!("fd@{fd}"),
-        _ => spec.address.endpoint().map_or_else(String::new, |endpoint| endpoint.to_string()),
-    }
-}
-
-/// Binds what a configuration listens on beside what is bound already, and lets go of what it does not.
-pub(crate) fn bind(
-    registry: &mut Registry,
-    model: &Model,
-    workers: usize,
-    files: &dyn Files,
-) -> Result<Vec<telamon_runtime::registry::Bound>, Failure> {
-    let specs = specs(model);
-    match registry.prepare(&specs, workers, files) {
-        Ok(prepared) => Ok(registry.commit(prepared)),
-        Err(failures) => {
-            let lines: Vec<String> = failures
-                .iter()
-                .map(|failure| {
-                    format!("cannot bind {}: {}", describe(&specs[failure.index]), failure.error)
-                })
-                .collect();
-            Err(Failure(lines.join("\n")))
-        }
-    }
-}
-
-/// Every socket that a configuration listens on.
-fn specs(model: &Model) -> Vec<BindSpec> {
-    let listeners = model
-        .proxies
-        .iter()
-        .filter(|proxy| !proxy.disabled)
-        .flat_map(|proxy| proxy.frontend.iter().flat_map(|frontend| &frontend.listeners))
-        .map(|listener| listener.bind.clone());
-    listeners.chain(model.global.stats_sockets.iter().map(|socket| socket.bind.clone())).collect()
-}
-
 /// Whether a configuration has anything to do: clients to accept, or a runtime API that tells of its checks.
 fn listens(model: &Model) -> bool {
     let masters = model.global.stats_sockets.iter().filter(|socket| socket.master).count();
-    specs(model).len() > masters
+    sockets::count(model) > masters
 }
 
 /// Raises the limit of descriptors to what `maxconn` needs, or computes `maxconn` from the limit. Under
 /// `no strict-limits` what cannot be raised is a warning, and `maxconn` becomes what fits.
 pub(crate) fn descriptors(model: &Model, workers: usize) -> Result<u32, Failure> {
     let global = &model.global;
-    let sockets = specs(model).len() as u64 * workers as u64;
+    let sockets = sockets::count(model) as u64 * workers as u64;
+    let checks = telamon_proxy::check::descriptors_max(model) as u64;
     let needs = DescriptorNeeds {
-        // Listeners, per worker an epoll, a parking epoll and an event, standard streams, logs, checks in flight.
-        fixed: sockets + 4 * workers as u64 + 64,
+        // Listeners, per worker an epoll, a parking epoll and an event, checks in flight, standard streams, logs.
+        fixed: sockets + 4 * workers as u64 + checks + 64,
         pipes: u64::from(global.maxpipes.unwrap_or(0)),
     };
     let insist = |message: String| {
@@ -403,7 +367,7 @@ pub(crate) fn descriptors(model: &Model, workers: usize) -> Result<u32, Failure>
     let (_, hard) = process::descriptor_limits();
     let mut ulimit = global.ulimit_n;
     if let Some(limit) = global.ulimit_n
-        && let Err(shortage) = process::raise_descriptor_limit(limit)
+        && let Err(shortage) = process::set_descriptor_limit(limit)
     {
         let (wanted, allowed) = (shortage.wanted, shortage.allowed);
         insist(format!("ulimit-n {wanted}: only {allowed} descriptors are permitted"))?;
@@ -418,7 +382,12 @@ pub(crate) fn descriptors(model: &Model, workers: usize) -> Result<u32, Failure>
         return Ok(u32::try_from(fits).unwrap_or(u32::MAX).max(1));
     };
     let wanted = needs.for_connections(u64::from(maxconn));
-    match process::raise_descriptor_limit(wanted) {
+    let raised = match ulimit {
+        Some(allowed) if allowed < wanted => Err(DescriptorShortage { wanted, allowed }),
+        Some(_) => Ok(()),
+        None => process::raise_descriptor_limit(wanted),
+    };
+    match raised {
         Ok(()) => Ok(maxconn),
         Err(shortage) => {
             let fits = needs.maxconn_within(shortage.allowed);
@@ -486,7 +455,8 @@ fn supervise(mut parent: Supervised<'_>) -> Result<ExitCode, Failure> {
     // What the serving process has yet to answer: the sockets of a reload are in force once it says so.
     let mut pending: Option<Registry> = None;
     let mut stopping = None;
-    let mut interrupted = false;
+    // By which signal the end was asked for.
+    let mut told = None;
     loop {
         let event = parent.link.wait(&parent.signals, stopping).map_err(failed)?;
         match event {
@@ -516,19 +486,23 @@ fn supervise(mut parent: Supervised<'_>) -> Result<ExitCode, Failure> {
                 parent.link.send(ToChild::Finish).map_err(failed)?;
             }
             ParentEvent::Signal(signal @ (Signal::Terminate | Signal::Interrupt)) => {
-                interrupted = signal == Signal::Interrupt;
+                told = Some(signal);
                 tell_stopping(&parent);
                 // It may be gone already; its end is the next event.
                 let _ = parent.link.send(ToChild::Stop);
                 stopping = Some(STOP_PATIENCE);
             }
             ParentEvent::Ended(status) => {
-                if stopping.is_none() && status != 0 {
+                if told.is_none() && status != 0 {
                     notice::alert(format_args!("the serving process ended with status {status}"));
                 }
-                // As HAProxy's master: to be told to terminate is normal, an interrupt is reported.
-                let status = if status == 0 && interrupted && parent.master { 130 } else { status };
-                return Ok(ExitCode::from(u8::try_from(status).unwrap_or(1)));
+                return Ok(ExitCode::from(match told {
+                    // As HAProxy's master: to be told to terminate is normal, an interrupt is reported.
+                    Some(Signal::Terminate) if parent.master => 0,
+                    Some(Signal::Interrupt) if parent.master => 130,
+                    Some(signal) => signals::end_by(signal),
+                    None => u8::try_from(status).unwrap_or(1),
+                }));
             }
             ParentEvent::TimedOut => {
                 let _ = process::kill(parent.link.child());
@@ -563,10 +537,11 @@ fn reload(parent: &mut Supervised<'_>) -> Result<Option<Registry>, Failure> {
         let _ = notify.reloading();
     }
     let recording = Rc::new(Recording::new(Rc::clone(&parent.files)));
-    let prepared = read(Rc::clone(&recording) as Rc<dyn Files>, parent.options).map(|model| {
+    let read = read(Rc::clone(&recording) as Rc<dyn Files>, parent.options);
+    let prepared = read.map(|(model, source)| {
         let workers = worker_count(&model);
         let mut registry = parent.registry.clone();
-        bind(&mut registry, &model, workers, &*recording).map(|_| registry)
+        sockets::bind(&mut registry, &model, &source, workers, &*recording).map(|_| registry)
     });
     let registry = match prepared {
         Some(Ok(registry)) => registry,

@@ -1,6 +1,7 @@
 //! The command line, signals, and what the process may do.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -195,19 +196,67 @@ fn term_and_int_stop_at_once() {
         client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
         eventually("a request is in flight", || app.requests() == 1);
         telamon.signal(signal);
-        telamon.wait_exit();
+        assert_eq!(telamon.wait_exit().signal(), Some(signal.as_raw()));
         assert_eq!(client.read_to_end(), b"");
     }
 }
 
 #[test]
+fn a_masters_exit_status_tells_an_interrupt() {
+    for (signal, status) in [(Signal::TERM, 0), (Signal::INT, 130)] {
+        let mut telamon = Telamon::start_with(&says(free_port(), "one"), &["-W"]);
+        telamon.signal(signal);
+        assert_eq!(telamon.wait_exit().code(), Some(status));
+    }
+}
+
+#[test]
+fn every_port_in_use_is_shown_where_it_stands_and_nothing_is_taken() {
+    if Telamon::is_haproxy() {
+        return;
+    }
+    let telamon = Telamon::start(&says(free_port(), "first"));
+    let file = telamon.folder().join("telamon.cfg");
+    let more = free_port();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", more)).unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    let second = telamon.folder().join("second.cfg");
+    fs::write(&second, format!("{text}    bind 127.0.0.1:{more}\n")).unwrap();
+    let started = Telamon::command().arg("-db").arg("-f").arg(&second).output().unwrap();
+    assert_eq!(started.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&started.stderr);
+    for port in [telamon.port(), more] {
+        let line = 1 + fs::read_to_string(&second)
+            .unwrap()
+            .lines()
+            .position(|line| line.trim() == format!("bind 127.0.0.1:{port}"))
+            .unwrap();
+        assert!(said.contains(&format!("second.cfg:{line}:")), "{port}:\n{said}");
+        assert!(said.contains(&format!("cannot listen on 127.0.0.1:{port}: Address")), "{said}");
+    }
+    // The socket's file is still the first one's.
+    assert!(telamon.stats_socket("show info").contains(&format!("Pid: {}\n", telamon.pid())));
+    drop(listener);
+}
+
+#[test]
+fn ulimit_n_lowers_the_limit_too() {
+    let config = format!("global\n    ulimit-n 100\n{}", says(free_port(), "one"));
+    let telamon = Telamon::start(&config);
+    assert!(telamon.stats_socket("show info").contains("Ulimit-n: 100\n"));
+}
+
+#[test]
 fn usr1_finishes_what_is_in_flight() {
-    let app = TestServer::start("app", Behaviour::Waits);
-    let mut telamon = Telamon::listen(&format!("server {app}"));
+    let (app, log) = (TestServer::start("app", Behaviour::Waits), SyslogSink::start());
+    let mut telamon = Telamon::listen(&format!("log {} local0\nserver {app}", log.address()));
     let mut client = telamon.connect();
     client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     eventually("a request is in flight", || app.requests() == 1);
     telamon.signal(Signal::USR1);
+    let line = log.wait_for("Proxy web stopped");
+    assert!(line.starts_with("<132>"), "{line}");
+    assert!(line.ends_with(": Proxy web stopped (cumulated conns: FE: 1, BE: 1)."), "{line}");
     eventually("nothing listens", || RawClient::try_connect(telamon.port()).is_err());
     app.becomes(Behaviour::Name);
     assert_eq!(client.response().text(), "app");

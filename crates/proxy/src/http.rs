@@ -114,7 +114,8 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket, requests: u32) {
 
 /// Runs one request from the rules to the last byte of its answer.
 async fn exchange(client: &mut Client, stream: &mut Stream) -> After {
-    match route::route(client, stream).await {
+    let mut in_backend = None;
+    match route::route(client, stream, &mut in_backend).await {
         route::Routed::Server => forward::forward(client, stream).await,
         route::Routed::Answer(answer) => respond::send(client, stream, *answer).await,
         route::Routed::Page => respond::page(client, stream).await,
@@ -155,7 +156,14 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
     }
     loop {
         match stream.request.parse_request(&limits) {
-            Ok(Some(_)) => break,
+            Ok(Some(_)) => {
+                // What has come with the head of a body that is no body refuses the request before anybody sees it.
+                if let Err(error) = body::check(stream) {
+                    reject(client, stream, proxy, &error).await;
+                    return Received::Over;
+                }
+                break;
+            }
             Ok(None) => {}
             Err(error) => {
                 reject(client, stream, proxy, &error).await;

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
+use telamon_balance::Counter;
 use telamon_runtime::registry::Registry;
 use telamon_runtime::service::ServiceHandle;
 use telamon_runtime::workers::{Peers, WorkerOptions, Workers};
 
 use crate::check::Checks;
 use crate::listen::Assigned;
-use crate::model::Model;
+use crate::log::Level;
+use crate::model::{Model, Proxy};
 use crate::snapshot::Snapshot;
 use crate::view::View;
 use crate::worker::{Shared, Worker};
@@ -87,7 +89,21 @@ impl Plane {
         self.shared.stopping.store(true, Relaxed);
         self.checks.stop();
         self.workers.peers().broadcast(|worker| worker.stop_accepting()).await;
+        self.tell_stopped();
         self.workers.finish();
+    }
+
+    /// Says of each proxy that it has stopped: those that listened first.
+    fn tell_stopped(&self) {
+        let proxies = self.snapshot.model.proxies.iter().filter(|proxy| !proxy.disabled);
+        let (listening, others): (Vec<_>, Vec<_>) =
+            proxies.partition(|proxy| proxy.frontend.is_some());
+        for proxy in listening.into_iter().chain(others) {
+            // `shutdown frontend` has said it already.
+            if !proxy.state.frontend.stopped.swap(true, Relaxed) {
+                tell_stopped(proxy);
+            }
+        }
     }
 
     /// Ends everything now.
@@ -163,4 +179,17 @@ impl Plane {
                 .await;
         }
     }
+}
+
+/// Says that a proxy has stopped, and what it has done.
+pub(crate) fn tell_stopped(proxy: &Proxy) {
+    let state = &proxy.state;
+    let text = format!(
+        "Proxy {} stopped (cumulated conns: FE: {}, BE: {}).",
+        proxy.name,
+        state.frontend.counters.total(Counter::Connections),
+        state.backend.counters.total(Counter::Sessions),
+    );
+    crate::log::warning(format_args!("{text}"));
+    crate::log::send(Level::Warning, proxy, &text);
 }

@@ -48,8 +48,10 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
         (stream.log.cause, stream.log.phase) = (Cause::Server, Phase::Connect);
         return;
     };
+    stream.backend = backend;
+    let chosen = snapshot.proxy(backend).serving();
+    let _in_backend = chosen.map(|chosen| account::enter_backend(stream, chosen));
     if backend != stream.frontend {
-        stream.backend = backend;
         if !admitted(stream, snapshot.proxy(backend), socket, deadline).await {
             return;
         }
@@ -59,7 +61,6 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
         (stream.log.cause, stream.log.phase) = (Cause::Server, Phase::Connect);
         return;
     };
-    let _in_backend = account::enter_backend(stream, backend);
     let mut dial = Dial::new(proxy, backend);
     let dialed = match dial.next(socket, deadline, &mut None, stream).await {
         Ok(dialed) => dialed,

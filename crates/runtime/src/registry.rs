@@ -52,7 +52,7 @@ impl Registry {
     /// Binds what `specs` has and the registry has not.
     ///
     /// # Errors
-    /// All lines that failed; nothing new stays bound then.
+    /// All lines that failed, files of Unix sockets only where nothing else did; nothing new stays bound then.
     pub fn prepare(
         &self,
         specs: &[BindSpec],
@@ -61,10 +61,17 @@ impl Registry {
     ) -> Result<Prepared, Vec<BindFailure>> {
         let mut fresh = HashMap::new();
         let mut failures = Vec::new();
-        for (index, spec) in specs.iter().enumerate() {
+        // Files come last, and only if all else went well: a file is taken from whoever has it, for good.
+        let is_file = |spec: &BindSpec| matches!(spec.address, BindAddress::Unix(_));
+        let (files_last, others): (Vec<_>, Vec<_>) =
+            specs.iter().enumerate().partition(|(_, spec)| is_file(spec));
+        for (index, spec) in others.into_iter().chain(files_last) {
             let key = spec.key();
             if self.bound.contains_key(&key) || fresh.contains_key(&key) {
                 continue;
+            }
+            if is_file(spec) && !failures.is_empty() {
+                break;
             }
             match files.bind(spec, workers) {
                 Ok(sockets) => {

@@ -92,6 +92,7 @@ fn shutdown(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
     if named.proxy().state.frontend.stopped.swap(true, Relaxed) {
         return Err("Frontend was already shut down.\n".to_owned());
     }
+    crate::plane::tell_stopped(named.proxy());
     Ok(hold(view, &named))
 }
 

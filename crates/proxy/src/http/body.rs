@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use telamon_http_proto::{BodyLength, ChunkedDecoder};
+use telamon_http_proto::{BodyLength, ChunkedDecoder, ParseError};
 
 use crate::http::Client;
 use crate::stream::Stream;
@@ -47,6 +47,19 @@ pub(super) async fn wait(
     }
     stream.request_input_complete = true;
     in_time
+}
+
+/// Finds fault with what has come of a chunked body, at its offset in the message.
+pub(super) fn check(stream: &Stream) -> Result<(), ParseError> {
+    let held = stream.request.remaining();
+    if held.is_empty() || stream.request.request_body() != BodyLength::Chunked {
+        return Ok(());
+    }
+    let before = stream.request.input().len() - held.len();
+    match ChunkedDecoder::new().relay(held) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(ParseError { offset: before + error.offset, ..error }),
+    }
 }
 
 /// Whether the buffer holds the whole body.

@@ -42,7 +42,6 @@ pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
     let Some(backend) = proxy.serving() else {
         return respond::fail(client, stream, 503, Cause::Server, Phase::Connect).await;
     };
-    let _in_backend = account::enter_backend(stream, backend);
     if !prepare::restrict_names(stream) {
         account::denied_request(stream);
         return respond::fail(client, stream, 403, Cause::Proxy, Phase::Request).await;

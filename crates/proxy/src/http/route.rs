@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::account::{self, InBackend};
 use crate::http::{Client, body, respond};
 use crate::log;
 use crate::model::Proxy;
@@ -22,8 +23,13 @@ pub(super) enum Routed {
     },
 }
 
-/// Runs all rules over the request.
-pub(super) async fn route(client: &mut Client, stream: &mut Stream) -> Routed {
+/// Runs all rules over the request. `in_backend` counts it among those in its backend from when that is chosen: the
+/// backend's own rules see it there.
+pub(super) async fn route(
+    client: &mut Client,
+    stream: &mut Stream,
+    in_backend: &mut Option<InBackend>,
+) -> Routed {
     let snapshot = stream.snapshot.clone();
     let frontend = snapshot.proxy(stream.frontend);
     if let Some(routed) = monitor(stream, frontend) {
@@ -39,8 +45,10 @@ pub(super) async fn route(client: &mut Client, stream: &mut Stream) -> Routed {
         stream.log.phase = Phase::Connect;
         return Routed::Answer(Box::new(rules::error_reply(stream, 503)));
     };
+    stream.backend = backend;
+    let chosen = snapshot.proxy(backend).serving();
+    *in_backend = chosen.map(|chosen| account::enter_backend(stream, chosen));
     if backend != stream.frontend {
-        stream.backend = backend;
         if let Some(routed) = proxy_rules(client, stream, snapshot.proxy(backend)).await {
             return routed;
         }

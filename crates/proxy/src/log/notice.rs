@@ -33,7 +33,7 @@ pub fn alert(text: fmt::Arguments<'_>) {
 }
 
 /// The text of a system error without Rust's `(os error N)`.
-pub(crate) fn text_of(error: &io::Error) -> String {
+pub fn text_of(error: &io::Error) -> String {
     let text = error.to_string();
     match text.rfind(" (os error ") {
         Some(end) => text[..end].to_owned(),

@@ -1,0 +1,108 @@
+//! The sockets that a configuration listens on, and what is said when one cannot be had.
+
+use telamon_config::{Class, ConfigErrorKind, Diagnostics, Explanation, Location, Mistake, Source};
+use telamon_proxy::log::notice;
+use telamon_proxy::model::Model;
+use telamon_runtime::files::Files;
+use telamon_runtime::registry::{Bound, Registry};
+use telamon_runtime::{BindAddress, BindSpec};
+
+use crate::start::{Failure, show};
+
+/// Binds what a configuration listens on beside what is bound already, and lets go of what it does not.
+///
+/// What cannot be bound is shown where it stands in `source`, all of it.
+pub(crate) fn bind(
+    registry: &mut Registry,
+    model: &Model,
+    source: &Source,
+    workers: usize,
+    files: &dyn Files,
+) -> Result<Vec<Bound>, Failure> {
+    let places = places(model);
+    let specs: Vec<BindSpec> = places.iter().map(|place| place.spec.clone()).collect();
+    let failures = match registry.prepare(&specs, workers, files) {
+        Ok(prepared) => return Ok(registry.commit(prepared)),
+        Err(failures) => failures,
+    };
+    let mut diagnostics = Diagnostics::new();
+    for failure in &failures {
+        let place = &places[failure.index];
+        let mistake = CannotListen {
+            address: describe(place.spec),
+            owner: place.owner.map(str::to_owned),
+            why: notice::text_of(&failure.error),
+            taken: failure.error.kind() == std::io::ErrorKind::AddrInUse,
+        };
+        diagnostics.error(place.at, ConfigErrorKind::Plane(Box::new(mistake)));
+    }
+    show(&mut diagnostics, source);
+    Err(Failure(match failures.len() {
+        1 => "an address of the configuration cannot be listened on".into(),
+        count => format!("{count} addresses of the configuration cannot be listened on"),
+    }))
+}
+
+/// How many sockets a configuration listens on, for clients and for the runtime API.
+pub(crate) fn count(model: &Model) -> usize {
+    places(model).len()
+}
+
+/// An address as a `bind` line has it.
+pub(crate) fn describe(spec: &BindSpec) -> String {
+    match &spec.address {
+        BindAddress::Fd(fd) => format!("fd@{fd}"),
+        _ => spec.address.endpoint().map_or_else(String::new, |endpoint| endpoint.to_string()),
+    }
+}
+
+/// A socket, whose it is, and where the configuration asks for it.
+struct Place<'m> {
+    spec: &'m BindSpec,
+    /// The proxy; `None` for the runtime API.
+    owner: Option<&'m str>,
+    at: Location,
+}
+
+fn places(model: &Model) -> Vec<Place<'_>> {
+    let proxies = model.proxies.iter().filter(|proxy| !proxy.disabled);
+    let listeners = proxies
+        .flat_map(|proxy| proxy.frontend.iter().flat_map(|frontend| &frontend.listeners))
+        .map(|listener| Place {
+            spec: &listener.bind,
+            owner: Some(&*listener.proxy_name),
+            at: listener.at,
+        });
+    let sockets = model.global.stats_sockets.iter();
+    let sockets = sockets.map(|socket| Place { spec: &socket.bind, owner: None, at: socket.at });
+    listeners.chain(sockets).collect()
+}
+
+/// The system refuses the address of a `bind` line.
+#[derive(Debug)]
+struct CannotListen {
+    address: String,
+    owner: Option<String>,
+    why: String,
+    taken: bool,
+}
+
+impl Mistake for CannotListen {
+    fn explain(&self) -> Explanation {
+        let owner = match &self.owner {
+            Some(proxy) => format!("proxy {proxy}"),
+            None => "the runtime API".to_owned(),
+        };
+        let explanation =
+            Explanation::new(format!("{owner} cannot listen on {}: {}", self.address, self.why));
+        if self.taken {
+            explanation.help("`ss -lntp` shows who has it; `-sf PID` takes it over from Telamon")
+        } else {
+            explanation
+        }
+    }
+
+    fn class(&self) -> Class {
+        Class::Environment
+    }
+}
