@@ -12,6 +12,9 @@ fn termination_states_say_who_ended_a_request_and_when() {
     check_lines("", GET, "503", "SC--");
     check_lines(&nobody, GET, "503", "SC--");
     check_lines("http-request deny", GET, "403", "PR--");
+    check_lines("http-request reject", GET, "-1", "PR--");
+    check_lines("tcp-request content reject", GET, "-1", "PR--");
+    check_lines(&format!("server a 127.0.0.1:{} redir http://x", free_port()), GET, "302", "LC--");
     check_lines("http-request return status 200", GET, "200", "LR--");
     check_lines("redirect location /x", GET, "302", "LR--");
     check_lines(
@@ -39,18 +42,49 @@ fn check_server(behaviour: Behaviour, status: &str, state: &str) {
 /// One request; the line in HTTP format has the status and the state.
 #[track_caller]
 fn check_lines(lines: &str, request: &str, status: &str, state: &str) {
+    let line = line_of(lines, request);
+    let fields: Vec<&str> = line.split(' ').collect();
+    // … frontend backend/server timers status bytes - - state …
+    let at = fields.iter().position(|field| *field == "web" || *field == "web~").unwrap();
+    assert_eq!((fields[at + 3], fields[at + 7]), (status, state), "{lines}: {line}");
+    assert!(line.starts_with("<134>"), "{line}");
+}
+
+/// What one request leaves in the log.
+fn line_of(lines: &str, request: &str) -> String {
     let log = SyslogSink::start();
     let telamon =
         Telamon::listen(&format!("log {} local0\noption httplog\n{lines}", log.address()));
     let mut client = telamon.connect();
     client.send(request);
     let _ = client.try_response(false);
-    let line = log.wait_for(" web ");
-    let fields: Vec<&str> = line.split(' ').collect();
-    // … frontend backend/server timers status bytes - - state …
-    let at = fields.iter().position(|field| *field == "web" || *field == "web~").unwrap();
-    assert_eq!((fields[at + 3], fields[at + 7]), (status, state), "{lines}: {line}");
-    assert!(line.starts_with("<134>"), "{line}");
+    log.wait_for(" web ")
+}
+
+#[test]
+fn what_never_came_to_pass_took_no_time() {
+    #[track_caller]
+    fn check(lines: &str, times: &str, end: &str) {
+        let line = line_of(lines, GET);
+        assert!(line.contains(times) && line.ends_with(end), "{lines}: {line}");
+    }
+    check("http-request reject", " web/<NOSRV> -1/-1/-1/-1/", " \"GET / HTTP/1.1\"");
+    check("tcp-request content reject", " web/<NOSRV> -1/-1/-1/-1/", " \"<BADREQ>\"");
+    check("http-request deny", " web/<NOSRV> 0/-1/-1/-1/", " \"GET / HTTP/1.1\"");
+    check("stats uri /", " web/<STATS> 0/0/0/0/", " \"GET / HTTP/1.1\"");
+}
+
+#[test]
+fn a_silent_drop_is_logged_and_not_told() {
+    let log = SyslogSink::start();
+    let telamon = Telamon::listen(&format!(
+        "log {} local0\noption httplog\nhttp-request silent-drop",
+        log.address()
+    ));
+    let mut client = telamon.connect();
+    client.send(GET);
+    let line = log.wait_for(" -1 0 - - PR-- ");
+    assert!(line.contains(" web/<NOSRV> -1/-1/-1/-1/"), "{line}");
 }
 
 #[test]
@@ -65,7 +99,9 @@ fn a_request_that_waited_in_vain_for_a_server_says_so() {
     first.send(GET);
     telamon_testkit::eventually("the server is busy", || app.requests() == 1);
     assert_eq!(telamon.connect().get("/").status, 503);
-    assert!(log.wait_for(" 503 ").contains(" sQ-- "), "{:?}", log.lines());
+    let line = log.wait_for(" 503 ");
+    assert!(line.contains(" sQ-- ") && line.contains(" 0/1 \"GET"), "{line}");
+    assert!(line.contains(" web/<NOSRV> 0/1"), "the time in the queue: {line}");
     app.becomes(Behaviour::Name);
     assert_eq!(first.response().text(), "app");
 }

@@ -328,6 +328,11 @@ impl Expr {
         self.output
     }
 
+    /// What its fetch reads.
+    pub(crate) fn source(&self) -> Source {
+        self.fetch.source
+    }
+
     /// As it was written.
     pub fn text(&self) -> &str {
         &self.text

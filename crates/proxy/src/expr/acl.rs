@@ -12,8 +12,8 @@ use super::auth::is_in_group;
 use super::lists::{ListError, Matcher, Usage};
 use super::patterns::{Match, PatternErrorKind, parse_range, parse_version_range};
 use super::scope::undefined;
-use super::{Expr, ExprError, ParseScope, ValueType, fetches};
-use crate::model::Userlist;
+use super::{Expr, ExprError, ParseScope, Place, ValueType, fetches};
+use crate::model::{Mode, Userlist};
 use crate::stream::Context;
 
 /// The ACLs of a proxy, by name.
@@ -70,7 +70,22 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 enum Doubt {
     NoPattern,
-    NeverMatches { acl: String, why: String },
+    NeverMatches {
+        acl: String,
+        why: String,
+    },
+    /// Raw contents in `mode http`.
+    Raw {
+        text: String,
+    },
+}
+
+/// The doubt about a condition of a proxy of `mode http`; `None` where there is none.
+pub(crate) fn raw_in_http(acl: &Acl, scope: &ParseScope<'_>) -> Option<ConfigErrorKind> {
+    let live = scope.proxy.is_some() && scope.mode == Mode::Http && scope.place != Place::Check;
+    let test = acl.tests().find(|test| live && test.expr.source().is_raw())?;
+    let text = test.expr.text().to_owned();
+    Some(ConfigErrorKind::Plane(Box::new(Doubt::Raw { text })))
 }
 
 impl Acls {
@@ -716,6 +731,7 @@ impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoPattern => write!(f, "no value to compare with: this never matches"),
+            Self::Raw { text } => write!(f, "`{text}` looks at raw contents in `mode http`"),
             Self::NeverMatches { acl, .. } => write!(f, "{acl} never matches here"),
         }
     }
@@ -726,6 +742,9 @@ impl Mistake for Doubt {
         let explanation = Explanation::new(self.to_string());
         match self {
             Self::NoPattern => explanation.help("add values, or `--` if it is meant so"),
+            Self::Raw { .. } => {
+                explanation.help("there they are taken apart before: it may find nothing")
+            }
             Self::NeverMatches { why, .. } => explanation.label(format!("expected {why}")),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use telamon_config::{Args, ConfigErrorKind, Token};
 
 use super::ParseScope;
-use super::acl::{Acl, Acls, Outcome, Test};
+use super::acl::{Acl, Acls, Outcome, Test, raw_in_http};
 use crate::stream::Context;
 
 /// A condition as a small program: alternatives, each of which is a run of tests.
@@ -67,6 +67,9 @@ impl Condition {
                 let at = token.part(bangs..token.text.len());
                 Acls::find(token, name, at, args, scope)
             };
+            if let Some(doubt) = acl.as_ref().and_then(|acl| raw_in_http(acl, scope)) {
+                args.warn(token.at, doubt);
+            }
             // Go on after a mistake, so that all of them are told in one run.
             match acl {
                 Some(acl) => terms.push(Term { acl, negated: std::mem::take(&mut negated) }),

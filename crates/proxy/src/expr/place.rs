@@ -111,6 +111,24 @@ impl Source {
         place.points(frontend, backend) & self.points() != 0
     }
 
+    /// Whether it is bytes as they came, which a proxy of `mode http` takes apart before anything looks at them.
+    pub(crate) fn is_raw(self) -> bool {
+        matches!(self, Self::RequestBuffer | Self::ResponseBuffer | Self::EitherBuffer)
+    }
+
+    /// Whether it has to be waited for: what the client sends.
+    pub(crate) fn is_sent(self) -> bool {
+        matches!(
+            self,
+            Self::RequestBuffer
+                | Self::RequestHeaders
+                | Self::Request
+                | Self::RequestBody
+                | Self::EitherHeaders
+                | Self::EitherBuffer
+        )
+    }
+
     /// The words for it in messages.
     pub(crate) fn name(self) -> &'static str {
         match self {

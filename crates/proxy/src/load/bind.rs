@@ -14,6 +14,7 @@ use telamon_runtime::{BindAddress, BindSpec};
 
 use super::base::{Base, Report};
 use super::draft::ProxyContext;
+use super::mistake::ProxyMistake;
 use super::settings::NUMBER_MAX;
 
 type K = Keyword<ProxyContext>;
@@ -211,7 +212,9 @@ const OPTION_KEYWORDS: &[B] = &[
     }),
     B::idle("process", HERE, "process <set>", "threads that accept; without effect", |_, args| {
         args.next("a set of threads");
-        no_effect(args, "every worker accepts");
+        let title = "`process` of `bind` lines is deprecated".to_owned();
+        let help = "`thread` took its place; here every worker accepts, whatever they say";
+        args.warn(args.at(), ProxyMistake::Says { title, help }.into());
     }),
     B::idle("thread", HERE, "thread <set>", "threads that accept; without effect", |_, args| {
         args.next("a set of threads");

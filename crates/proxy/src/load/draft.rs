@@ -66,6 +66,8 @@ pub(super) struct Draft {
     pub(super) retries: u32,
     /// `retry-on` has `conn-failure`, as it does unless it is written.
     pub(super) retry_connect: bool,
+    /// It has others, which are not there yet.
+    pub(super) retry_more: bool,
     pub(super) redispatch: i32,
     pub(super) reuse: HttpReuse,
     pub(super) source: Option<SourceDraft>,
@@ -158,6 +160,7 @@ impl Default for Draft {
             fullconn: None,
             retries: RETRIES_DEFAULT,
             retry_connect: true,
+            retry_more: false,
             redispatch: 0,
             reuse: HttpReuse::default(),
             source: None,

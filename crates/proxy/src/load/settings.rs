@@ -169,6 +169,7 @@ const SETTINGS: &[K] = &[
                     "conn-failure" => proxy.draft.retry_connect = true,
                     "none" => {}
                     other if RETRY_ON.contains(&other) => {
+                        proxy.draft.retry_more = true;
                         let keyword = format!("retry-on {other}");
                         args.report(
                             token.at,

@@ -371,6 +371,27 @@ fn what_haproxy_refuses_is_refused() {
 }
 
 #[test]
+fn what_haproxy_warns_of_is_warned_of() {
+    const BEGIN: &str = "defaults\n timeout client 1s\n timeout connect 1s\n timeout server 1s\n";
+    let listen =
+        |lines: &str| format!("{BEGIN}listen a\n bind :1\n server s 127.0.0.1:1\n {lines}\n");
+    check(&listen("bind :2 process 1"), &["8:10 warning `process` of `bind` lines is deprecated"]);
+    let l6 = "mode http\n acl x req.len 0\n http-request deny if { src 1.1.1.1 } !x";
+    check(&listen(l6), &["10:39 warning `req.len` looks at raw contents in `mode http`"]);
+    check(&listen("tcp-request content reject if { req.len 0 }"), &[]);
+    check(
+        &listen("tcp-request content capture req.payload(0,3) len 9"),
+        &["8:22 warning a capture of contents without `tcp-request inspect-delay`"],
+    );
+    check(&listen("tcp-request content capture src len 9"), &[]);
+    check(&listen("tcp-request inspect-delay 1s\n tcp-request content capture req.len len 9"), &[]);
+    check(
+        &listen("server t 127.0.0.1:2 tfo"),
+        &["8:9 warning server t has `tfo` and cannot send its first packet again"],
+    );
+}
+
+#[test]
 fn rules_are_inherited_from_named_defaults_only() {
     let model = model(
         "defaults base\n mode http\n timeout client 1s\n timeout connect 1s\n timeout server 1s\n\

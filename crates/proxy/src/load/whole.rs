@@ -7,7 +7,7 @@ use telamon_config::{ConfigErrorKind, Diagnostics, Location, Section};
 use super::draft::{Draft, Own, ProxyContext};
 use super::mistake::ProxyMistake;
 use crate::model::{Mode, Model, ProcessVariable, Proxy, ProxyId, ServerId};
-use crate::rules::BackendChoice;
+use crate::rules::{BackendChoice, TcpAction};
 use crate::stream::Context;
 
 /// Looks at one section whose lines have been read. HAProxy warns of the same.
@@ -35,6 +35,13 @@ pub(super) fn section(context: &ProxyContext, section: &Section, diagnostics: &m
     if context.accepts() && draft.format.is_some() && draft.log.is_empty() {
         diagnostics.warning(at, ProxyMistake::NoLogTarget { proxy: title() }.into());
     }
+    contents_by_chance(context, diagnostics);
+    for server in own.servers.iter().filter(|line| line.settings.fast_open && !draft.retry_more) {
+        let title =
+            format!("server {} has `tfo` and cannot send its first packet again", server.name);
+        let help = "HAProxy wants `retry-on conn-failure empty-response response-timeout` with it";
+        diagnostics.warning(server.at, ProxyMistake::Says { title, help }.into());
+    }
     if draft.mode == Mode::Tcp {
         needs_http(draft, own, at, &title(), diagnostics);
     }
@@ -59,15 +66,32 @@ fn missing_timeouts(context: &ProxyContext) -> Vec<&'static str> {
     missing.map(|(_, name)| name).collect()
 }
 
+/// Captures of what nobody waits for.
+fn contents_by_chance(context: &ProxyContext, diagnostics: &mut Diagnostics) {
+    if !context.accepts() || context.draft.inspect_delay.is_some() {
+        return;
+    }
+    for rule in &context.own.rules.tcp_request_content {
+        if let TcpAction::Capture(capture) = &rule.action
+            && capture.sample.source().is_sent()
+        {
+            let title = "a capture of contents without `tcp-request inspect-delay`".to_owned();
+            let help = "the rule runs at once: what it finds is a matter of chance";
+            diagnostics.warning(rule.at, ProxyMistake::Says { title, help }.into());
+        }
+    }
+}
+
 /// What stands in a proxy of `mode tcp` without effect.
 fn needs_http(draft: &Draft, own: &Own, at: Location, proxy: &str, diagnostics: &mut Diagnostics) {
     let rules = &own.rules;
     let first = |places: Vec<Location>| places.into_iter().next();
     let places =
         |set: &[crate::rules::HttpRequestRule]| first(set.iter().map(|rule| rule.at).collect());
-    let captures = !own.captures.request.is_empty()
-        || !own.captures.response.is_empty()
-        || own.captures.cookie.is_some();
+    // Slots that rules fill are good for samples of any mode.
+    let slots = own.captures.request.iter().chain(&own.captures.response);
+    let captures =
+        slots.map(|slot| &slot.header).any(Option::is_some) || own.captures.cookie.is_some();
     let found = [
         ("`stats`", own.stats_at),
         ("`capture`", captures.then_some(at)),

@@ -86,6 +86,7 @@ fn load(lines: &str) -> (Model, Vec<String>) {
             "redirect" => rules.http_request.extend(parse_redirect_rule(args, scope)),
             "tcp-request" => {
                 args.accept("content");
+                scope.mode = Mode::Tcp;
                 scope.place = Place::TcpRequestContent;
                 rules.tcp_request_content.extend(parse_tcp_request_rule(args, scope));
             }
