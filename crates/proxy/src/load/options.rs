@@ -267,6 +267,7 @@ pub(super) const KEYWORDS: &[K] = &[
     K::not_yet("option h1-case-adjust-bogus-client", ANY).negatable(),
     K::not_yet("option h1-case-adjust-bogus-server", ANY).negatable(),
     switch!("option transparent", BACK, transparent, "connects to where the client was going"),
+    switch!("transparent", BACK, transparent, "the older name of `option transparent`"),
     K::obsolete("option forceclose", ANY, "option httpclose"),
     K::obsolete(
         "option http-tunnel",

@@ -6,6 +6,7 @@ use std::time::Duration;
 use telamon_config::{AddressRules, Args, ConfigErrorKind, Keyword, Sections, Table};
 
 use super::draft::ProxyContext;
+use super::mistake::ProxyMistake;
 use super::{absent, balance, bind, check, errors, logs, obsolete, options, rules, server, stats};
 use crate::model::HttpReuse;
 
@@ -213,6 +214,23 @@ const SETTINGS: &[K] = &[
                 proxy.draft.send_name_header =
                     args.next_if_any().map(|token| token.bytes.to_ascii_lowercase().into());
             }
+        },
+    ),
+    K::no_effect(
+        "max-session-srv-conns",
+        ANY,
+        "a client has one server connection of its own at most",
+    ),
+    K::idle(
+        "bind-process",
+        ANY,
+        "bind-process <set>",
+        "processes that serve; without effect",
+        |_, args| {
+            args.rest();
+            let title = "`bind-process` is deprecated".to_owned();
+            let help = "remove it: there is one process";
+            args.warn(args.at(), ProxyMistake::Says { title, help }.into());
         },
     ),
     K::works(

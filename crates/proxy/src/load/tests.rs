@@ -189,6 +189,7 @@ fn connections_may_go_somewhere_without_a_choice() {
     check("server s 127.0.0.1:1", None);
     check("dispatch 127.0.0.1:1", Some(("127.0.0.1:1", false)));
     check("option transparent", Some(("0.0.0.0:0", true)));
+    check("transparent", Some(("0.0.0.0:0", true)));
     check("option transparent\n dispatch 127.0.0.1:1", Some(("127.0.0.1:1", false)));
 }
 
@@ -376,6 +377,7 @@ fn what_haproxy_warns_of_is_warned_of() {
     let listen =
         |lines: &str| format!("{BEGIN}listen a\n bind :1\n server s 127.0.0.1:1\n {lines}\n");
     check(&listen("bind :2 process 1"), &["8:10 warning `process` of `bind` lines is deprecated"]);
+    check(&listen("bind-process odd"), &["8:2 warning `bind-process` is deprecated"]);
     let l6 = "mode http\n acl x req.len 0\n http-request deny if { src 1.1.1.1 } !x";
     check(&listen(l6), &["10:39 warning `req.len` looks at raw contents in `mode http`"]);
     check(&listen("tcp-request content reject if { req.len 0 }"), &[]);
