@@ -51,10 +51,10 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
     stream.backend = backend;
     let chosen = snapshot.proxy(backend).serving();
     let _in_backend = chosen.map(|chosen| account::enter_backend(stream, chosen));
-    if backend != stream.frontend {
-        if !admitted(stream, snapshot.proxy(backend), socket, deadline).await {
-            return;
-        }
+    if backend != stream.frontend
+        && !admitted(stream, snapshot.proxy(backend), socket, deadline).await
+    {
+        return;
     }
     let proxy = snapshot.proxy(stream.backend);
     let Some(backend) = proxy.serving() else {

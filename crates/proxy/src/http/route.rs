@@ -48,10 +48,10 @@ pub(super) async fn route(
     stream.backend = backend;
     let chosen = snapshot.proxy(backend).serving();
     *in_backend = chosen.map(|chosen| account::enter_backend(stream, chosen));
-    if backend != stream.frontend {
-        if let Some(routed) = proxy_rules(client, stream, snapshot.proxy(backend)).await {
-            return routed;
-        }
+    if backend != stream.frontend
+        && let Some(routed) = proxy_rules(client, stream, snapshot.proxy(backend)).await
+    {
+        return routed;
     }
     Routed::Server
 }
