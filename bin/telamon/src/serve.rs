@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use telamon_config::Environment;
 use telamon_console::Console;
-use telamon_console::api::{CliSocket, Processes, SessionOptions, Table};
+use telamon_console::api::{CliSocket, Processes, SessionOptions, Table, Variables};
 use telamon_console::page::{Pages, Settings};
 use telamon_proxy::log::notice;
 use telamon_proxy::model::Model;
@@ -80,7 +82,7 @@ enum Event {
 async fn serve(serving: Serving<'_>) -> Result<Option<Signal>, Failure> {
     let Serving { options, files, ready, signals, link, background, notify, spread_line, .. } =
         serving;
-    let Ready { model, mut registry, workers, maxconn } = ready;
+    let Ready { model, environment, mut registry, workers, maxconn } = ready;
     let (page, inbox) = service::channel();
     let mut plane = Plane::start(model, &registry, workers, maxconn, page)
         .await
@@ -92,6 +94,7 @@ async fn serve(serving: Serving<'_>) -> Result<Option<Signal>, Failure> {
     let pid = if link.is_some() { std::os::unix::process::parent_id() } else { std::process::id() };
     let master = Master::new(pid);
     let mut sockets = Sockets::new(Arc::clone(&console), Rc::clone(&master));
+    sockets.set_variables(&environment, &plane);
     sockets.open(&plane, &registry).await;
 
     let signal_stream =
@@ -186,11 +189,15 @@ async fn serve(serving: Serving<'_>) -> Result<Option<Signal>, Failure> {
                 let reloaded =
                     reload(&mut plane, &mut registry, Rc::clone(&files), options, workers).await;
                 master.reloaded(reloaded.is_ok());
-                if let Err(why) = &reloaded {
-                    notice::alert(format_args!("the new configuration is not used: {why}"));
-                } else {
-                    pages.set(page_settings(&plane.snapshot().model));
-                    sockets.open(&plane, &registry).await;
+                match &reloaded {
+                    Ok(environment) => {
+                        pages.set(page_settings(&plane.snapshot().model));
+                        sockets.set_variables(environment, &plane);
+                        sockets.open(&plane, &registry).await;
+                    }
+                    Err(why) => {
+                        notice::alert(format_args!("the new configuration is not used: {why}"));
+                    }
                 }
                 if let Some(notify) = &notify {
                     let _ = notify.ready(std::process::id());
@@ -201,8 +208,9 @@ async fn serve(serving: Serving<'_>) -> Result<Option<Signal>, Failure> {
                 let reloaded = reload(&mut plane, &mut registry, files, options, workers).await;
                 master.reloaded(reloaded.is_ok());
                 let answer = match reloaded {
-                    Ok(()) => {
+                    Ok(environment) => {
                         pages.set(page_settings(&plane.snapshot().model));
+                        sockets.set_variables(&environment, &plane);
                         sockets.open(&plane, &registry).await;
                         FromChild::Ready
                     }
@@ -244,15 +252,15 @@ async fn serve(serving: Serving<'_>) -> Result<Option<Signal>, Failure> {
     Ok(told)
 }
 
-/// Loads the configuration anew and puts it in force, or says why it is not.
+/// Loads the configuration anew and puts it in force, or says why it is not. Returns its variables.
 async fn reload(
     plane: &mut Plane,
     registry: &mut telamon_runtime::Registry,
     files: Rc<dyn Files>,
     options: &Options,
     workers: usize,
-) -> Result<(), String> {
-    let (model, source) = start::read(Rc::clone(&files), options)
+) -> Result<Environment, String> {
+    let start::Read { model, source, environment } = start::read(Rc::clone(&files), options)
         .ok_or("it has errors; the one before still serves")?;
     if let Some(setting) = start::needs_restart(&plane.snapshot().model, &model) {
         return Err(format!("a change of `{setting}` needs a restart"));
@@ -269,7 +277,7 @@ async fn reload(
     }
     plane.reload(model, maxconn, registry).await;
     notice::notice(format_args!("the new configuration is in force"));
-    Ok(())
+    Ok(environment)
 }
 
 /// Processes that leave steer new connections towards one of our sockets; once they are gone all get their share.
@@ -320,13 +328,35 @@ fn page_settings(model: &Model) -> HashMap<String, Settings> {
 struct Sockets {
     console: Arc<Console>,
     master: Rc<Master>,
+    variables: Variables,
     limit: Limit,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Sockets {
     fn new(console: Arc<Console>, master: Rc<Master>) -> Self {
-        Self { console, master, limit: Limit::new(STATS_MAXCONN), tasks: Vec::new() }
+        let (limit, variables) = (Limit::new(STATS_MAXCONN), Arc::from([]));
+        Self { console, master, variables, limit, tasks: Vec::new() }
+    }
+
+    /// Takes over the variables that the configuration has left, and says where the sockets are.
+    fn set_variables(&mut self, environment: &Environment, plane: &Plane) {
+        let mut environment = environment.clone();
+        let sockets = &plane.snapshot().model.global.stats_sockets;
+        for (name, master) in [("HAPROXY_CLI", false), ("HAPROXY_MASTER_CLI", true)] {
+            let addresses: Vec<String> = sockets
+                .iter()
+                .filter(|socket| socket.master == master)
+                .filter_map(|socket| socket.bind.address.endpoint())
+                .map(|address| telamon_console::api::prefixed(&address))
+                .collect();
+            if !addresses.is_empty() {
+                environment.set(name, addresses.join(";"));
+            }
+        }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let variables = environment.variables().map(|(name, value)| (text(name), text(value)));
+        self.variables = variables.collect();
     }
 
     /// Listens as the configuration in force says; connections that are open stay.
@@ -342,13 +372,19 @@ impl Sockets {
                 level: socket.level,
             })
             .collect();
-        let generic = telamon_console::api::generic(&self.console, listed.clone());
+        let generic = telamon_console::api::generic(
+            &self.console,
+            listed.clone(),
+            Arc::clone(&self.variables),
+        );
         let commands = telamon_proxy::api::commands(plane.view());
         let table = Rc::new(Table::new(generic.into_iter().chain(commands)));
         let masters =
-            telamon_console::api::generic(&self.console, listed).into_iter().filter(|command| {
-                matches!(command.words, ["show", "version"] | ["show", "cli", "sockets"])
-            });
+            telamon_console::api::generic(&self.console, listed, Arc::clone(&self.variables))
+                .into_iter()
+                .filter(|command| {
+                    matches!(command.words, ["show", "version"] | ["show", "cli", "sockets"])
+                });
         let processes = Processes { worker: std::process::id(), worker_table: Rc::clone(&table) };
         let master = Rc::new(Table::master(masters.chain(self.master.commands()), processes));
         self.limit.set_max(model.global.stats_maxconn.unwrap_or(STATS_MAXCONN));
@@ -376,13 +412,16 @@ impl Sockets {
             let table = Rc::clone(if socket.master { &master } else { &table });
             let own = socket.maxconn.map(Limit::new);
             let limits: Vec<Limit> = [self.limit.clone()].into_iter().chain(own).collect();
+            let shared = Arc::clone(plane.shared());
             self.tasks.push(tokio::task::spawn_local(async move {
                 let starved = |failure| {
                     notice::alert(format_args!("stats socket: accepting rests: {failure}"))
                 };
-                if let Err(error) =
-                    telamon_console::api::listen(&listener, &limits, table, options, starved).await
-                {
+                let count = || _ = shared.socket_connections.fetch_add(1, Relaxed);
+                let listens = telamon_console::api::listen(
+                    &listener, &limits, table, options, starved, count,
+                );
+                if let Err(error) = listens.await {
                     notice::alert(format_args!("stats socket stops: {error}"));
                 }
             }));

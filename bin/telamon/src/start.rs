@@ -34,7 +34,7 @@ pub(crate) fn condition(options: &Options, expression: &str) -> ExitCode {
     let mut source = Source::new();
     let file = source.add("-cc", expression.as_bytes().to_vec());
     let mut diagnostics = Diagnostics::new();
-    match check_condition(&source, file, &environment(options), &mut diagnostics) {
+    match check_condition(&source, file, &surroundings(options), &mut diagnostics) {
         Some(true) => ExitCode::SUCCESS,
         Some(false) => ExitCode::from(1),
         None => {
@@ -46,7 +46,7 @@ pub(crate) fn condition(options: &Options, expression: &str) -> ExitCode {
 
 /// `-c` and `telamon check`.
 pub(crate) fn check(options: &Options) -> ExitCode {
-    let Some((model, _)) = read(Rc::new(Direct::new(Neighbor::Refused)), options) else {
+    let Some(Read { model, .. }) = read(Rc::new(Direct::new(Neighbor::Refused)), options) else {
         return ExitCode::FAILURE;
     };
     if listens(&model) {
@@ -112,6 +112,7 @@ pub(crate) struct Failure(pub String);
 #[derive(Debug)]
 pub(crate) struct Ready {
     pub(crate) model: Model,
+    pub(crate) environment: Environment,
     pub(crate) registry: Registry,
     pub(crate) workers: usize,
     pub(crate) maxconn: u32,
@@ -221,17 +222,25 @@ const RESERVE_KIB: &str = "16384";
 
 /// Loads, checks and binds.
 fn prepare(files: &Rc<dyn Files>, options: &Options) -> Result<Ready, Failure> {
-    let (model, source) = read(Rc::clone(files), options).ok_or(Failure(String::new()))?;
+    let Read { model, source, environment } =
+        read(Rc::clone(files), options).ok_or(Failure(String::new()))?;
     let workers = worker_count(&model);
     let maxconn = descriptors(&model, workers)?;
     let mut registry = Registry::default();
     sockets::bind(&mut registry, &model, &source, workers, &**files)?;
-    Ok(Ready { model, registry, workers, maxconn })
+    Ok(Ready { model, environment, registry, workers, maxconn })
 }
 
-/// Reads the configuration and shows what is wrong with it; `None` when it cannot be used. The text comes with it, to
-/// show what only its use will tell.
-pub(crate) fn read(files: Rc<dyn Files>, options: &Options) -> Option<(Model, Source)> {
+/// A configuration that can be used.
+pub(crate) struct Read {
+    pub(crate) model: Model,
+    /// To show what only its use will tell.
+    pub(crate) source: Source,
+    pub(crate) environment: Environment,
+}
+
+/// Reads the configuration and shows what is wrong with it; `None` when it cannot be used.
+pub(crate) fn read(files: Rc<dyn Files>, options: &Options) -> Option<Read> {
     let load_options = LoadOptions {
         paths: options.files.clone(),
         offline: options.offline,
@@ -244,8 +253,8 @@ pub(crate) fn read(files: Rc<dyn Files>, options: &Options) -> Option<(Model, So
         ignore_resolve_failures: options.ignore_resolve_failures,
         workers: cores(),
     };
-    let Loaded { model, mut diagnostics, source } =
-        load::load(&load_options, environment(options), files);
+    let Loaded { model, mut diagnostics, source, environment } =
+        load::load(&load_options, surroundings(options), files);
     let quiet = options.quiet || model.as_ref().is_some_and(|model| is_quiet(model, options));
     if diagnostics.has_errors() || !(quiet || diagnostics.is_empty()) {
         show(&mut diagnostics, &source);
@@ -264,7 +273,7 @@ pub(crate) fn read(files: Rc<dyn Files>, options: &Options) -> Option<(Model, So
         return None;
     }
     model.global.nosplice |= options.no_splice;
-    Some((model, source))
+    Some(Read { model, source, environment })
 }
 
 /// Whether nothing is said at the start: `-q`, or `quiet` unless the command line asks for more.
@@ -279,7 +288,7 @@ pub(crate) fn show(diagnostics: &mut Diagnostics, source: &Source) {
 }
 
 /// The variables and features that a configuration may ask about.
-fn environment(options: &Options) -> Environment {
+fn surroundings(options: &Options) -> Environment {
     let variables = std::env::vars_os()
         .map(|(name, value)| (name.into_encoded_bytes(), value.into_encoded_bytes()));
     let peer = options.local_peer.clone().unwrap_or_else(process::hostname);
@@ -538,7 +547,7 @@ fn reload(parent: &mut Supervised<'_>) -> Result<Option<Registry>, Failure> {
     }
     let recording = Rc::new(Recording::new(Rc::clone(&parent.files)));
     let read = read(Rc::clone(&recording) as Rc<dyn Files>, parent.options);
-    let prepared = read.map(|(model, source)| {
+    let prepared = read.map(|Read { model, source, .. }| {
         let workers = worker_count(&model);
         let mut registry = parent.registry.clone();
         sockets::bind(&mut registry, &model, &source, workers, &*recording).map(|_| registry)

@@ -305,3 +305,21 @@ fn the_masters_socket_reloads_and_reaches_the_worker() {
     eventually("a reload that failed is counted", || ask("show proc").contains("1 [failed: 1]"));
     assert_eq!(telamon.connect().get("/").text(), "app");
 }
+
+#[test]
+fn show_env_has_the_variables_of_the_configuration() {
+    let config = Telamon::listen_on(free_port(), "http-request deny\nglobal\nsetenv COLOR blue");
+    let telamon = Telamon::start_with(&config, &["-L", "here"]);
+    let file = telamon.folder().join("telamon.cfg");
+    let socket = telamon.folder().join("stats.sock");
+    for (name, value) in [
+        ("COLOR", "blue"),
+        ("HAPROXY_LOCALPEER", "here"),
+        ("HAPROXY_CFGFILES", file.to_str().unwrap()),
+        ("HAPROXY_CLI", &format!("unix@{}", socket.display())),
+    ] {
+        let asked = telamon.stats_socket(&format!("show env {name}"));
+        assert_eq!(asked, format!("{name}={value}\n\n"));
+        assert!(telamon.stats_socket("show env").contains(asked.trim_end()));
+    }
+}

@@ -22,9 +22,11 @@ pub fn read(
     environment: &mut Environment,
     diagnostics: &mut Diagnostics,
 ) -> Vec<Section> {
-    let paths: Vec<_> = source.files().filter_map(|file| source.path(file)).collect();
-    let names: Vec<_> = paths.iter().map(|path| path.as_os_str().as_encoded_bytes()).collect();
-    environment.set("HAPROXY_CFGFILES", names.join(&b';'));
+    let paths = source.files().filter_map(|file| source.path(file));
+    let names: Vec<_> = paths.map(|path| path.as_os_str().as_encoded_bytes()).collect();
+    // What stands on the command line is a text too, named by its option.
+    let files: Vec<_> = names.iter().copied().filter(|name| !name.starts_with(b"-")).collect();
+    environment.set("HAPROXY_CFGFILES", files.join(&b';'));
     let mut reader = Reader {
         specs,
         environment,

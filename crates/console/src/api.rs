@@ -11,7 +11,7 @@ mod listen;
 mod session;
 mod table;
 
-pub use self::generic::{CliSocket, generic};
+pub use self::generic::{CliSocket, Variables, generic, prefixed};
 pub use self::listen::listen;
 pub use self::session::{SessionOptions, serve};
 pub use self::table::{Processes, Table};

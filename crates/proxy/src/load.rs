@@ -108,6 +108,8 @@ pub struct Loaded {
     pub diagnostics: Diagnostics,
     /// The texts, to show the mistakes in.
     pub source: Source,
+    /// The variables as the texts have left them.
+    pub environment: Environment,
 }
 
 /// Loads a configuration. `environment` has the variables and features that it may ask about.
@@ -144,7 +146,7 @@ pub fn load_source(
     let model = loader.model(files, &source);
     let model = (!diagnostics.has_errors()).then_some(model);
     diagnostics.sort();
-    Loaded { model, diagnostics, source }
+    Loaded { model, diagnostics, source, environment }
 }
 
 /// The line that says the same as the argument of `-S`: one grammar and one way of telling mistakes serve both.

@@ -68,6 +68,8 @@ pub struct Shared {
     pub connections: Limit,
     /// Ever accepted.
     pub connections_total: AtomicU64,
+    /// Connections of the runtime API ever, each of which HAProxy counts as a request too.
+    pub socket_connections: AtomicU64,
     /// Connections to servers, idle ones included.
     pub server_connections: AtomicU32,
     /// Requests (`mode tcp`: sessions) and bytes over all frontends, those of earlier configurations included.
@@ -261,6 +263,7 @@ impl Shared {
             connections_max: AtomicU32::new(connections_max),
             connections: Limit::new(connections_max),
             connections_total: AtomicU64::new(0),
+            socket_connections: AtomicU64::new(0),
             server_connections: AtomicU32::new(0),
             counters: PerWorker::new(workers),
             stopping: AtomicBool::new(false),

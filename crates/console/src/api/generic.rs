@@ -22,19 +22,32 @@ pub struct CliSocket {
 
 impl fmt::Display for CliSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.address {
-            Endpoint::Inet(SocketAddr::V4(address)) => write!(f, "ipv4@{address}")?,
-            Endpoint::Inet(SocketAddr::V6(address)) => write!(f, "ipv6@{address}")?,
-            Endpoint::Unix(path) => write!(f, "unix@{}", path.display())?,
-            Endpoint::Abstract(name) => write!(f, "abns@{}", String::from_utf8_lossy(name))?,
-            Endpoint::Unnamed => f.write_str("unknown")?,
-        }
-        write!(f, " {} all", self.level.name())
+        write!(f, "{} {} all", prefixed(&self.address), self.level.name())
     }
 }
 
+/// An address with its family before it, as `show cli sockets` and `HAPROXY_CLI` have it.
+pub fn prefixed(address: &Endpoint) -> String {
+    match address {
+        Endpoint::Inet(SocketAddr::V4(address)) => format!("ipv4@{address}"),
+        Endpoint::Inet(SocketAddr::V6(address)) => format!("ipv6@{address}"),
+        Endpoint::Unix(path) => format!("unix@{}", path.display()),
+        Endpoint::Abstract(name) => format!("abns@{}", String::from_utf8_lossy(name)),
+        Endpoint::Unnamed => "unknown".to_owned(),
+    }
+}
+
+/// Names and values of variables, as text.
+pub type Variables = Arc<[(String, String)]>;
+
 /// The shared commands over the planes of a console.
-pub fn generic(console: &Arc<Console>, sockets: Vec<CliSocket>) -> Vec<Command> {
+///
+/// `variables` are those of the process and its configuration, for `show env`.
+pub fn generic(
+    console: &Arc<Console>,
+    sockets: Vec<CliSocket>,
+    variables: Variables,
+) -> Vec<Command> {
     let (for_info, for_stat, for_version) =
         (Arc::clone(console), Arc::clone(console), Arc::clone(console));
     vec![
@@ -64,7 +77,7 @@ pub fn generic(console: &Arc<Console>, sockets: Vec<CliSocket>) -> Vec<Command> 
             level: Level::Operator,
             usage: "[var]",
             help: "dump environment variables known to the process",
-            run: Box::new(show_env),
+            run: Box::new(move |call| show_env(&variables, call)),
         },
         Command {
             words: &["show", "version"],
@@ -164,20 +177,13 @@ fn integer(text: &str) -> Option<i64> {
     Some(if text.starts_with('-') { -number } else { number })
 }
 
-fn show_env(call: &Invocation<'_>) -> Answer {
+fn show_env(variables: &[(String, String)], call: &Invocation<'_>) -> Answer {
+    let line = |(name, value): &(String, String)| format!("{name}={value}\n");
     match call.args.first() {
-        None => {
-            let mut text = String::new();
-            for (name, value) in std::env::vars_os() {
-                text.push_str(&format!("{}={}\n", name.to_string_lossy(), value.to_string_lossy()));
-            }
-            Answer::Text(text)
-        }
-        Some(name) => {
-            match std::env::var_os(name).filter(|_| !name.is_empty() && !name.contains('=')) {
-                Some(value) => Answer::Text(format!("{name}={}\n", value.to_string_lossy())),
-                None => failure("Variable not found\n"),
-            }
-        }
+        None => Answer::Text(variables.iter().map(line).collect()),
+        Some(asked) => match variables.iter().find(|(name, _)| name == asked) {
+            Some(variable) => Answer::Text(line(variable)),
+            None => failure("Variable not found\n"),
+        },
     }
 }

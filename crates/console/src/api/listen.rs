@@ -11,8 +11,8 @@ use super::{SessionOptions, Table, serve};
 /// Serves all who come to a socket, for ever. To be spawned on the control thread, inside its `LocalSet`.
 ///
 /// `limits` are that of all sockets (`stats maxconn`, default 10) and the socket's own, if it has one; while one is
-/// reached clients wait in the kernel's queue. What goes wrong with one client ends that client alone. `starved` hears when there are no descriptors or
-/// memory left to accept with.
+/// reached clients wait in the kernel's queue. What goes wrong with one client ends that client alone. `starved` hears
+/// when there are no descriptors or memory left to accept with, `count` of each who comes.
 ///
 /// # Errors
 /// The listening socket is broken or was shut down.
@@ -22,8 +22,10 @@ pub async fn listen(
     table: Rc<Table>,
     options: SessionOptions,
     starved: impl FnMut(AcceptFailure),
+    count: impl Fn(),
 ) -> io::Result<()> {
     let accept = |accepted: Accepted| {
+        count();
         let table = Rc::clone(&table);
         tokio::task::spawn_local(async move {
             let Ok((socket, _, permits)) = accepted.into_socket() else { return };
@@ -76,7 +78,7 @@ mod tests {
         local.spawn_local(async move {
             let listener = Listener::new(Arc::new(bound.into())).unwrap();
             let options = SessionOptions::default();
-            listen(&listener, &[Limit::new(1)], Rc::new(Table::default()), options, |_| ())
+            listen(&listener, &[Limit::new(1)], Rc::new(Table::default()), options, |_| (), || ())
                 .await
                 .unwrap();
         });

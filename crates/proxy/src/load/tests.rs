@@ -24,7 +24,7 @@ fn load_text(text: &str, options: &LoadOptions) -> Loaded {
 
 #[track_caller]
 fn model(text: &str) -> Model {
-    let Loaded { model, mut diagnostics, source } = load_text(text, &LoadOptions::default());
+    let Loaded { model, mut diagnostics, source, .. } = load_text(text, &LoadOptions::default());
     match model {
         Some(model) => model,
         None => panic!("{}", diagnostics.render(&source, Style::Plain)),
@@ -63,7 +63,7 @@ fn the_examples_load() {
         seen += 1;
         let text = std::fs::read_to_string(&path).expect("a file");
         let options = LoadOptions { offline: true, ..LoadOptions::default() };
-        let Loaded { model, mut diagnostics, source } = load_text(&text, &options);
+        let Loaded { model, mut diagnostics, source, .. } = load_text(&text, &options);
         let shown = diagnostics.render(&source, Style::Plain);
         assert!(model.is_some() && diagnostics.warnings() == 0, "{}: {shown}", path.display());
     }

@@ -42,6 +42,7 @@ pub(super) fn fill(view: &View, cpu: &Mutex<CpuMeter>, info: &mut Info) {
         cpu_time(),
         shared.workers,
     );
+    let sockets = shared.socket_connections.load(Relaxed);
     let listeners = snapshot.model.proxies.iter().filter(|proxy| !proxy.disabled);
     let listeners = listeners.filter_map(|proxy| proxy.frontend.as_ref());
     let listeners: usize = listeners.map(|frontend| frontend.listeners.len()).sum();
@@ -62,8 +63,8 @@ pub(super) fn fill(view: &View, cpu: &Mutex<CpuMeter>, info: &mut Info) {
         .set(Field::Maxconn, shared.connections.max())
         .set(Field::HardMaxconn, shared.connections_max.load(Relaxed))
         .set(Field::CurrConns, shared.connections.used())
-        .set(Field::CumConns, shared.connections_total.load(Relaxed))
-        .set(Field::CumReq, shared.counters.total(Counter::Requests))
+        .set(Field::CumConns, shared.connections_total.load(Relaxed) + sockets)
+        .set(Field::CumReq, shared.counters.total(Counter::Requests) + sockets)
         .set(Field::Maxpipes, global.maxpipes.unwrap_or(0))
         .set(Field::ConnRate, shared.connection_rate.rate(ms))
         .set(Field::ConnRateLimit, global.maxconnrate.unwrap_or(0))

@@ -21,7 +21,7 @@ fn table() -> Table {
         },
         CliSocket { address: Endpoint::Inet("[::1]:9998".parse().unwrap()), level: Level::User },
     ];
-    let mut commands = generic(&console, sockets);
+    let mut commands = generic(&console, sockets, [("A".to_owned(), "1".to_owned())].into());
     commands.push(Command {
         words: &["disable", "server"],
         level: Level::Admin,
@@ -84,6 +84,7 @@ fn every_answer_ends_with_an_empty_line() {
     check(Level::Admin, "quit;show version\n", "");
     check(Level::Admin, "show sess\n", "asked\n\n");
     check(Level::Admin, "show env TELAMON_NOT_SET\n", "Variable not found\n\n");
+    check(Level::Admin, "show env;show env A\n", "A=1\n\nA=1\n\n");
     check(
         Level::User,
         "show cli sockets\n",
