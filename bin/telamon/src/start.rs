@@ -15,9 +15,7 @@ use telamon_proxy::log::notice;
 use telamon_proxy::model::Model;
 use telamon_runtime::files::{Direct, Files, Recording};
 use telamon_runtime::parent::{self, FromChild, ParentEvent, ParentLink, Role, ToChild};
-use telamon_runtime::process::{
-    self, Background, DescriptorNeeds, DescriptorShortage, Notify, Privileges,
-};
+use telamon_runtime::process::{self, Background, DescriptorNeeds, Notify, Privileges};
 use telamon_runtime::registry::Registry;
 use telamon_runtime::{Neighbor, Signal, Signals, signals};
 
@@ -376,7 +374,7 @@ pub(crate) fn descriptors(model: &Model, workers: usize) -> Result<u32, Failure>
     let (_, hard) = process::descriptor_limits();
     let mut ulimit = global.ulimit_n;
     if let Some(limit) = global.ulimit_n
-        && let Err(shortage) = process::set_descriptor_limit(limit)
+        && let Err(shortage) = process::raise_descriptor_limit(limit)
     {
         let (wanted, allowed) = (shortage.wanted, shortage.allowed);
         insist(format!("ulimit-n {wanted}: only {allowed} descriptors are permitted"))?;
@@ -391,12 +389,7 @@ pub(crate) fn descriptors(model: &Model, workers: usize) -> Result<u32, Failure>
         return Ok(u32::try_from(fits).unwrap_or(u32::MAX).max(1));
     };
     let wanted = needs.for_connections(u64::from(maxconn));
-    let raised = match ulimit {
-        Some(allowed) if allowed < wanted => Err(DescriptorShortage { wanted, allowed }),
-        Some(_) => Ok(()),
-        None => process::raise_descriptor_limit(wanted),
-    };
-    match raised {
+    match process::raise_descriptor_limit(wanted) {
         Ok(()) => Ok(maxconn),
         Err(shortage) => {
             let fits = needs.maxconn_within(shortage.allowed);

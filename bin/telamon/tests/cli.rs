@@ -240,13 +240,6 @@ fn every_port_in_use_is_shown_where_it_stands_and_nothing_is_taken() {
 }
 
 #[test]
-fn ulimit_n_lowers_the_limit_too() {
-    let config = format!("global\n    ulimit-n 100\n{}", says(free_port(), "one"));
-    let telamon = Telamon::start(&config);
-    assert!(telamon.stats_socket("show info").contains("Ulimit-n: 100\n"));
-}
-
-#[test]
 fn usr1_finishes_what_is_in_flight() {
     let (app, log) = (TestServer::start("app", Behaviour::Waits), SyslogSink::start());
     let mut telamon = Telamon::listen(&format!("log {} local0\nserver {app}", log.address()));

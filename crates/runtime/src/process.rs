@@ -187,20 +187,6 @@ pub fn raise_descriptor_limit(wanted: u64) -> Result<(), DescriptorShortage> {
     Err(DescriptorShortage { wanted, allowed })
 }
 
-/// Sets the limit of descriptors to `wanted` (`ulimit-n`), above or below what it is.
-///
-/// # Errors
-/// As [`raise_descriptor_limit`].
-pub fn set_descriptor_limit(wanted: u64) -> Result<(), DescriptorShortage> {
-    let (soft, _) = descriptor_limits();
-    if soft <= wanted {
-        return raise_descriptor_limit(wanted);
-    }
-    // The hard limit stays: a reload may want more.
-    let limit = Rlimit { current: Some(wanted), ..getrlimit(Resource::Nofile) };
-    setrlimit(Resource::Nofile, limit).map_err(|_| DescriptorShortage { wanted, allowed: soft })
-}
-
 /// Fewer descriptors are allowed than needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DescriptorShortage {
