@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Verb::Keywords => print(&telamon_proxy::load::manual()),
         Verb::Condition(expression) => start::condition(&options, expression),
         Verb::Check => start::check(&options),
-        Verb::Demo => start::demo(&options),
+        Verb::Demo => start::demo(),
         Verb::Run => start::run(&options),
     }
 }

@@ -59,7 +59,10 @@ pub(crate) fn run(serving: Serving<'_>) -> Result<ExitCode, Failure> {
             .map_err(|error| Failure(format!("cannot follow the parent: {error}")))?;
     }
     report_panics(|text| notice::alert(format_args!("a task panicked and was ended: {text}")));
+    let demo = serving.spread_line;
     Ok(match block_on(serve(serving))? {
+        // Ctrl-C is how the demo is meant to end.
+        Some(_) if demo => ExitCode::SUCCESS,
         Some(signal) => ExitCode::from(signals::end_by(signal)),
         None => ExitCode::SUCCESS,
     })

@@ -75,15 +75,16 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 }
 
 /// `telamon demo`.
-pub(crate) fn demo(options: &Options) -> ExitCode {
+pub(crate) fn demo() -> ExitCode {
     let started = (|| {
+        // Before any thread exists, so that all of them leave the signals to the control thread.
+        let signals = open_signals()?;
         let mut demo =
             Demo::prepare().map_err(|error| Failure(format!("no free port: {error}")))?;
         demo.start_servers().map_err(|error| Failure(format!("starting servers: {error}")))?;
         let options =
             Options { files: vec![demo::FILE.into()], foreground: true, ..Options::default() };
         let files: Rc<dyn Files> = Rc::new(DemoFiles::new(&demo.configuration));
-        let signals = open_signals()?;
         let ready = prepare(&files, &options)?;
         print!("{}", demo.introduction());
         serve::run(Serving {
@@ -98,7 +99,6 @@ pub(crate) fn demo(options: &Options) -> ExitCode {
             spread_line: true,
         })
     })();
-    let _ = options;
     done(started)
 }
 
