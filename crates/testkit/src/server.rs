@@ -1,12 +1,12 @@
 //! Application servers that do as they are told.
 
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_linger;
 
@@ -97,7 +97,17 @@ impl TestServer {
     /// When the port is taken.
     #[track_caller]
     pub fn start_on(port: u16, name: &str, behaviour: Behaviour) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+        let mut bound = TcpListener::bind(("127.0.0.1", port));
+        // A process that another test starts just now holds copies of this one's sockets until it becomes its program,
+        // the one that `free_port` has looked with among them.
+        let patience = Instant::now() + PATIENCE;
+        while bound.as_ref().is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
+            && Instant::now() < patience
+        {
+            thread::sleep(Duration::from_millis(5));
+            bound = TcpListener::bind(("127.0.0.1", port));
+        }
+        let listener = bound.expect("the port is free");
         let shared = Arc::new(Shared {
             behaviour: Mutex::new(behaviour),
             requests: Mutex::default(),
