@@ -181,8 +181,8 @@ pub fn manual() -> String {
         ("`bind`, `stats socket`", markdown(&bind::OPTIONS, specs)),
         ("`server`, `default-server`", markdown(&server::OPTIONS, specs)),
         ("`balance`", markdown(&balance::STRATEGIES, specs)),
-        ("`http-check`", markdown(&check::HTTP_RULES, specs)),
-        ("`tcp-check`", markdown(&check::TCP_RULES, specs)),
+        ("`http-check`", markdown(&check::rule::HTTP, specs)),
+        ("`tcp-check`", markdown(&check::rule::TCP, specs)),
         ("`userlist`", markdown(&userlist::TABLE, specs)),
         ("`http-errors`", markdown(&errors::SECTION, specs)),
     ];
