@@ -7,14 +7,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use telamon_balance::{MemberId, Pinned};
+use telamon_balance::{MemberId, Pinned, Run};
 use telamon_runtime::Endpoint;
 use telamon_runtime::socket::Socket;
 use telamon_runtime::wheel::Deadline;
 
 use crate::account;
 use crate::model::{Backend, Proxy, ProxyId, Server, ServerId};
-use crate::rules;
 use crate::stream::{Cause, Phase, Stream};
 use crate::upstream::{self, NoSlot, ServerConnection, Slot};
 
@@ -25,6 +24,8 @@ pub(crate) struct Dial<'p> {
     backend: &'p Backend,
     /// Servers that failed it.
     tried: Vec<MemberId>,
+    /// The server that it was sent away from, while the next is looked for.
+    left: Option<ServerId>,
     /// The slot to use again: the same server is tried once more.
     pub(crate) same: Option<Slot>,
     /// Connections may be reused (`mode http`).
@@ -71,7 +72,7 @@ pub(crate) struct Attached {
 
 impl<'p> Dial<'p> {
     pub(crate) fn new(proxy: &'p Proxy, backend: &'p Backend) -> Self {
-        Self { proxy, backend, tried: Vec::new(), same: None, reuse: None }
+        Self { proxy, backend, tried: Vec::new(), left: None, same: None, reuse: None }
     }
 
     /// Reaches a server, by way of the queue and of other servers if need be.
@@ -88,7 +89,10 @@ impl<'p> Dial<'p> {
             let slot = match self.same.take() {
                 Some(slot) => slot,
                 None => {
-                    let slot = self.slot(client, stream).await?;
+                    let found = self.slot(client, stream).await;
+                    let server = found.as_ref().ok().and_then(Slot::server);
+                    self.moved(stream, server);
+                    let slot = found?;
                     stream.log.queued(stream.session.worker.now());
                     slot
                 }
@@ -125,8 +129,9 @@ impl<'p> Dial<'p> {
             }
             stream.log.retries += 1;
             if self.redispatches(stream, server) {
-                account::redispatched(stream, self.proxy, server);
-                self.tried.extend(slot.server().map(|server| MemberId(server.0)));
+                self.left = slot.server();
+                self.tried.extend(self.left.map(|server| MemberId(server.0)));
+                stream.persistence.give_up();
             } else {
                 account::retried(stream, self.proxy, server);
                 if failure.cause == Cause::Server {
@@ -141,6 +146,20 @@ impl<'p> Dial<'p> {
         }
     }
 
+    /// Counts a stream that has another server than it had, or the same once more.
+    fn moved(&mut self, stream: &mut Stream, now: Option<ServerId>) {
+        let bound = stream.persistence.server();
+        let Some(before) = self.left.or(bound) else { return };
+        let Some(server) = self.backend.reached(Some(before)) else { return };
+        if now != Some(before) {
+            account::redispatched(stream, self.proxy, server);
+            stream.persistence.give_up();
+        } else if self.left.is_some() {
+            account::retried(stream, self.proxy, server);
+        }
+        self.left = None;
+    }
+
     /// Waits for the client to leave, where that ends the attempt (`option abortonclose`).
     async fn client_gone(&self, client: &Socket) -> Undialed {
         if self.proxy.options.abortonclose {
@@ -152,9 +171,9 @@ impl<'p> Dial<'p> {
     }
 
     /// A slot from the pool or the queue.
-    async fn slot(&self, client: &Socket, stream: &mut Stream) -> Result<Slot, Undialed> {
-        let pinned = rules::choose_server(&self.backend.use_server, stream)
-            .map(|server| Pinned { member: MemberId(server.0), force: self.proxy.options.persist })
+    async fn slot(&mut self, client: &Socket, stream: &mut Stream) -> Result<Slot, Undialed> {
+        let bound = stream.persistence.pinned(self.proxy);
+        let pinned = bound
             .or_else(|| self.last_server(stream))
             .filter(|pinned| !self.tried.contains(&pinned.member));
         if self.backend.direct.is_some() && pinned.is_none() {
@@ -163,7 +182,21 @@ impl<'p> Dial<'p> {
         let gone = async {
             self.client_gone(client).await;
         };
-        let failure = match upstream::take_slot(stream, &self.tried, pinned, gone).await {
+        let mut taken = upstream::take_slot(stream, &self.tried, pinned, gone).await;
+        if let Err(NoSlot::QueueFull) = taken
+            && self.backend.redispatch != 0
+            && !stream.persistence.is_forced()
+            && let Some(bound) = stream.persistence.server()
+        {
+            // Its server's own queue is full; others may have room.
+            self.left = Some(bound);
+            stream.persistence.give_up();
+            let gone = async {
+                self.client_gone(client).await;
+            };
+            taken = upstream::take_slot(stream, &self.tried, None, gone).await;
+        }
+        let failure = match taken {
             Ok(slot) => return Ok(slot),
             Err(failure) => failure,
         };
@@ -259,7 +292,7 @@ impl<'p> Dial<'p> {
     /// Whether the next attempt may go to another server.
     fn redispatches(&self, stream: &Stream, server: &Server) -> bool {
         let interval = self.backend.redispatch;
-        if interval == 0 || stream.server.is_none() {
+        if interval == 0 || stream.server.is_none() || stream.persistence.is_forced() {
             return false;
         }
         let retries = stream.log.retries;
@@ -269,8 +302,12 @@ impl<'p> Dial<'p> {
             let period = (self.backend.retries + 1).saturating_sub(interval.unsigned_abs());
             period == 0 || retries.is_multiple_of(period)
         };
-        due || !server.state.member.is_reachable()
-            || (self.backend.pool.usable().0 > 1 && !self.backend.balance.is_keyed())
+        let member = &server.state.member;
+        due || !member.is_reachable()
+            || member.status().run == Run::Starting
+            || (stream.persistence.server().is_none()
+                && self.backend.pool.usable().0 > 1
+                && !self.backend.balance.is_keyed())
     }
 }
 

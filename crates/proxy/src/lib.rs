@@ -1,7 +1,7 @@
 //! The load balancer: layer 4 and layer 7, its rules and expressions.
 //!
 //! [`load`] makes a [`model`] from a configuration; [`plane::Plane`] runs it. On a worker, [`listen`] accepts,
-//! [`http`] and [`tcp`] serve a client connection, [`dial`] and [`upstream`] reach a server, [`relay`] and [`tunnel`]
+//! [`http`] and [`tcp`] serve a client connection, [`persistence`] may name the server, [`dial`] and [`upstream`] reach it, [`relay`] and [`tunnel`]
 //! move the bytes. [`expr`] evaluates expressions over a [`stream`], [`rules`] act on it, [`log`] tells of it.
 //! [`check`] watches the servers from the control thread and [`state_change`] does what follows, [`stats`] shows what
 //! was counted; both reach the rest through a [`view`].
@@ -21,6 +21,7 @@ pub mod load;
 pub mod log;
 pub mod model;
 mod page;
+pub mod persistence;
 pub mod plane;
 mod relay;
 pub mod rules;

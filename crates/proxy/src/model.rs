@@ -17,8 +17,8 @@ use telamon_config::Location;
 use crate::expr::LogFormat;
 use crate::log::LogTarget;
 use crate::rules::{
-    AfterResponseRule, BackendChoice, HttpRequestRule, HttpResponseRule, Reply, TcpRequestRule,
-    TcpResponseRule, UseBackendRule, UseServerRule,
+    AfterResponseRule, BackendChoice, HttpRequestRule, HttpResponseRule, PersistenceRule, Reply,
+    TcpRequestRule, TcpResponseRule, UseBackendRule, UseServerRule,
 };
 use crate::state::ProxyState;
 
@@ -122,6 +122,8 @@ pub struct Backend {
     pub pool: telamon_balance::Pool<crate::upstream::Waiter>,
     /// `use-server`, in order.
     pub use_server: Vec<UseServerRule>,
+    /// `force-persist` and `ignore-persist`, in order; the first that holds counts.
+    pub persist_rules: Vec<PersistenceRule>,
     /// `fullconn`; without it [`Model::share_fullconn`] derives one for the pool.
     pub fullconn: Option<u32>,
     /// `retries`, 0 to any; default 3. `retry-on none` is 0.

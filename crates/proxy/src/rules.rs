@@ -31,8 +31,8 @@ mod variable;
 
 pub use actions::{
     parse_after_response_rule, parse_http_request_rule, parse_http_response_rule,
-    parse_redirect_rule, parse_tcp_request_rule, parse_tcp_response_rule, parse_use_backend_rule,
-    parse_use_server_rule,
+    parse_persist_rule, parse_redirect_rule, parse_tcp_request_rule, parse_tcp_response_rule,
+    parse_use_backend_rule, parse_use_server_rule,
 };
 pub use address::{AddressEdit, AddressField};
 pub use capture::Capture;
@@ -67,6 +67,7 @@ pub type TcpRequestRule = Rule<TcpAction>;
 pub type TcpResponseRule = Rule<TcpAction>;
 pub type UseBackendRule = Rule<BackendChoice>;
 pub type UseServerRule = Rule<ServerChoice>;
+pub type PersistenceRule = Rule<crate::persistence::PersistRule>;
 
 /// What came of running a rule set.
 #[derive(Debug)]

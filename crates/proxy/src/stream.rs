@@ -14,6 +14,7 @@ use telamon_runtime::Endpoint;
 use crate::expr::Variables;
 pub use crate::log::{Cause, Phase};
 use crate::model::{Listener, Mode, Model, ProxyId, ServerId};
+use crate::persistence::Persistence;
 use crate::snapshot::SnapshotRef;
 use crate::worker::Worker;
 
@@ -73,6 +74,8 @@ pub struct Stream {
     pub request: Head,
     /// Empty until the answer's head has been read or made.
     pub response: Head,
+    /// The server that it is bound to, and why it may leave it.
+    pub(crate) persistence: Persistence,
     /// The rules are behind it: it has been counted into its backend.
     pub backend_reached: bool,
     /// No more than `request.remaining()` will come before the rules are through (end of the body or stream, full
@@ -179,6 +182,7 @@ impl Stream {
             frontend,
             backend: frontend,
             server: None,
+            persistence: Persistence::default(),
             request: Head::default(),
             response: Head::default(),
             backend_reached: false,
@@ -222,6 +226,7 @@ impl Stream {
         self.adopt(newest);
         self.backend = self.frontend;
         self.server = None;
+        self.persistence = Persistence::default();
         self.backend_reached = false;
         self.request_input_complete = false;
         self.response_input_complete = false;

@@ -11,6 +11,7 @@ use telamon_runtime::wheel::Deadline;
 use crate::account;
 use crate::dial::{Dial, Undialed};
 use crate::model::{Options, Proxy};
+use crate::persistence;
 use crate::relay::{End, Pump, Remaining, Splicing};
 use crate::rules::{self, Verdict};
 use crate::stream::{Cause, Phase, Session, Stream};
@@ -51,6 +52,9 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
     stream.backend = backend;
     let chosen = snapshot.proxy(backend).serving();
     let _in_backend = chosen.map(|chosen| account::enter_backend(stream, chosen));
+    if let Some(chosen) = chosen {
+        persistence::begin(stream, chosen);
+    }
     if backend != stream.frontend
         && !admitted(stream, snapshot.proxy(backend), socket, deadline).await
     {
@@ -61,6 +65,7 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
         (stream.log.cause, stream.log.phase) = (Cause::Server, Phase::Connect);
         return;
     };
+    persistence::choose(stream, proxy, backend);
     let mut dial = Dial::new(proxy, backend);
     let dialed = match dial.next(socket, deadline, &mut None, stream).await {
         Ok(dialed) => dialed,

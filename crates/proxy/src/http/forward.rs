@@ -16,6 +16,7 @@ use crate::account;
 use crate::dial::{Attached, Dial, Dialed, Reuse, Undialed};
 use crate::http::{After, Client, body, prepare, respond};
 use crate::model::{Backend, Proxy, Server};
+use crate::persistence;
 use crate::relay::{self, Broken, End, Pump, Remaining, Splicing};
 use crate::rules::{self, Verdict};
 use crate::stream::{Cause, Direction, Phase, Stream};
@@ -46,6 +47,7 @@ pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
         account::denied_request(stream);
         return respond::fail(client, stream, 403, Cause::Proxy, Phase::Request).await;
     }
+    persistence::choose(stream, proxy, backend);
     let keep_server = prepare::keeps_server(stream);
     let announced = keep_server || proxy.options.http_pretend_keepalive;
     if prepare::request(stream, announced).is_err() {

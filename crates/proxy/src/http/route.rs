@@ -7,6 +7,7 @@ use crate::account::{self, InBackend};
 use crate::http::{Client, body, respond};
 use crate::log;
 use crate::model::Proxy;
+use crate::persistence;
 use crate::rules::{self, Answer, Verdict};
 use crate::stream::{Cause, Phase, Stream};
 
@@ -48,6 +49,9 @@ pub(super) async fn route(
     stream.backend = backend;
     let chosen = snapshot.proxy(backend).serving();
     *in_backend = chosen.map(|chosen| account::enter_backend(stream, chosen));
+    if let Some(chosen) = chosen {
+        persistence::begin(stream, chosen);
+    }
     if backend != stream.frontend
         && let Some(routed) = proxy_rules(client, stream, snapshot.proxy(backend)).await
     {

@@ -178,6 +178,7 @@ fn backend(context: &mut ProxyContext, id: ProxyId, diagnostics: &mut Diagnostic
         balance: draft.balance.clone(),
         pool: Pool::new(members, || strategy.make(), options),
         use_server: std::mem::take(&mut context.own.use_server),
+        persist_rules: std::mem::take(&mut context.own.persist_rules),
         fullconn: draft.fullconn,
         retries: if draft.retry_connect { draft.retries } else { 0 },
         redispatch: draft.redispatch,

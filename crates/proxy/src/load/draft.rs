@@ -17,7 +17,7 @@ use crate::model::{
     Balance, Captures, CheckStep, ErrorReplies, Global, HttpReuse, Mode, Options, ProxyId, Rules,
     StatsPage, Timeouts,
 };
-use crate::rules::{ErrorSets, HttpRequestRule, UseBackendRule, UseServerRule};
+use crate::rules::{ErrorSets, HttpRequestRule, PersistenceRule, UseBackendRule, UseServerRule};
 
 /// What the keywords of the sections `defaults`, `frontend`, `listen` and `backend` fill in.
 pub(super) struct ProxyContext {
@@ -118,6 +118,7 @@ pub(super) struct Own {
     pub(super) captures: Captures,
     pub(super) use_backend: Vec<UseBackendRule>,
     pub(super) use_server: Vec<UseServerRule>,
+    pub(super) persist_rules: Vec<PersistenceRule>,
     pub(super) monitor_fail: Vec<Condition>,
     pub(super) stats_admin: Vec<Condition>,
     pub(super) stats_rules: Vec<HttpRequestRule>,

@@ -10,6 +10,7 @@ use super::draft::ProxyContext;
 use super::mistake::ProxyMistake;
 use crate::expr::{Acls, Condition, Place};
 use crate::model::HeaderCapture;
+use crate::persistence::PersistRule;
 use crate::rules::{self as parse, Capture, Final, HttpAction, Rule, TcpAction};
 
 type K = Keyword<ProxyContext>;
@@ -208,9 +209,28 @@ pub(super) const KEYWORDS: &[K] = &[
             proxy.own.monitor_fail.extend(condition);
         },
     ),
-    K::not_yet("force-persist", BACK),
-    K::not_yet("ignore-persist", BACK),
+    K::works(
+        "force-persist",
+        BACK,
+        "force-persist { if | unless } <condition>",
+        "whom a server that is down is tried for all the same",
+        |proxy, args| persist_rule(proxy, args, PersistRule::Force),
+    ),
+    K::works(
+        "ignore-persist",
+        BACK,
+        "ignore-persist { if | unless } <condition>",
+        "whose cookies are not looked at",
+        |proxy, args| persist_rule(proxy, args, PersistRule::Ignore),
+    ),
 ];
+
+fn persist_rule(proxy: &mut ProxyContext, args: &mut Args<'_>, action: PersistRule) {
+    let rule = proxy.scoped(args, Place::UseServer, |args, scope| {
+        parse::parse_persist_rule(args, scope, action)
+    });
+    proxy.own.persist_rules.extend(rule);
+}
 
 /// Adds a rule, with a warning where the one before it lets nothing pass.
 fn add<A: Final>(args: &mut Args<'_>, rules: &mut Vec<Rule<A>>, rule: Option<Rule<A>>) {

@@ -6,12 +6,13 @@ use telamon_config::{Args, ConfigErrorKind, Keyword, Sections, Table};
 
 use super::{
     AddressEdit, AddressField, AfterResponseRule, BackendChoice, Capture, HeaderEdit, HttpAction,
-    HttpRequestRule, HttpResponseRule, ListEdit, Normalizer, Redirect, Reply, Rule, ServerChoice,
-    TargetPart, TcpAction, TcpRequestRule, TcpResponseRule, TimeoutKind, TimeoutValue, UriEdit,
-    UseBackendRule, UseServerRule, VariableEdit,
+    HttpRequestRule, HttpResponseRule, ListEdit, Normalizer, PersistenceRule, Redirect, Reply,
+    Rule, ServerChoice, TargetPart, TcpAction, TcpRequestRule, TcpResponseRule, TimeoutKind,
+    TimeoutValue, UriEdit, UseBackendRule, UseServerRule, VariableEdit,
 };
 use crate::expr::{Condition, Expr, FormatUse, LogFormat, ParseScope, Place, ValueType};
 use crate::log::Level;
+use crate::persistence::PersistRule;
 
 /// Reads what follows `http-request`. What is wrong is reported; `None` then, and for an action without effect.
 pub fn parse_http_request_rule(
@@ -148,6 +149,20 @@ pub fn parse_use_server_rule(
             }
         }
     };
+    if !args.is("if") && !args.is("unless") {
+        args.missing("`if` or `unless`");
+        return None;
+    }
+    finish(args, scope, action, at)
+}
+
+/// Reads what follows `force-persist` or `ignore-persist`: a condition.
+pub fn parse_persist_rule(
+    args: &mut Args<'_>,
+    scope: &mut ParseScope<'_>,
+    action: PersistRule,
+) -> Option<PersistenceRule> {
+    let at = args.at();
     if !args.is("if") && !args.is("unless") {
         args.missing("`if` or `unless`");
         return None;

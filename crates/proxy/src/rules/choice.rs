@@ -17,7 +17,7 @@ pub enum BackendChoice {
 #[derive(Debug)]
 pub enum ServerChoice {
     Static(ServerId),
-    /// A name that does not exist passes to the next rule.
+    /// A name that does not exist leaves the choice to others.
     Dynamic(LogFormat),
 }
 
@@ -41,15 +41,28 @@ pub fn choose_backend_of(stream: &Stream, proxy: &Proxy) -> Option<ProxyId> {
         .or_else(|| proxy.backend.is_some().then_some(stream.frontend))
 }
 
-/// The server that the first `use-server` rule names whose condition holds.
-pub fn choose_server(rules: &[UseServerRule], stream: &Stream) -> Option<ServerId> {
-    let holding = rules.iter().filter(|rule| rule.applies(stream, Direction::Request));
-    holding.into_iter().find_map(|rule| match &rule.action {
-        ServerChoice::Static(server) => Some(*server),
-        ServerChoice::Dynamic(name) => with_rendered(name, stream, |name| {
-            let backend = stream.snapshot.proxy(stream.backend).backend.as_ref()?;
-            let found = backend.servers.iter().position(|server| server.name.as_bytes() == name);
-            found.map(|index| ServerId(index as u32))
-        }),
-    })
+/// Has `takes` try the server of each `use-server` rule whose condition holds, until it takes one. A rule that names
+/// none by its expression ends the search.
+pub fn choose_server(
+    rules: &[UseServerRule],
+    stream: &mut Stream,
+    mut takes: impl FnMut(&mut Stream, ServerId) -> bool,
+) {
+    for rule in rules {
+        if !rule.applies(stream, Direction::Request) {
+            continue;
+        }
+        let server = match &rule.action {
+            ServerChoice::Static(server) => Some(*server),
+            ServerChoice::Dynamic(name) => with_rendered(name, stream, |name| {
+                let backend = stream.snapshot.proxy(stream.backend).backend.as_ref()?;
+                let mut servers = backend.servers.iter();
+                let found = servers.position(|server| server.name.as_bytes() == name);
+                found.map(|index| ServerId(index as u32))
+            }),
+        };
+        if server.is_none_or(|server| takes(stream, server)) {
+            return;
+        }
+    }
 }

@@ -51,6 +51,7 @@ pub(crate) fn backend(name: &str, mut servers: Vec<Server>, ear: &LogEar) -> Pro
         servers,
         balance: Balance::default(),
         use_server: Vec::new(),
+        persist_rules: Vec::new(),
         fullconn: None,
         retries: 3,
         redispatch: 0,
