@@ -13,6 +13,9 @@
 //!   Maintenance stops it from any state; leaving it starts anew, one failure from Stopped.
 //! ```
 //!
+//! An agent beside the member has a veto: while it says down, no success of a check brings the
+//! member up, and once it says up, the member is where its checks are.
+//!
 //! The count behind it runs from 0 to `rise + fall - 1`, and is up from `rise`: a failure takes
 //! one off, or all when that makes it down; a success adds one, or all when that makes it up.
 //! One task owns a [`Health`] and publishes its status on the [`Member`]; it runs the checks,
@@ -20,7 +23,7 @@
 //! [`Transition`] came out. Source: HAProxy configuration manual, `rise`, `fall`, `inter`,
 //! `fastinter`, `downinter`, `spread-checks`; management guide, `set server … health|state`.
 
-use crate::member::{Admin, Member, Progress, Run, Status};
+use crate::member::{Admin, AgentState, Member, Progress, Run, Status};
 use crate::rng::Rng;
 
 /// How a member is checked.
@@ -91,6 +94,8 @@ pub struct Checked {
 pub struct Health {
     config: Option<CheckConfig>,
     status: Status,
+    /// What the agent last said, also while it is switched off.
+    agent_is_up: bool,
     last_change_ms: u64,
     down_ms: u64,
     transitions: u64,
@@ -109,8 +114,16 @@ impl Health {
             fall: c.fall,
         });
         let run = if down { Run::Stopped } else { Run::Running };
-        let status = Status { admin, run, checks };
-        Self { config, status, last_change_ms: now_ms, down_ms: 0, transitions: 0, failures: 0 }
+        let status = Status { admin, run, checks, agent: AgentState::Absent };
+        Self {
+            config,
+            status,
+            agent_is_up: true,
+            last_change_ms: now_ms,
+            down_ms: 0,
+            transitions: 0,
+            failures: 0,
+        }
     }
 
     /// Takes in a check's result. In maintenance, or without checks, it is ignored.
@@ -136,12 +149,60 @@ impl Health {
         let (health, rise) = (checks.health, checks.rise);
         let run = match result {
             CheckResult::Failed if health == 0 => Run::Stopped,
+            _ if self.status.agent == AgentState::Down => self.status.run,
             CheckResult::Passed if health >= rise => Run::Running,
             CheckResult::PassedConditionally if health >= rise => Run::Stopping,
             _ => self.status.run,
         };
         let transition = self.change(Status { run, ..self.status }, now_ms);
         Checked { counted: health != before, transition }
+    }
+
+    /// Switches the agent on or off. Neither changes what the member is.
+    pub fn set_agent(&mut self, enabled: bool) {
+        self.status.agent = match (enabled, self.agent_is_up) {
+            (false, _) => AgentState::Absent,
+            (true, true) => AgentState::Up,
+            (true, false) => AgentState::Down,
+        };
+    }
+
+    /// Takes in what the agent says. Down is down at once; up is up if the checks agree, where
+    /// `checks_count` (they may be switched off). A member whose check wants no new units stays
+    /// so. An agent that is switched off is ignored.
+    pub fn on_agent(&mut self, up: bool, checks_count: bool, now_ms: u64) -> Option<Transition> {
+        if self.status.agent == AgentState::Absent {
+            return None;
+        }
+        self.agent_is_up = up;
+        self.set_agent(true);
+        if self.status.admin.in_maintenance() {
+            return None;
+        }
+        let checks = self.status.checks.filter(|_| checks_count);
+        let run = match self.status.run {
+            _ if !up => Run::Stopped,
+            Run::Stopped if checks.is_none_or(|checks| checks.health >= checks.rise) => {
+                Run::Running
+            }
+            run => run,
+        };
+        self.change(Status { run, ..self.status }, now_ms)
+    }
+
+    /// Forces what the agent says and, whatever the checks found, the state (`set server … agent`).
+    pub fn force_agent(&mut self, up: bool, now_ms: u64) -> Option<Transition> {
+        self.agent_is_up = up;
+        self.set_agent(true);
+        if self.status.admin.in_maintenance() {
+            return None;
+        }
+        let run = match self.status.run {
+            _ if !up => Run::Stopped,
+            Run::Starting => Run::Starting,
+            _ => Run::Running,
+        };
+        self.change(Status { run, ..self.status }, now_ms)
     }
 
     /// Forces a state, with all checks in its favor or none. In maintenance only the count is
@@ -173,7 +234,9 @@ impl Health {
                 }
             }
             (true, false) => {
-                to.run = Run::Running;
+                if to.agent != AgentState::Down {
+                    to.run = Run::Running;
+                }
                 if let Some(checks) = &mut to.checks {
                     checks.health = checks.rise;
                 }
@@ -284,7 +347,8 @@ mod tests {
     use super::*;
 
     /// `+` success, `~` conditional success, `-` failure, `M` maintenance, `R` ready, `D` drain,
-    /// `u`, `s`, `d` forced; after each the state is expected, in HAProxy's words.
+    /// `u`, `s`, `d` forced, `A` and `a` its agent says up and down, `F` and `f` is made to, `e` and `x` switch
+    /// it on and off; after each the state is expected, in HAProxy's words.
     #[track_caller]
     fn check(rise: u16, fall: u16, script: &str, expected: &str) -> Health {
         let config = CheckConfig { rise, fall, ..CheckConfig::default() };
@@ -302,6 +366,12 @@ mod tests {
                 'D' => health.set_admin(Admin::DRAIN_FORCED, now_ms),
                 'u' => health.force(Forced::Up, now_ms),
                 's' => health.force(Forced::Stopping, now_ms),
+                'A' | 'a' => health.on_agent(step == 'A', true, now_ms),
+                'F' | 'f' => health.force_agent(step == 'F', now_ms),
+                'e' | 'x' => {
+                    health.set_agent(step == 'e');
+                    None
+                }
                 _ => health.force(Forced::Down, now_ms),
             };
             let after = health.status();
@@ -328,6 +398,21 @@ mod tests {
         check(2, 3, "+M+R-", "UP 1/3, UP, MAINT, MAINT, UP 1/3, DOWN");
         check(2, 3, "+D-R", "UP 1/3, UP, DRAIN, DRAIN 2/3, UP 2/3");
         check(2, 3, "dusd", "UP 1/3, DOWN, UP, NOLB, DOWN");
+    }
+
+    #[test]
+    fn an_agent_has_a_veto() {
+        check(1, 1, "eaA", "UP, UP, DOWN (agent), UP");
+        check(1, 1, "ea-A+", "UP, UP, DOWN (agent), DOWN (agent), DOWN, UP");
+        check(2, 3, "+ea+", "UP 1/3, UP, UP, DOWN (agent), DOWN (agent)");
+        check(1, 1, "ea+A", "UP, UP, DOWN (agent), DOWN (agent), UP");
+        check(1, 1, "eMaRA", "UP, UP, MAINT, MAINT, DOWN (agent), UP");
+        check(1, 1, "e~A", "UP, UP, NOLB, NOLB");
+        check(1, 1, "eD", "UP, UP, DRAIN (agent)");
+        // Switched off it neither helps nor hurts, and is remembered.
+        check(1, 1, "axe", "UP, UP, UP, UP");
+        check(1, 1, "eax+e", "UP, UP, DOWN (agent), DOWN 1/1, UP, UP");
+        check(1, 1, "ef+FA-F", "UP, UP, DOWN (agent), DOWN (agent), UP, UP, DOWN, UP 0/1");
     }
 
     #[test]

@@ -19,12 +19,13 @@
 //! ```
 //!
 //! Start with [`pool`] for the life of a unit, [`member`] for what survives a reload,
-//! [`strategy`] for the choices, [`health`] for the state machine of checks, [`counters`] and
-//! [`rate`] for what is counted, [`stats`] for how it is shown.
+//! [`strategy`] for the choices, [`health`] for the state machine of checks, [`agent`] for what
+//! members report of themselves, [`counters`] and [`rate`] for what is counted, [`stats`] for how it is shown.
 //!
 //! Nothing here does I/O, reads a clock or draws from the system's randomness: time is a number
 //! of milliseconds that the caller gives, randomness an [`Rng`] that the caller owns.
 
+pub mod agent;
 pub mod counters;
 pub mod health;
 pub mod member;
@@ -35,7 +36,9 @@ pub mod stats;
 pub mod strategy;
 
 pub use crate::counters::{Counter, Counters, PerWorker};
-pub use crate::member::{Admin, Limits, Load, Member, MemberConfig, MemberId, Run, Status};
+pub use crate::member::{
+    Admin, AgentState, Limits, Load, Member, MemberConfig, MemberId, Run, Status,
+};
 pub use crate::pool::{
     Assignment, Grant, Pinned, Place, Pool, PoolOptions, Refusal, Settled, Ticket, Unit, Waiting,
 };

@@ -424,6 +424,19 @@ impl Progress {
     }
 }
 
+/// What a member's own agent says of its health; it vetoes what the checks find.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum AgentState {
+    /// It has none, or the one it has is switched off.
+    #[default]
+    Absent = 0,
+    /// Up, or nothing yet.
+    Up = 1,
+    /// Down, until it says up again.
+    Down = 2,
+}
+
 /// A member's state in one piece: 64 bits that are published and read at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
@@ -433,11 +446,14 @@ pub struct Status {
     pub run: Run,
     /// How far the checks have got; `None` without checks.
     pub checks: Option<Progress>,
+    /// What its agent says.
+    pub agent: AgentState,
 }
 
 impl Default for Status {
     fn default() -> Self {
-        Self { admin: Admin::READY, run: Run::Running, checks: None }
+        let agent = AgentState::Absent;
+        Self { admin: Admin::READY, run: Run::Running, checks: None, agent }
     }
 }
 
@@ -462,7 +478,7 @@ impl Status {
         let checks = self.checks.map_or(0, |c| {
             1 << 48 | u64::from(c.health) | u64::from(c.rise) << 16 | u64::from(c.fall) << 32
         });
-        checks | u64::from(self.admin.0) << 56 | (self.run as u64) << 52
+        checks | u64::from(self.admin.0) << 56 | (self.agent as u64) << 54 | (self.run as u64) << 52
     }
 
     fn unpack(bits: u64) -> Self {
@@ -477,7 +493,12 @@ impl Status {
             rise: (bits >> 16) as u16,
             fall: (bits >> 32) as u16,
         });
-        Self { admin: Admin((bits >> 56) as u8), run, checks }
+        let agent = match bits >> 54 & 3 {
+            1 => AgentState::Up,
+            2 => AgentState::Down,
+            _ => AgentState::Absent,
+        };
+        Self { admin: Admin((bits >> 56) as u8), run, checks, agent }
     }
 }
 
@@ -488,7 +509,7 @@ struct StatusText<'a> {
 
 impl fmt::Display for StatusText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Status { admin, run, checks } = self.status;
+        let Status { admin, run, checks, agent } = self.status;
         if admin.has(Admin::MAINT_RESOLUTION) {
             return f.write_str("MAINT (resolution)");
         }
@@ -499,6 +520,10 @@ impl fmt::Display for StatusText<'_> {
             };
         }
         let word = match run {
+            Run::Running | Run::Starting if admin.is_drained() && agent != AgentState::Absent => {
+                return f.write_str("DRAIN (agent)");
+            }
+            Run::Stopped if agent == AgentState::Down => return f.write_str("DOWN (agent)"),
             Run::Running | Run::Starting if admin.is_drained() => "DRAIN",
             Run::Running | Run::Starting if checks.is_none() => return f.write_str("no check"),
             Run::Running | Run::Starting => "UP",

@@ -12,6 +12,7 @@ fn a_status_reads_as_haproxy_writes_it() {
         admin: Admin::READY,
         run,
         checks: Some(Progress { health, rise: 2, fall: 3 }),
+        agent: AgentState::Absent,
     };
     check(Status::default(), None, "no check");
     check(checked(Run::Running, 4), None, "UP");
@@ -30,6 +31,12 @@ fn a_status_reads_as_haproxy_writes_it() {
     check(admin(Admin::MAINT_FORCED), None, "MAINT");
     check(admin(Admin::MAINT_INHERITED), Some("x/y"), "MAINT (via x/y)");
     check(admin(Admin::MAINT_RESOLUTION), None, "MAINT (resolution)");
+    let agent = |agent, status| Status { agent, ..status };
+    check(agent(AgentState::Down, checked(Run::Stopped, 4)), None, "DOWN (agent)");
+    check(agent(AgentState::Up, checked(Run::Stopped, 1)), None, "DOWN 1/2");
+    check(agent(AgentState::Up, admin(Admin::DRAIN_FORCED)), None, "DRAIN (agent)");
+    check(agent(AgentState::Up, checked(Run::Running, 3)), None, "UP 2/3");
+    check(agent(AgentState::Up, Status::default()), None, "no check");
 }
 
 #[test]
