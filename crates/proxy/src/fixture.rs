@@ -17,6 +17,7 @@ use telamon_runtime::files::{PathKind, UserIds};
 use telamon_runtime::{BindAddress, BindSpec, Endpoint, Files, WorkerOptions, Workers};
 
 use crate::model::{Frontend, Listener, Mode, Model, Proxy, ProxyId};
+use crate::rules::Routes;
 use crate::snapshot::{Snapshot, SnapshotRef};
 use crate::state::{ListenerState, ProxyState};
 use crate::stream::{Session, Stream};
@@ -64,7 +65,7 @@ pub(crate) fn model() -> Model {
         maxconn: None,
         backlog: None,
         rate_limit_sessions: 0,
-        use_backend: Vec::new(),
+        use_backend: Routes::default(),
         default_backend: None,
         monitor_uri: None,
         monitor_fail: Vec::new(),

@@ -18,7 +18,7 @@ use crate::expr::LogFormat;
 use crate::log::LogTarget;
 use crate::rules::{
     AfterResponseRule, BackendChoice, HttpRequestRule, HttpResponseRule, PersistenceRule, Reply,
-    TcpRequestRule, TcpResponseRule, UseBackendRule, UseServerRule,
+    Routes, TcpRequestRule, TcpResponseRule, UseServerRule,
 };
 use crate::state::ProxyState;
 
@@ -106,7 +106,7 @@ pub struct Frontend {
     /// `rate-limit sessions`: new sessions per second; 0 is no limit.
     pub rate_limit_sessions: u32,
     /// `use_backend`, in order.
-    pub use_backend: Vec<UseBackendRule>,
+    pub use_backend: Routes,
     pub default_backend: Option<ProxyId>,
     pub monitor_uri: Option<Box<[u8]>>,
     /// `monitor fail if …`: any that holds makes the monitor answer 503.

@@ -36,7 +36,7 @@ pub use actions::{
 };
 pub use address::{AddressEdit, AddressField};
 pub use capture::Capture;
-pub use choice::{BackendChoice, ServerChoice, choose_backend, choose_backend_of, choose_server};
+pub use choice::{BackendChoice, Routes, ServerChoice, choose_backend_of, choose_server};
 pub use header::{HeaderEdit, NameMatch};
 pub use list::{ListEdit, ListOperation};
 pub use normalize::Normalizer;

@@ -187,7 +187,7 @@ impl Acl {
         outcome
     }
 
-    fn tests(&self) -> impl Iterator<Item = &Arc<Test>> {
+    pub(super) fn tests(&self) -> impl Iterator<Item = &Arc<Test>> {
         let mut next = &self.first;
         std::iter::from_fn(move || {
             let node = next.get()?;
@@ -243,6 +243,19 @@ impl Test {
             description: format!("acl '{keyword}' {}", scope.line),
         }
         .read(*criterion, rest, args, scope)
+    }
+
+    /// What it asks for.
+    pub(super) fn expr(&self) -> &Expr {
+        &self.expr
+    }
+
+    /// The lists of which one has to match, if that is what it tests.
+    pub(super) fn lists(&self) -> Option<&[Arc<Matcher>]> {
+        match &self.how {
+            How::Lists(lists) => Some(lists),
+            _ => None,
+        }
     }
 
     pub(crate) fn run(&self, cx: &Context<'_>) -> Outcome {

@@ -87,6 +87,17 @@ impl Condition {
         ok.then(|| Self { alternatives: alternatives.into(), negated: false })
     }
 
+    /// Tests of which at least one passes whenever the condition holds, each accepted by `knows`. `None` where there are
+    /// no such tests.
+    pub(super) fn needs(&self, knows: impl Fn(&Test) -> bool) -> Option<Vec<&Arc<Test>>> {
+        let mut needed = Vec::new();
+        for terms in &self.alternatives {
+            let known = |term: &&Term| !term.negated && term.acl.tests().all(|test| knows(test));
+            needed.extend(terms.iter().find(known)?.acl.tests());
+        }
+        (!self.negated).then_some(needed)
+    }
+
     /// Whether it holds. Sets `cx.wants_more` when more bytes may change that; it counts as false
     /// (`unless`: true) then.
     pub fn holds(&self, cx: &Context<'_>) -> bool {

@@ -75,9 +75,13 @@ pub struct Entry {
 pub struct Matcher {
     method: Match,
     ignore_case: bool,
+    /// Its patterns stand in the configuration, not in a file.
+    inline: bool,
     first: Compiled,
     changed: AtomicBool,
     current: RwLock<Option<Compiled>>,
+    /// Set when the list changes: indexes that were built over it.
+    indexes: Mutex<Vec<Arc<AtomicBool>>>,
 }
 
 #[derive(Debug)]
@@ -155,10 +159,12 @@ impl Lists {
         let matcher = Arc::new(Matcher {
             method,
             ignore_case,
+            inline: list.file.is_none(),
             first: Compiled::build(method, ignore_case, &state)
                 .map_err(|error| ListError::Pattern { line: error.entry + 1, kind: error.kind })?,
             changed: AtomicBool::new(false),
             current: RwLock::new(None),
+            indexes: Mutex::default(),
         });
         state.matchers.push(Arc::clone(&matcher));
         registry.matchers.insert((list.number, method, ignore_case), Arc::clone(&matcher));
@@ -426,12 +432,28 @@ impl State {
             let mut current = matcher.current.write().unwrap_or_else(PoisonError::into_inner);
             *current = Some(compiled);
             matcher.changed.store(true, Ordering::Release);
+            for stale in lock(&matcher.indexes).iter() {
+                stale.store(true, Ordering::Release);
+            }
         }
         Ok(())
     }
 }
 
 impl Matcher {
+    /// How it compares, with or without regard to case, and its patterns, for an index over many lists. `None` where they
+    /// are expected to change: they stand in a file, or have changed before.
+    pub(crate) fn to_index(&self) -> Option<(Match, bool, impl Iterator<Item = &[u8]>)> {
+        let fixed = self.inline && !self.changed.load(Ordering::Acquire);
+        let patterns = || self.first.entries.iter().map(|(key, _)| &**key);
+        fixed.then(|| (self.method, self.ignore_case, patterns()))
+    }
+
+    /// Sets `stale` when the list changes.
+    pub(crate) fn tell(&self, stale: &Arc<AtomicBool>) {
+        lock(&self.indexes).push(Arc::clone(stale));
+    }
+
     /// Whether the value matches one of the patterns.
     pub fn matches(&self, value: &Value<'_>) -> bool {
         self.with(|compiled| compiled.patterns.find(value, Want::Any).is_some())

@@ -24,7 +24,7 @@ use super::network::Network;
 use super::regex::{RegexError, compile};
 use super::value::{Value, ValueType};
 use networks::Networks;
-use prefixes::Prefixes;
+pub(super) use prefixes::Prefixes;
 
 mod networks;
 mod prefixes;
@@ -358,33 +358,38 @@ impl Index {
 /// Finds a pattern that is a whole run of words of the text.
 fn find_word(texts: &Prefixes, text: &[u8], delimiters: &[u8], want: Want) -> Option<u32> {
     let mut best: Option<u32> = None;
-    let mut at_boundary = true;
-    for (start, byte) in text.iter().enumerate() {
-        if delimiters.contains(byte) {
-            at_boundary = true;
-            continue;
-        }
-        if std::mem::replace(&mut at_boundary, false) {
-            let rest = &text[start..];
-            let ends = |len: usize| rest.get(len).is_none_or(|byte| delimiters.contains(byte));
-            let found = texts.first(rest, |len| len > 0 && ends(len));
-            best = match (best, found) {
-                (Some(best), Some(found)) => Some(best.min(found)),
-                (best, found) => best.or(found),
-            };
-            if best.is_some() && want == Want::Any {
-                break;
-            }
+    for rest in words(text, delimiters) {
+        let found = texts.first(rest, |len| len > 0 && ends_word(rest, len, delimiters));
+        best = match (best, found) {
+            (Some(best), Some(found)) => Some(best.min(found)),
+            (best, found) => best.or(found),
+        };
+        if best.is_some() && want == Want::Any {
+            break;
         }
     }
     best
 }
 
-fn delimiters(method: Match) -> &'static [u8] {
+/// The text from the beginning of each word on.
+pub(super) fn words<'t>(text: &'t [u8], delimiters: &[u8]) -> impl Iterator<Item = &'t [u8]> {
+    let is_delimiter = |at: usize| delimiters.contains(&text[at]);
+    (0..text.len())
+        .filter(move |&at| !is_delimiter(at) && (at == 0 || is_delimiter(at - 1)))
+        .map(|at| &text[at..])
+}
+
+/// Whether a word of the text is over after `len` bytes.
+pub(super) fn ends_word(text: &[u8], len: usize, delimiters: &[u8]) -> bool {
+    text.get(len).is_none_or(|byte| delimiters.contains(byte))
+}
+
+/// What separates the words of `-m dir` and `-m dom`.
+pub(super) fn delimiters(method: Match) -> &'static [u8] {
     if method == Match::Dir { b"/" } else { b"/?.:" }
 }
 
-fn trim_delimiters<'t>(text: &'t [u8], delimiters: &[u8]) -> &'t [u8] {
+pub(super) fn trim_delimiters<'t>(text: &'t [u8], delimiters: &[u8]) -> &'t [u8] {
     let start = text.iter().position(|byte| !delimiters.contains(byte)).unwrap_or(text.len());
     let end = text.iter().rposition(|byte| !delimiters.contains(byte)).map_or(start, |at| at + 1);
     &text[start..end]
@@ -414,7 +419,7 @@ fn int_of(value: &Value<'_>) -> Option<i64> {
 }
 
 /// Hands over the value as text without allocating.
-fn with_text<R>(value: &Value<'_>, then: impl FnOnce(&[u8]) -> R) -> Option<R> {
+pub(super) fn with_text<R>(value: &Value<'_>, then: impl FnOnce(&[u8]) -> R) -> Option<R> {
     // The longest is an IPv6 address with an embedded IPv4 one, 45 bytes.
     let mut room = [0u8; 48];
     Some(match value {

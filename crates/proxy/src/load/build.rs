@@ -21,6 +21,7 @@ use crate::model::{
     Backend, Frontend, Listener, LogSettings, Mode, Proxy, ProxyId, Rules, Server, ServerAddress,
     ServerCheck, ServerId, ServerPort, StatsPage,
 };
+use crate::rules::Routes;
 use crate::state::{self, ListenerState, ProxyState, ServerState};
 
 /// Makes the proxy of a section whose lines have been read.
@@ -141,7 +142,7 @@ fn frontend(
         maxconn,
         backlog: draft.backlog,
         rate_limit_sessions: draft.rate_limit_sessions,
-        use_backend: std::mem::take(&mut own.use_backend),
+        use_backend: Routes::new(std::mem::take(&mut own.use_backend)),
         default_backend: draft.default_backend.map(|(id, _)| id),
         monitor_uri: draft.monitor_uri.clone(),
         monitor_fail: std::mem::take(&mut own.monitor_fail),

@@ -121,7 +121,7 @@ fn settings_reach_the_model() {
         listeners,
         ["a 0.0.0.0:8001 0", "a 0.0.0.0:8002 0", "sock-3 127.0.0.1:8003 7", "sock-4 [::1]:8004 7"]
     );
-    assert_eq!(front.use_backend.len(), 1);
+    assert_eq!(front.use_backend.iter().len(), 1);
     assert_eq!(front.default_backend.map(|id| id.0), Some(1));
     let back = apps.backend.as_ref().expect("serves");
     assert_eq!(back.balance.strategy, BalanceStrategy::Random { draws: 3 });

@@ -64,6 +64,7 @@ fn load(lines: &str) -> (Model, Vec<String>) {
     let proxy = &mut model.proxies[0];
     proxy.captures.response.push(HeaderCapture { header: None, len: 4 });
     let rules = &mut proxy.rules;
+    let mut routes = Vec::new();
     for line in sections[0].lines() {
         let mut checker = Checker::new(&environment, &mut diagnostics);
         let args = &mut checker.args(line);
@@ -92,8 +93,7 @@ fn load(lines: &str) -> (Model, Vec<String>) {
             }
             "use_backend" => {
                 scope.place = Place::UseBackend;
-                let frontend = proxy.frontend.as_mut().expect("a frontend");
-                frontend.use_backend.extend(parse_use_backend_rule(args, scope));
+                routes.extend(parse_use_backend_rule(args, scope));
             }
             "http-error" => {
                 if let Some(reply) = parse_http_error(args, scope) {
@@ -103,6 +103,7 @@ fn load(lines: &str) -> (Model, Vec<String>) {
             other => panic!("{other}"),
         }
     }
+    proxy.frontend.as_mut().expect("a frontend").use_backend = Routes::new(routes);
     let mistakes = diagnostics.iter().map(|error| {
         let explanation = error.kind.explain();
         format!("{}: {}", explanation.title, explanation.label.unwrap_or_default())
@@ -493,11 +494,114 @@ fn backends_are_chosen() {
         fixture::with_stream(model, GET.as_bytes(), RESPONSE, |stream| {
             let snapshot = stream.snapshot.clone();
             let frontend = snapshot.proxy(stream.frontend).frontend.as_ref().expect("a frontend");
-            choose_backend(&frontend.use_backend, stream)
+            frontend.use_backend.choose(stream)
         })
     };
     assert_eq!(chosen("use_backend be if { path /x }"), None);
     assert_eq!(chosen("use_backend %[path]\nuse_backend be if { path_beg /p }"), Some(ProxyId(1)));
+}
+
+/// An index changes what a choice costs, never what it is: each rule is also asked alone, in order.
+#[test]
+fn many_routes_are_chosen_among_as_in_order() {
+    const CONDITIONS: [&str; 22] = [
+        "{ path /never }",
+        "{ path_beg /ab } { method POST }",
+        "! { path_beg /a } { path_end .css }",
+        "{ path_beg -i /ABC/d }",
+        "{ path_dir c }",
+        "{ path_dir /x/ } or { path_end .png }",
+        "{ path -m str /abc/def }",
+        "{ hdr(host) -i A.example.org }",
+        "{ hdr_dom(host) -i example.net }",
+        "{ hdr_end(host) .org } { path_beg /q }",
+        "{ hdr(x-list) two }",
+        "{ path_reg ^/r[0-9]+$ }",
+        "{ path_sub zzz }",
+        "{ url_param(k) v } || { path_beg /k }",
+        "{ req.hdr(host),lower b.example.org }",
+        "{ path_len 1 }",
+        "{ path,lower /mixed }",
+        "{ hdr_beg(host) www. www2. }",
+        "{ path_beg / } { hdr(host) -m found } { path_end .php }",
+        "{ path_beg /abcdef /abcd /abc/d/e/f }",
+        "{ path_beg /s } !{ path_beg /secret }",
+        "{ path_dom css }",
+    ];
+    let targets = [
+        "/",
+        "/ab",
+        "/abc",
+        "/abcdef",
+        "/abc/def",
+        "/ABC/D",
+        "/a.css",
+        "/style.css",
+        "/x",
+        "/xx/x/y.png",
+        "/q",
+        "/r12",
+        "/azzzb",
+        "/p?k=v",
+        "/k",
+        "/Mixed",
+        "/index.php",
+        "/s",
+        "/secret",
+        "/a/c/b",
+        "/abc/d/e/f",
+        "/none",
+    ];
+    let hosts = ["a.Example.org", "B.example.org", "www2.a", "x.example.net:80", "other"];
+    let numbered = |condition: &str| format!("use_backend be if {condition}\n");
+    let all: String = CONDITIONS.into_iter().map(numbered).collect();
+    for target in targets {
+        for host in hosts {
+            let request =
+                format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nX-List: one, two\r\n\r\n").leak();
+            let holds = |rules: &str| {
+                let (model, mistakes) = load(rules);
+                assert!(mistakes.is_empty(), "{mistakes:?}");
+                fixture::with_stream(model, request.as_bytes(), RESPONSE, |stream| {
+                    let snapshot = stream.snapshot.clone();
+                    let frontend = snapshot.proxy(stream.frontend).frontend.as_ref();
+                    let routes = &frontend.expect("a frontend").use_backend;
+                    let indexed = routes.possible(stream).map_or(Vec::new(), |places| {
+                        places.into_iter().filter(|place| routes.holds(*place, stream)).collect()
+                    });
+                    let each =
+                        (0..CONDITIONS.len() as u32).filter(|place| routes.holds(*place, stream));
+                    (indexed, each.collect::<Vec<_>>(), routes.choose(stream).is_some())
+                })
+            };
+            let (indexed, each, chosen) = holds(&all);
+            assert_eq!(indexed, each, "{target} {host}");
+            assert_eq!(chosen, !each.is_empty(), "{target} {host}");
+        }
+    }
+}
+
+#[test]
+fn a_list_that_changes_puts_an_index_out_of_use() {
+    let rules: String =
+        (0..20).map(|n| format!("use_backend be if {{ path_beg /app-{n}/ }}\n")).collect();
+    let (model, mistakes) = load(&rules);
+    assert!(mistakes.is_empty(), "{mistakes:?}");
+    let seen = fixture::with_stream(
+        model,
+        b"GET /app-7/x HTTP/1.1\r\nHost: a\r\n\r\n",
+        RESPONSE,
+        |stream| {
+            let snapshot = stream.snapshot.clone();
+            let routes =
+                &snapshot.proxy(stream.frontend).frontend.as_ref().expect("a frontend").use_backend;
+            let before = routes.possible(stream);
+            let list = snapshot.lists.find("#3").expect("the list of the fourth rule");
+            list.add(&[(b"/other", None)], None).expect("added");
+            (before, routes.possible(stream), routes.choose(stream))
+        },
+    );
+    assert_eq!(seen, (Some(vec![7]), None, Some(ProxyId(1))));
 }
 
 #[test]

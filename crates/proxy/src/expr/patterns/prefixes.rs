@@ -74,7 +74,16 @@ impl Prefixes {
 
     /// The first entry that `subject` begins with and whose length is accepted.
     pub(crate) fn first(&self, subject: &[u8], accept: impl Fn(usize) -> bool) -> Option<u32> {
-        self.walk(subject).filter(|item| accept(item.len as usize)).map(|item| item.entry).min()
+        self.all(subject, accept).min()
+    }
+
+    /// The entries that `subject` begins with and whose length is accepted, longest first.
+    pub(crate) fn all<'s>(
+        &'s self,
+        subject: &'s [u8],
+        accept: impl Fn(usize) -> bool + 's,
+    ) -> impl Iterator<Item = u32> {
+        self.walk(subject).filter(move |item| accept(item.len as usize)).map(|item| item.entry)
     }
 
     /// The texts that `subject` begins with, longest first.
