@@ -19,14 +19,16 @@
 //! ```
 //!
 //! Start with [`pool`] for the life of a unit, [`member`] for what survives a reload,
-//! [`strategy`] for the choices, [`health`] for the state machine of checks, [`agent`] for what
-//! members report of themselves, [`counters`] and [`rate`] for what is counted, [`stats`] for how it is shown.
+//! [`strategy`] for the choices, [`hash`] for keys, [`health`] for the state machine of checks,
+//! [`agent`] for what members report of themselves, [`counters`] and [`rate`] for what is counted,
+//! [`stats`] for how it is shown.
 //!
 //! Nothing here does I/O, reads a clock or draws from the system's randomness: time is a number
 //! of milliseconds that the caller gives, randomness an [`Rng`] that the caller owns.
 
 pub mod agent;
 pub mod counters;
+pub mod hash;
 pub mod health;
 pub mod member;
 pub mod pool;

@@ -8,25 +8,28 @@
 //!
 //! A new strategy is one file here with its own table of tests; nothing else has to know it.
 
+mod bounded;
+mod consistent;
 mod first;
-mod hash;
 mod least_conn;
+mod map_based;
 mod order;
 mod random;
+mod ring;
 mod round_robin;
 mod static_rr;
 mod weight_map;
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::member::{Member, MemberId};
 use crate::rng::Rng;
 
+pub use consistent::Consistent;
 pub use first::First;
-pub use hash::Hash;
 pub use least_conn::LeastConn;
+pub use map_based::MapBased;
 pub use random::Random;
 pub use round_robin::RoundRobin;
 pub use static_rr::StaticRr;
@@ -101,6 +104,12 @@ impl Group<'_> {
         self.weights.get(id.index()).copied().unwrap_or(0)
     }
 
+    /// The weight in steps of `1 / WEIGHT_SCALE`, 0 to 4096, for strategies that can follow a slow
+    /// start as finely.
+    pub fn share(&self, id: MemberId) -> u32 {
+        self.weight(id) * WEIGHT_SCALE
+    }
+
     /// The member itself.
     pub fn member(&self, id: MemberId) -> &Member {
         &self.members[id.index()]
@@ -163,23 +172,13 @@ pub(crate) fn has_slot(member: &Member, units: u32, fullconn: u32) -> bool {
     limit.is_none_or(|limit| member.load.queued() == 0 && member.load.current() < limit)
 }
 
-/// What a keyed strategy chooses by: equal keys go to the same member.
+/// What a keyed strategy chooses by: equal keys go to the same member. Made by
+/// [`KeyHash`](crate::hash::KeyHash). A unit without one is given a member in turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key(pub u32);
 
-impl Key {
-    /// The key of a client address as `balance source` has it: the address in 32-bit words of
-    /// network order, combined by exclusive or.
-    pub fn of_address(address: IpAddr) -> Self {
-        Self(match address {
-            IpAddr::V4(v4) => u32::from(v4),
-            IpAddr::V6(v6) => {
-                let bits = u128::from(v6);
-                (0..4).fold(0, |key, word| key ^ (bits >> (32 * word)) as u32)
-            }
-        })
-    }
-}
+/// The steps in a unit of weight ([`Group::share`]).
+pub const WEIGHT_SCALE: u32 = 16;
 
 /// How a unit ended, for strategies that learn from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

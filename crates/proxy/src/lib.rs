@@ -1,7 +1,8 @@
 //! The load balancer: layer 4 and layer 7, its rules and expressions.
 //!
 //! [`load`] makes a [`model`] from a configuration; [`plane::Plane`] runs it. On a worker, [`listen`] accepts,
-//! [`http`] and [`tcp`] serve a client connection, [`persistence`] may name the server, [`dial`] and [`upstream`] reach it, [`relay`] and [`tunnel`]
+//! [`http`] and [`tcp`] serve a client connection, [`persistence`] may name the server, else the [`key`] has a part in
+//! the choice, [`dial`] and [`upstream`] reach it, [`relay`] and [`tunnel`]
 //! move the bytes. [`expr`] evaluates expressions over a [`stream`], [`rules`] act on it, [`log`] tells of it.
 //! [`check`] watches the servers from the control thread and [`state_change`] does what follows, [`stats`] shows what
 //! was counted; both reach the rest through a [`view`].
@@ -15,6 +16,7 @@ pub mod expr;
 #[cfg(test)]
 mod fixture;
 mod http;
+mod key;
 mod listen;
 mod live;
 pub mod load;

@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use telamon_balance::strategy::{First, Hash, LeastConn, Random, RoundRobin, StaticRr, Strategy};
 use telamon_config::Location;
 
 use crate::expr::LogFormat;
@@ -22,11 +21,13 @@ use crate::rules::{
 };
 use crate::state::ProxyState;
 
+mod balance;
 mod check;
 mod global;
 mod listener;
 mod server;
 
+pub use balance::*;
 pub use check::*;
 pub use global::*;
 pub use listener::*;
@@ -155,23 +156,6 @@ impl Backend {
             None => self.direct.as_deref(),
         }
     }
-}
-
-/// `balance …` with its arguments.
-#[derive(Debug, Clone, Default)]
-pub struct Balance {
-    pub strategy: BalanceStrategy,
-    /// Where the key comes from, for keyed strategies.
-    pub key: BalanceKey,
-}
-
-/// What a keyed strategy hashes.
-#[derive(Debug, Clone, Default)]
-pub enum BalanceKey {
-    #[default]
-    None,
-    /// `source`: the client's address.
-    Source,
 }
 
 /// `http-reuse`. Source: HAProxy configuration manual.
@@ -355,42 +339,6 @@ pub struct StatsPage {
     pub admin: Arc<[crate::expr::Condition]>,
     /// `stats http-request …`.
     pub rules: Arc<[HttpRequestRule]>,
-}
-
-/// The strategies of `balance`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum BalanceStrategy {
-    #[default]
-    RoundRobin,
-    StaticRr,
-    LeastConn,
-    First,
-    Source,
-    /// `random(DRAWS)`; default 2.
-    Random {
-        draws: u32,
-    },
-}
-
-impl BalanceStrategy {
-    /// The strategy itself, for the regular servers or the backups of one pool.
-    pub fn make(self) -> Box<dyn Strategy> {
-        match self {
-            Self::RoundRobin => Box::<RoundRobin>::default(),
-            Self::StaticRr => Box::<StaticRr>::default(),
-            Self::LeastConn => Box::<LeastConn>::default(),
-            Self::First => Box::<First>::default(),
-            Self::Source => Box::new(Hash::source()),
-            Self::Random { draws } => Box::new(Random::new(draws)),
-        }
-    }
-}
-
-impl Balance {
-    /// Whether the same key always means the same server: a retry does not leave it lightly.
-    pub fn is_keyed(&self) -> bool {
-        !matches!(self.key, BalanceKey::None)
-    }
 }
 
 impl Model {

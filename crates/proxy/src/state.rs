@@ -235,8 +235,8 @@ pub fn adopt(new: &mut Model, old: &Model) {
             }
             // The pool was made before it was known which members there are already.
             let members = new.servers.iter().map(|server| Arc::clone(&server.state.member));
-            let (strategy, options) = (new.balance.strategy, new.pool.options());
-            new.pool = old.pool.renew(members.collect(), || strategy.make(), options);
+            let options = new.pool.options();
+            new.pool = old.pool.renew(members.collect(), || new.balance.make(), options);
         }
     }
 }

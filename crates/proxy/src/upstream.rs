@@ -19,7 +19,7 @@ use telamon_runtime::socket::{Idle, Socket};
 use tokio::sync::oneshot;
 
 use crate::dial::Reuse;
-use crate::model::{Backend, BalanceKey, HttpReuse, ProxyId, Server, ServerId};
+use crate::model::{Backend, HttpReuse, ProxyId, Server, ServerId};
 use crate::snapshot::SnapshotRef;
 use crate::state::ServerState;
 use crate::stream::{Session, Stream};
@@ -154,7 +154,7 @@ pub(crate) async fn take_slot(
     let proxy = snapshot.proxy(stream.backend);
     let Some(backend) = &proxy.backend else { return Err(NoSlot::NoServer) };
     let worker = std::rc::Rc::clone(&stream.session.worker);
-    let unit = Unit { key: balance_key(backend, &stream.session), tried, pinned };
+    let unit = Unit { key: crate::key::of(&backend.balance, stream), tried, pinned };
     let backend_id = stream.backend;
     let slot =
         |member| Slot { snapshot: snapshot.clone(), backend: backend_id, member: Some(member) };
@@ -242,13 +242,6 @@ impl Drop for InQueue<'_> {
         if let Some(ticket) = self.ticket.take() {
             self.pool.cancel(ticket);
         }
-    }
-}
-
-fn balance_key(backend: &Backend, session: &Session) -> Option<telamon_balance::Key> {
-    match backend.balance.key {
-        BalanceKey::None => None,
-        BalanceKey::Source => session.src.borrow().ip().map(telamon_balance::Key::of_address),
     }
 }
 

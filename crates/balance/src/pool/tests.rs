@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::member::{Admin, Limits, MemberConfig, Run, Status};
-use crate::strategy::{First, Hash, LeastConn, Random, RoundRobin, StaticRr};
+use crate::strategy::{First, LeastConn, MapBased, Random, RoundRobin, StaticRr};
 
 /// Members `a`, `b`, … with these limits on units in flight.
 fn members(maxconns: &[u32]) -> Vec<Arc<Member>> {
@@ -201,7 +201,7 @@ fn a_retry_goes_to_another_member_while_there_is_one() {
         || Box::<LeastConn>::default(),
         || Box::<First>::default(),
         || Box::new(Random::new(2)),
-        || Box::new(Hash::source()),
+        || Box::new(MapBased::new("source")),
     ];
     for strategy in strategies {
         let pool: Pool<u32> = Pool::new(members(&[0, 0, 0]), strategy, PoolOptions::default());
@@ -216,7 +216,7 @@ fn a_retry_goes_to_another_member_while_there_is_one() {
 #[test]
 fn a_unit_with_a_key_waits_for_its_member() {
     let pool: Pool<u32> =
-        Pool::new(members(&[1, 1]), || Box::new(Hash::source()), PoolOptions::default());
+        Pool::new(members(&[1, 1]), || Box::new(MapBased::new("source")), PoolOptions::default());
     let unit = Unit { key: Some(Key(1)), ..ANY };
     assert_eq!(come(&pool, &unit, 0), Ok(MemberId(1)));
     assert!(come(&pool, &unit, 1).is_err());
@@ -369,7 +369,7 @@ proptest! {
             || Box::<LeastConn>::default(),
             || Box::<First>::default(),
             || Box::new(Random::new(2)),
-            || Box::new(Hash::source()),
+            || Box::new(MapBased::new("source")),
         ][kind];
         let options = PoolOptions { redispatch: true, ..PoolOptions::default() };
         let mut pools = vec![Pool::new(members(&[1, 2, 3, 1]), strategy, options.clone())];

@@ -9,7 +9,6 @@ use crate::rng::Rng;
 #[derive(Debug, Default)]
 pub struct StaticRr {
     map: WeightMap,
-    next: usize,
 }
 
 impl Strategy for StaticRr {
@@ -19,7 +18,6 @@ impl Strategy for StaticRr {
 
     fn reset(&mut self, group: &Group<'_>) {
         self.map.reset(group);
-        self.next = 0;
     }
 
     fn weight_changed(&mut self, _id: MemberId, group: &Group<'_>) {
@@ -33,17 +31,7 @@ impl Strategy for StaticRr {
         _rng: &mut Rng,
         _now_ms: u64,
     ) -> Option<MemberId> {
-        let entries = self.map.entries();
-        if self.next >= entries.len() {
-            self.next = 0;
-        }
-        let order = (self.next..entries.len()).chain(0..self.next);
-        let chosen = order.into_iter().find(|at| {
-            let id = entries[*at];
-            from.has_slot(id) && !from.is_tried(id)
-        })?;
-        self.next = chosen + 1;
-        Some(entries[chosen])
+        self.map.next(from)
     }
 
     fn waiting_means_full(&self) -> bool {

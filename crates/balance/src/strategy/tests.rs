@@ -5,6 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
+use crate::hash::KeyHash;
 use crate::member::{Admin, Limits, MemberConfig, Status};
 use crate::pool::{Assignment, Pool, PoolOptions, Unit};
 
@@ -230,9 +231,9 @@ fn first_fills_the_lowest_number() {
 fn source_gives_an_address_haproxys_server() {
     #[track_caller]
     fn check(weights: &[u32], expected: &[(Ipv4Addr, &str)]) {
-        let pool = pool(|| Box::new(Hash::source()), weights);
+        let pool = pool(|| Box::new(MapBased::new("source")), weights);
         for (address, server) in expected {
-            let key = Some(Key::of_address(IpAddr::V4(*address)));
+            let key = Some(KeyHash::default().of_address(IpAddr::V4(*address)));
             assert_eq!(serve(&pool, key, 1), *server, "{address}");
         }
     }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::Group;
+use super::{Candidates, Group};
 use crate::member::MemberId;
 
 /// Members spread over as many entries as their weights add up to, in HAProxy's order.
@@ -14,6 +14,8 @@ use crate::member::MemberId;
 pub(crate) struct WeightMap {
     entries: Vec<MemberId>,
     divisor: u32,
+    /// The entry whose turn is next; it stays when the table changes.
+    turn: usize,
 }
 
 impl WeightMap {
@@ -21,6 +23,7 @@ impl WeightMap {
     pub(crate) fn reset(&mut self, group: &Group<'_>) {
         let initial = group.members.iter().map(|member| member.weight_initial());
         self.divisor = initial.fold(0, gcd).max(1);
+        self.turn = 0;
         self.build(group);
     }
 
@@ -67,6 +70,20 @@ impl WeightMap {
 
     pub(crate) fn entries(&self) -> &[MemberId] {
         &self.entries
+    }
+
+    /// The next entry in turn whose member has a free slot and was not tried.
+    pub(crate) fn next(&mut self, from: &Candidates<'_>) -> Option<MemberId> {
+        if self.turn >= self.entries.len() {
+            self.turn = 0;
+        }
+        let mut order = (self.turn..self.entries.len()).chain(0..self.turn);
+        let chosen = order.find(|at| {
+            let id = self.entries[*at];
+            from.has_slot(id) && !from.is_tried(id)
+        })?;
+        self.turn = chosen + 1;
+        Some(self.entries[chosen])
     }
 }
 

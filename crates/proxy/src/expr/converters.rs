@@ -11,7 +11,7 @@ use crate::stream::Context;
 mod arithmetic;
 mod binary;
 pub(crate) mod encode;
-pub(crate) mod hash;
+mod hash;
 mod json;
 mod maps;
 mod planned;

@@ -8,7 +8,7 @@ use super::{EachFn, Fetch, Pick, Run, Source, Value, ValueType};
 use crate::stream::Context;
 pub(crate) use internal::check_unit;
 
-mod http;
+pub(crate) mod http;
 mod internal;
 pub(crate) mod load;
 mod payload;

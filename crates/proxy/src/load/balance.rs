@@ -1,14 +1,15 @@
 //! `balance`, and what is set about the choice of a server.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
+use telamon_balance::hash::{HashFunction, KeyHash};
 use telamon_config::{Args, ConfigErrorKind, Keyword, Sections, Table};
 
 use super::draft::ProxyContext;
-use crate::model::{Balance, BalanceKey, BalanceStrategy};
+use crate::expr::{Expr, Place};
+use crate::model::{Balance, BalanceKey, BalanceStrategy, HashMethod, HashType, UriKey};
 
 type K = Keyword<ProxyContext>;
-type S = Keyword<Balance>;
 
 pub(super) const KEYWORDS: &[K] = &[
     K::works(
@@ -17,96 +18,278 @@ pub(super) const KEYWORDS: &[K] = &[
         "balance <strategy>",
         "how the server for a request is chosen",
         |proxy, args| {
-            if proxy.has_side(args, Sections::BACKS) {
-                let mut balance = Balance::default();
-                if args.one(&STRATEGIES, &mut balance) {
-                    proxy.draft.balance = balance;
-                }
+            if !proxy.has_side(args, Sections::BACKS) {
+                return;
+            }
+            // A line without a strategy asks for the one that there is anyhow.
+            if args.is_empty() {
+                proxy.draft.choose(BalanceStrategy::RoundRobin, BalanceKey::None);
+            } else {
+                args.one(&STRATEGIES, proxy);
             }
         },
     ),
     K::works(
         "hash-type",
         Sections::PROXIES,
-        "hash-type map-based [sdbm]",
-        "how keys are spread over servers",
+        "hash-type {map-based|consistent} [sdbm|djb2|wt6|crc32|none [avalanche]]",
+        "how the keys of keyed strategies are spread over servers",
+        |proxy, args| {
+            if proxy.has_side(args, Sections::BACKS)
+                && let Some(hash_type) = hash_type(args)
+            {
+                proxy.draft.balance.hash_type = hash_type;
+            }
+        },
+    ),
+    K::works(
+        "hash-balance-factor",
+        Sections::PROXIES,
+        "hash-balance-factor <percent>",
+        "the most that a server may have of the average load, with `hash-type consistent` and `balance random`",
         |proxy, args| {
             if !proxy.has_side(args, Sections::BACKS) {
                 return;
             }
-            // The defaults are what `balance source` does.
-            let Some(method) = args.next("`map-based` or `consistent`") else { return };
-            for token in std::iter::once(method).chain(args.rest()) {
-                match token.text {
-                    "map-based" | "sdbm" => {}
-                    "consistent" | "djb2" | "wt6" | "crc32" | "avalanche" | "none" => {
-                        let keyword = format!("hash-type {}", token.text);
-                        let kind = ConfigErrorKind::NotYet { keyword, guards_access: false };
-                        args.report(token.at, kind);
-                    }
-                    _ => args.bad(token, "hash type", "`map-based` or `consistent`"),
+            let Some(token) = args.peek() else {
+                return args.missing("a percentage above 100, or 0 for no bound");
+            };
+            match args.integer("balance factor", 0..=u32::MAX) {
+                Some(1..=100) => {
+                    args.bad(token, "balance factor", "0 for no bound, or a percentage above 100");
                 }
+                Some(factor) => proxy.draft.balance.balance_factor = factor,
+                None => {}
             }
         },
     ),
-    K::not_yet("hash-balance-factor", Sections::PROXIES),
 ];
 
-pub(super) static STRATEGIES: LazyLock<Table<Balance>> =
+pub(super) static STRATEGIES: LazyLock<Table<ProxyContext>> =
     LazyLock::new(|| Table::new("balance strategy", &[STRATEGY_KEYWORDS]));
 
 /// A row of a strategy without arguments.
 macro_rules! strategy {
     ($name:literal, $strategy:ident, $doc:literal) => {
-        S::works($name, Sections::PROXIES, $name, $doc, |balance, _| {
-            balance.strategy = BalanceStrategy::$strategy;
+        K::works($name, Sections::PROXIES, $name, $doc, |proxy, _| {
+            proxy.draft.choose(BalanceStrategy::$strategy, BalanceKey::None);
         })
     };
 }
 
-const STRATEGY_KEYWORDS: &[S] = &[
+/// A row of a strategy by a key, which the function reads.
+macro_rules! keyed {
+    ($name:literal, $usage:literal, $doc:literal, $key:expr) => {
+        K::works($name, Sections::PROXIES, $usage, $doc, |proxy, args| {
+            let key: fn(&mut ProxyContext, &mut Args<'_>) -> Option<BalanceKey> = $key;
+            if let Some(key) = key(proxy, args) {
+                proxy.draft.choose(BalanceStrategy::Keyed, key);
+            }
+        })
+    };
+}
+
+const STRATEGY_KEYWORDS: &[K] = &[
     strategy!("roundrobin", RoundRobin, "each in turn, by weight; weights may change"),
     strategy!("static-rr", StaticRr, "each in turn, by weight"),
     strategy!("leastconn", LeastConn, "the one with the fewest connections for its weight"),
     strategy!("first", First, "the first that has a free slot"),
-    S::works("source", Sections::PROXIES, "source", "by the client's address", |balance, _| {
-        *balance = Balance { strategy: BalanceStrategy::Source, key: BalanceKey::Source };
-    }),
-    S::works(
+    K::works(
         "random",
         Sections::PROXIES,
         "random",
         "the lighter of two drawn at random",
-        |balance, _| {
-            balance.strategy = BalanceStrategy::Random { draws: DRAWS_DEFAULT };
+        |proxy, _| {
+            let strategy = BalanceStrategy::Random { draws: DRAWS_DEFAULT };
+            proxy.draft.choose(strategy, BalanceKey::None);
         },
     ),
-    S::works(
+    K::works(
         "random(",
         Sections::PROXIES,
         "random(<draws>)",
         "the lightest of some drawn at random",
-        |balance, args| {
+        |proxy, args| {
             if let Some(draws) = draws(args) {
-                balance.strategy = BalanceStrategy::Random { draws };
+                proxy.draft.choose(BalanceStrategy::Random { draws }, BalanceKey::None);
             }
         },
     ),
-    S::not_yet("uri", Sections::PROXIES),
-    S::not_yet("url_param", Sections::PROXIES),
-    S::not_yet("hdr(", Sections::PROXIES),
-    S::not_yet("rdp-cookie", Sections::PROXIES),
-    S::not_yet("rdp-cookie(", Sections::PROXIES),
-    S::not_yet("hash", Sections::PROXIES).since("2.8"),
-    S::not_yet("log-hash", Sections::PROXIES).since("2.9"),
-    S::not_yet("sticky", Sections::PROXIES).since("2.9"),
+    keyed!("source", "source", "by the client's address", |_, _| Some(BalanceKey::Source)),
+    keyed!(
+        "uri",
+        "uri [whole] [path-only] [len <bytes>] [depth <directories>]",
+        "by the request's target, without its query unless `whole`",
+        |_, args| uri(args)
+    ),
+    keyed!(
+        "url_param",
+        "url_param <name> [check_post]",
+        "by a parameter of the query, or of the body of a POST request",
+        |_, args| url_param(args)
+    ),
+    keyed!("hdr(", "hdr(<name>) [use_domain_only]", "by the first value of a header", |_, args| {
+        header(args)
+    }),
+    keyed!("hash", "hash <sample expression>", "by whatever an expression finds", |proxy, args| {
+        let expr = proxy.scoped(args, Place::UseServer, |args, scope| {
+            let token = args.next("a sample expression")?;
+            let expr = Expr::parse_text(token.bytes, scope);
+            let expr = expr.map_err(|error| args.report(token.part(error.at), error.kind)).ok()?;
+            match expr.misplaced(scope) {
+                Some(kind) => {
+                    args.fail(token.at, kind);
+                    None
+                }
+                None => Some(expr),
+            }
+        })?;
+        Some(BalanceKey::Sample(Arc::new(expr)))
+    }),
+    keyed!(
+        "rdp-cookie",
+        "rdp-cookie",
+        "by the cookie `mstshash` of a remote desktop client",
+        |proxy, args| rdp_cookie(proxy, args, "mstshash")
+    ),
+    keyed!(
+        "rdp-cookie(",
+        "rdp-cookie(<name>)",
+        "by a cookie of a remote desktop client",
+        |proxy, args| {
+            let name = parenthesized(
+                args,
+                "rdp-cookie(",
+                "the name of a cookie, as in `rdp-cookie(mstshash)`",
+            )?;
+            rdp_cookie(proxy, args, &name)
+        }
+    ),
+    K::not_yet("log-hash", Sections::PROXIES).since("2.9"),
+    K::not_yet("sticky", Sections::PROXIES).since("2.9"),
 ];
 
-/// Reads the number in `random(3)`.
+impl super::draft::Draft {
+    /// Takes a strategy; what `hash-type` and `hash-balance-factor` say stays.
+    fn choose(&mut self, strategy: BalanceStrategy, key: BalanceKey) {
+        self.balance = Balance { strategy, key, ..self.balance.clone() };
+    }
+}
+
+/// Reads the words after `hash-type`.
+fn hash_type(args: &mut Args<'_>) -> Option<HashType> {
+    if let Some(token) = args.peek()
+        && token.text == "avalanche"
+    {
+        let (keyword, instead) =
+            (args.keyword_text(), "hash-type map-based sdbm avalanche".to_owned());
+        args.fail(
+            token.at,
+            ConfigErrorKind::Obsolete { keyword: format!("{keyword} avalanche"), instead },
+        );
+        return None;
+    }
+    let methods = [("map-based", HashMethod::MapBased), ("consistent", HashMethod::Consistent)];
+    let method = args.one_of("hash type", &methods)?;
+    if args.is_empty() {
+        let avalanche = method == HashMethod::Consistent;
+        return Some(HashType { method, key: KeyHash { avalanche, ..KeyHash::default() } });
+    }
+    let functions = [
+        ("sdbm", HashFunction::Sdbm),
+        ("djb2", HashFunction::Djb2),
+        ("wt6", HashFunction::Wt6),
+        ("crc32", HashFunction::Crc32),
+        ("none", HashFunction::None),
+    ];
+    let function = args.one_of("hash function", &functions)?;
+    let avalanche = !args.is_empty();
+    if avalanche {
+        args.one_of("hash modifier", &[("avalanche", ())])?;
+    }
+    Some(HashType { method, key: KeyHash { function, avalanche } })
+}
+
+/// Reads the options of `balance uri`.
+fn uri(args: &mut Args<'_>) -> Option<BalanceKey> {
+    #[derive(Clone, Copy)]
+    enum Word {
+        Whole,
+        PathOnly,
+        Len,
+        Depth,
+    }
+    let words = [
+        ("whole", Word::Whole),
+        ("path-only", Word::PathOnly),
+        ("len", Word::Len),
+        ("depth", Word::Depth),
+    ];
+    let mut key = UriKey::default();
+    while !args.is_empty() {
+        match args.one_of("option of `balance uri`", &words)? {
+            Word::Whole => key.whole = true,
+            Word::PathOnly => key.path_only = true,
+            Word::Len => key.len = Some(args.integer("length", 1..=i32::MAX)? as usize),
+            Word::Depth => key.depth = Some(args.integer("depth", 1..=i32::MAX)? as usize),
+        }
+    }
+    Some(BalanceKey::Uri(key))
+}
+
+/// Reads the words after `balance url_param`. HAProxy looks into the body of a POST request with and without
+/// `check_post`; the number that once stood behind it is read and has no effect.
+fn url_param(args: &mut Args<'_>) -> Option<BalanceKey> {
+    let name = args.next("the name of a parameter")?;
+    if !args.is_empty() {
+        args.one_of("modifier of `balance url_param`", &[("check_post", ())])?;
+        _ = args.next_if_any();
+    }
+    Some(BalanceKey::UrlParam(name.bytes.into()))
+}
+
+/// Reads `hdr(NAME)`.
+fn header(args: &mut Args<'_>) -> Option<BalanceKey> {
+    let name = parenthesized(args, "hdr(", "the name of a header, as in `hdr(host)`")?;
+    let domain_only = !args.is_empty();
+    if domain_only {
+        args.one_of("modifier of `balance hdr(…)`", &[("use_domain_only", ())])?;
+    }
+    Some(BalanceKey::Header { name: name.to_ascii_lowercase().into_bytes().into(), domain_only })
+}
+
+fn rdp_cookie(proxy: &mut ProxyContext, args: &mut Args<'_>, name: &str) -> Option<BalanceKey> {
+    let token = args.keyword();
+    proxy.scoped(args, Place::UseServer, |args, scope| {
+        match Expr::parse_text(format!("req.rdp_cookie({name})").as_bytes(), scope) {
+            Ok(expr) => Some(BalanceKey::RdpCookie(Arc::new(expr))),
+            Err(error) => {
+                args.report(token.at, error.kind);
+                None
+            }
+        }
+    })
+}
+
+/// What stands in the parentheses of the keyword.
+fn parenthesized(args: &mut Args<'_>, open: &str, expected: &'static str) -> Option<String> {
+    let token = args.keyword();
+    let inner = token.text.strip_prefix(open).and_then(|rest| rest.strip_suffix(')'));
+    let inner = inner.filter(|inner| !inner.is_empty() && !inner.contains(')'));
+    if inner.is_none() {
+        args.bad(token, "balance strategy", expected);
+    }
+    inner.map(str::to_owned)
+}
+
+/// Reads the number in `random(3)`; without one it is the default.
 fn draws(args: &mut Args<'_>) -> Option<u32> {
     let token = args.keyword();
     let number = token.text.strip_prefix("random(").and_then(|rest| rest.strip_suffix(')'));
-    let draws = number.and_then(|number| number.parse().ok()).filter(|draws| *draws > 0);
+    let draws = match number {
+        Some("") => Some(DRAWS_DEFAULT),
+        number => number.and_then(|number| number.parse().ok()).filter(|draws| *draws > 0),
+    };
     if draws.is_none() {
         args.bad(token, "balance strategy", "a number of draws from 1, as in `random(2)`");
     }

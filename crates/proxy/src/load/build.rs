@@ -18,8 +18,8 @@ use super::server::{InitWay, ServerLine, ServerSettings, SourceDraft};
 use crate::expr::LogFormat;
 use crate::log::Builtin;
 use crate::model::{
-    Backend, Frontend, Listener, LogSettings, Mode, Proxy, ProxyId, Rules, Server, ServerAddress,
-    ServerCheck, ServerId, ServerPort, StatsPage,
+    Backend, Balance, Frontend, Listener, LogSettings, Mode, Proxy, ProxyId, Rules, Server,
+    ServerAddress, ServerCheck, ServerId, ServerPort, StatsPage,
 };
 use crate::rules::Routes;
 use crate::state::{self, ListenerState, ProxyState, ServerState};
@@ -166,7 +166,11 @@ fn backend(context: &mut ProxyContext, id: ProxyId, diagnostics: &mut Diagnostic
     }
     let direct = direct(context, id, diagnostics);
     let draft = &context.draft;
-    let strategy = draft.balance.strategy;
+    let balance = match draft.mode {
+        // As HAProxy does, with a warning (see `whole`).
+        Mode::Tcp if draft.balance.key.needs_http() => Balance::default(),
+        _ => draft.balance.clone(),
+    };
     let options = PoolOptions {
         all_backups: draft.options.allbackups,
         // What is not written is computed once all frontends are known.
@@ -176,8 +180,8 @@ fn backend(context: &mut ProxyContext, id: ProxyId, diagnostics: &mut Diagnostic
     };
     Backend {
         servers,
-        balance: draft.balance.clone(),
-        pool: Pool::new(members, || strategy.make(), options),
+        pool: Pool::new(members, || balance.make(), options),
+        balance,
         use_server: std::mem::take(&mut context.own.use_server),
         persist_rules: std::mem::take(&mut context.own.persist_rules),
         fullconn: draft.fullconn,

@@ -100,6 +100,7 @@ fn needs_http(draft: &Draft, own: &Own, at: Location, proxy: &str, diagnostics: 
         ("`http-after-response` rules", places(&rules.http_after_response)),
         ("`redirect` rules", places(&rules.redirect)),
         ("`option forwardfor`", draft.options.forwardfor.is_some().then_some(at)),
+        ("the key of `balance`", draft.balance.key.needs_http().then_some(at)),
         ("`option originalto`", draft.options.originalto.is_some().then_some(at)),
     ];
     for (what, place) in found {

@@ -9,8 +9,8 @@ use telamon_config::Location;
 
 use crate::log::{Destination, Facility, HeaderFormat, LogTarget};
 use crate::model::{
-    Backend, Balance, BalanceStrategy, Captures, CheckMethod, ErrorReplies, HttpReuse, LogSettings,
-    Mode, Options, Proxy, Rules, Server, ServerAddress, ServerPort, Timeouts,
+    Backend, Balance, Captures, CheckMethod, ErrorReplies, HttpReuse, LogSettings, Mode, Options,
+    Proxy, Rules, Server, ServerAddress, ServerPort, Timeouts,
 };
 use crate::state::{Address, ProxyState, ServerState};
 use crate::worker::Shared;
@@ -45,9 +45,8 @@ pub(crate) fn backend(name: &str, mut servers: Vec<Server>, ear: &LogEar) -> Pro
         server.state.member.configure(&server.member_config);
     }
     let members = servers.iter().map(|server| Arc::clone(&server.state.member)).collect();
-    let make = || BalanceStrategy::RoundRobin.make();
     let backend = Backend {
-        pool: Pool::new(members, make, PoolOptions::default()),
+        pool: Pool::new(members, || Balance::default().make(), PoolOptions::default()),
         servers,
         balance: Balance::default(),
         use_server: Vec::new(),

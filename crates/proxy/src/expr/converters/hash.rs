@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
+use telamon_balance::hash::{CRC32_CASTAGNOLI, CRC32_ETHERNET, avalanche, crc32, djb2, sdbm, wt6};
 
 use super::{Arg, Converter, Param, Value, ValueType, converter, optional_variable};
 use crate::expr::ParseScope;
@@ -26,19 +27,15 @@ macro_rules! number {
 }
 
 pub(super) const TABLE: &[Converter] = &[
-    number!("crc32", |bytes| crc32(bytes, 0xedb8_8320)),
-    number!("crc32c", |bytes| crc32(bytes, 0x82f6_3b78)),
+    number!("crc32", |bytes| crc32(bytes, CRC32_ETHERNET)),
+    number!("crc32c", |bytes| crc32(bytes, CRC32_CASTAGNOLI)),
     converter("digest", ValueType::Bin, ValueType::Bin, |_, args, value| {
         let algorithm = Algorithm::of(args[0].text()?)?;
         Some(Value::Bin(algorithm.digest(value.as_bytes()?).into()))
     })
     .with(&[Param::Str], 1)
     .checked(check_algorithm),
-    number!("djb2", |bytes| {
-        bytes.iter().fold(5381u32, |hash, byte| {
-            (hash << 5).wrapping_add(hash).wrapping_add(u32::from(*byte))
-        })
-    }),
+    number!("djb2", djb2),
     converter("hmac", ValueType::Bin, ValueType::Bin, hmac_with)
         .with(&[Param::Str, Param::Str], 2)
         .checked(check_hmac),
@@ -161,47 +158,4 @@ fn check_sha2(args: &mut [Arg], _: &mut ParseScope<'_>) -> Result<(), ArgError> 
         None | Some(224 | 256 | 384 | 512) => Ok(()),
         Some(_) => Err(ArgError::bad(0, &args[0], "224, 256, 384 or 512 bits")),
     }
-}
-
-/// The hash of the sdbm library.
-pub(crate) fn sdbm(hash: u32, bytes: &[u8]) -> u32 {
-    bytes.iter().fold(hash, |hash, byte| {
-        u32::from(*byte).wrapping_add(hash << 6).wrapping_add(hash << 16).wrapping_sub(hash)
-    })
-}
-
-/// Bob Jenkins' 32-bit integer hash with full avalanche, then one multiplication: what HAProxy
-/// spreads hashes with.
-pub(crate) fn avalanche(hash: u32) -> u32 {
-    let mut a = hash;
-    a = a.wrapping_add(0x7ed5_5d16).wrapping_add(a << 12);
-    a = (a ^ 0xc761_c23c) ^ (a >> 19);
-    a = a.wrapping_add(0x1656_67b1).wrapping_add(a << 5);
-    a = a.wrapping_add(0xd3a2_646c) ^ (a << 9);
-    a = a.wrapping_add(0xfd70_46c5).wrapping_add(a << 3);
-    a = (a ^ 0xb55a_4f09) ^ (a >> 16);
-    a.wrapping_mul(3_221_225_473)
-}
-
-/// The reflected CRC with the given polynomial.
-fn crc32(bytes: &[u8], polynomial: u32) -> u32 {
-    !bytes.iter().fold(!0u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ (polynomial & 0u32.wrapping_sub(crc & 1))
-        })
-    })
-}
-
-/// HAProxy's own hash of two rotating halves, whose rotations depend on the data.
-fn wt6(bytes: &[u8]) -> u32 {
-    let (mut low, mut high) = (0xa53c_965a_u32, 0x5ca6_953a_u32);
-    let (mut turn_low, mut turn_high) = (18, 6);
-    for &byte in bytes {
-        let mixed = (!(low ^ u32::from(byte)), !(high.wrapping_add(byte.into())));
-        low = mixed.1.rotate_left(turn_high);
-        high = mixed.0.rotate_left(turn_low);
-        let bits = ((low >> 16) ^ high) & 0xffff;
-        (turn_high, turn_low) = (bits & 31, bits >> 11);
-    }
-    low ^ high
 }

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
+use telamon_balance::hash::{avalanche, sdbm};
 use telamon_http_proto::{BodyLength, ChunkedDecoder, Head, values};
 
 use super::{Fetch, Pick, each, one};
 use crate::expr::args::{ArgError, Param};
-use crate::expr::converters::hash::{avalanche, sdbm};
 use crate::expr::{Arg, Found1, ParseScope, Source, Value, ValueType, auth, parse_int_lenient};
 use crate::stream::{Context, Direction};
 
@@ -626,7 +626,7 @@ fn request_line<'a>(cx: &Context<'a>) -> Option<(&'a [u8], &'a [u8])> {
 }
 
 /// What follows scheme and authority, if there are any.
-fn path_and_query(target: &[u8]) -> &[u8] {
+pub(crate) fn path_and_query(target: &[u8]) -> &[u8] {
     if target.starts_with(b"/") {
         return target;
     }
@@ -650,7 +650,7 @@ fn response_body<'a>(cx: &Context<'a>) -> Option<Cow<'a, [u8]>> {
     body(head, head.response_body(method, false).ok()?)
 }
 
-fn body(head: &Head, length: BodyLength) -> Option<Cow<'_, [u8]>> {
+pub(crate) fn body(head: &Head, length: BodyLength) -> Option<Cow<'_, [u8]>> {
     let arrived = head.remaining();
     Some(match length {
         BodyLength::None | BodyLength::Tunnel => Cow::Borrowed(b"".as_slice()),

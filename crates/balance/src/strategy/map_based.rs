@@ -1,28 +1,28 @@
-//! `source` and every other strategy by key: the same key, the same member.
+//! `hash-type map-based`: the key's remainder picks an entry of a table.
 //!
-//! The key picks an entry of a table by its remainder, as HAProxy's `hash-type map-based` does:
-//! perfectly even, and most keys move when a member comes or goes.
+//! Perfectly even, and most keys move when a member comes or goes. Weights are those of the
+//! configuration; at run time a member is only in or out.
 
 use super::weight_map::WeightMap;
 use super::{Candidates, Group, Key, Strategy};
 use crate::member::MemberId;
 use crate::rng::Rng;
 
-/// A member by key; a unit without a key gets none and has to be given to another strategy.
+/// A member by key through a table; units without a key go round the same table.
 #[derive(Debug)]
-pub struct Hash {
+pub struct MapBased {
     name: &'static str,
     map: WeightMap,
 }
 
-impl Hash {
-    /// By the client's address ([`Key::of_address`]).
-    pub fn source() -> Self {
-        Self { name: "source", map: WeightMap::default() }
+impl MapBased {
+    /// `name` says where the key comes from, in the word of the configuration: `source`.
+    pub fn new(name: &'static str) -> Self {
+        Self { name, map: WeightMap::default() }
     }
 }
 
-impl Strategy for Hash {
+impl Strategy for MapBased {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -44,8 +44,9 @@ impl Strategy for Hash {
         _rng: &mut Rng,
         _now_ms: u64,
     ) -> Option<MemberId> {
+        let Some(key) = key else { return self.map.next(from) };
         let entries = self.map.entries();
-        let start = (key?.0 as usize).checked_rem(entries.len())?;
+        let start = (key.0 as usize).checked_rem(entries.len())?;
         let (before, after) = entries.split_at(start);
         after.iter().chain(before).copied().find(|id| !from.is_tried(*id))
     }

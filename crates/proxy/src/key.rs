@@ -1,0 +1,112 @@
+//! What a request is recognized by: the key of `balance source`, `uri`, `hdr(…)` and the like.
+//!
+//! Computed once for each choice of a server, from the request as the rules have left it. The keys are HAProxy's to
+//! the byte, since they decide which server a client finds after the balancer was changed.
+
+use std::cell::Cell;
+
+use telamon_balance::Key;
+use telamon_http_proto::Head;
+
+use crate::expr::{ValueType, fetches};
+use crate::model::{Balance, BalanceKey, UriKey};
+use crate::stream::{Context, Direction, Stream};
+
+/// The key of the stream's request; `None` where the backend wants none, and where the request has none.
+pub(crate) fn of(balance: &Balance, stream: &Stream) -> Option<Key> {
+    let hash = balance.hash_type.key;
+    let request = &stream.request;
+    let text = match &balance.key {
+        BalanceKey::None => return None,
+        BalanceKey::Source => {
+            return stream.session.src.borrow().ip().map(|ip| hash.of_address(ip));
+        }
+        BalanceKey::RdpCookie(expr) | BalanceKey::Sample(expr) => {
+            let wants_more = Cell::new(false);
+            let cx = Context::for_stream(stream, Direction::Request, &wants_more);
+            let found = expr.eval_as(&cx, ValueType::Bin)?;
+            let is_cookie = matches!(balance.key, BalanceKey::RdpCookie(_));
+            if is_cookie && (wants_more.get() || found.as_bytes().is_none_or(<[u8]>::is_empty)) {
+                return None;
+            }
+            return found.as_bytes().map(|bytes| hash.of_bytes(bytes));
+        }
+        _ if !request.is_complete() => return None,
+        BalanceKey::Uri(options) => options.of(request),
+        BalanceKey::Header { name, domain_only } => {
+            let value = request.header_values(name).next().filter(|value| !value.is_empty())?;
+            if *domain_only { domain(value) } else { value }
+        }
+        BalanceKey::UrlParam(name) => {
+            let target = request.target();
+            let query = memchr::memchr(b'?', target).map(|at| &target[at + 1..]);
+            match query.and_then(|query| param(query, name)) {
+                Some(value) => value,
+                None => return param_in_body(request, name).map(|value| hash.of_bytes(&value)),
+            }
+        }
+    };
+    Some(hash.of_bytes(text))
+}
+
+impl UriKey {
+    /// The part of the target that counts.
+    fn of(self, request: &Head) -> &[u8] {
+        let target = request.target();
+        let mut text = if self.path_only { fetches::http::path_and_query(target) } else { target };
+        if let Some(len) = self.len {
+            text = &text[..len.min(text.len())];
+        }
+        if !self.whole
+            && let Some(end) = memchr::memchr(b'?', text)
+        {
+            text = &text[..end];
+        }
+        if let Some(depth) = self.depth
+            && let Some(end) = memchr::memchr_iter(b'/', text).nth(depth)
+        {
+            text = &text[..end];
+        }
+        text
+    }
+}
+
+/// The label before the last dot. Without one, all of it; a dot in front does not count.
+fn domain(host: &[u8]) -> &[u8] {
+    let Some(end) = memchr::memrchr(b'.', host).filter(|end| *end > 0) else { return host };
+    // HAProxy passes over the byte just before the dot.
+    let start = memchr::memrchr(b'.', &host[..end - 1]).map_or(0, |dot| dot + 1);
+    &host[start..end]
+}
+
+/// The value of the first parameter that is so named, up to the next `&`.
+fn param<'t>(text: &'t [u8], name: &[u8]) -> Option<&'t [u8]> {
+    let mut rest = text;
+    loop {
+        if rest.get(name.len()) == Some(&b'=') && rest.starts_with(name) {
+            let value = &rest[name.len() + 1..];
+            return Some(&value[..memchr::memchr(b'&', value).unwrap_or(value.len())]);
+        }
+        rest = &rest[memchr::memchr(b'&', rest)? + 1..];
+    }
+}
+
+/// The same of the body of a POST request, as far as it has arrived. A value that begins with what no token has makes it
+/// something else than a form; one that begins with a blank is empty.
+fn param_in_body(request: &Head, name: &[u8]) -> Option<Vec<u8>> {
+    if request.method() != b"POST" {
+        return None;
+    }
+    let body = fetches::http::body(request, request.request_body())?;
+    let value = param(&body, name)?;
+    match value.first() {
+        Some(b' ' | b'\t' | b'\r' | b'\n') => Some(Vec::new()),
+        Some(byte) if !is_token(*byte) => None,
+        _ => Some(value.to_vec()),
+    }
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
