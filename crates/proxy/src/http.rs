@@ -181,7 +181,11 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
                     ready!(client.socket.poll_read_ready(cx))?;
                     stream.take_buffers();
                 }
-                client.socket.poll_read_append(cx, stream.request.input_mut())
+                let read = client.socket.poll_read_append(cx, stream.request.input_mut());
+                if read.is_pending() && stream.request.input().is_empty() {
+                    stream.give_back();
+                }
+                read
             }))
             .await;
         match read {

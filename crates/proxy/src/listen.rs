@@ -305,9 +305,8 @@ impl Worker {
         let worker = Rc::clone(self);
         let listener = Arc::clone(listener);
         self.thread.spawn(async move {
-            if let Ok((socket, peer, permits)) = accepted.into_socket() {
-                worker.session(listener, socket, peer, permits).await;
-            }
+            let (socket, peer, permits) = accepted.into_socket();
+            worker.session(listener, socket, peer, permits).await;
         });
     }
 
@@ -364,9 +363,8 @@ impl Worker {
         if unparked.expired {
             return;
         }
-        if let Ok((socket, ParkedClient { session, requests, .. })) = unparked.into_socket() {
-            self.thread.spawn(http::serve(session, socket, requests));
-        }
+        let (socket, ParkedClient { session, requests, .. }) = unparked.into_socket();
+        self.thread.spawn(http::serve(session, socket, requests));
     }
 }
 

@@ -285,11 +285,8 @@ pub(crate) fn take_idle(
             }
             // It moves from the other worker's reactor to this one's.
             let kind = connection.socket.kind();
-            let moved =
-                connection.socket.into_fd().and_then(|fd| Socket::from_nonblocking(fd, kind));
-            if let Ok(socket) = moved {
-                return Some(ServerConnection { socket, ..connection });
-            }
+            let socket = Socket::from_nonblocking(connection.socket.into_fd(), kind);
+            return Some(ServerConnection { socket, ..connection });
         }
     }
     None

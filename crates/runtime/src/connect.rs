@@ -175,7 +175,11 @@ fn begin(
         Err(error) => return Err(error),
     };
     let kind = if to.is_inet() { SocketKind::Tcp } else { SocketKind::Unix };
-    Ok((Socket::from_nonblocking(socket.into(), kind)?, pending))
+    let socket = match pending {
+        true => Socket::connecting(socket.into(), kind),
+        false => Socket::from_nonblocking(socket.into(), kind),
+    };
+    Ok((socket, pending))
 }
 
 fn open(domain: Domain) -> io::Result<socket2::Socket> {

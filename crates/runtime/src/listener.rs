@@ -195,12 +195,9 @@ impl Listener {
 }
 
 impl Accepted {
-    /// Registers the connection with this thread's reactor.
-    ///
-    /// # Errors
-    /// Those of `epoll_ctl`.
-    pub fn into_socket(self) -> io::Result<(Socket, Endpoint, Permits)> {
-        Ok((Socket::from_nonblocking(self.fd, self.kind)?, self.peer, self.permits))
+    /// The connection as a socket of this thread.
+    pub fn into_socket(self) -> (Socket, Endpoint, Permits) {
+        (Socket::from_nonblocking(self.fd, self.kind), self.peer, self.permits)
     }
 }
 

@@ -81,7 +81,7 @@ impl<P: 'static> Parking<P> {
     /// Those of `epoll_ctl`; the connection is closed then.
     pub fn park(&self, socket: Socket, payload: P, after: Option<Duration>) -> io::Result<()> {
         let kind = socket.kind();
-        let fd = socket.into_fd()?;
+        let fd = socket.into_fd();
         let key = self.0.entries.borrow_mut().insert(Parked { fd, kind, payload });
         let watched = {
             let entries = self.0.entries.borrow();
@@ -177,12 +177,9 @@ impl<P> Inner<P> {
 }
 
 impl<P> Unparked<P> {
-    /// Registers the connection with this thread's reactor again.
-    ///
-    /// # Errors
-    /// Those of `epoll_ctl`.
-    pub fn into_socket(self) -> io::Result<(Socket, P)> {
-        Ok((Socket::from_nonblocking(self.fd, self.kind)?, self.payload))
+    /// The connection as a socket again.
+    pub fn into_socket(self) -> (Socket, P) {
+        (Socket::from_nonblocking(self.fd, self.kind), self.payload)
     }
 }
 
@@ -222,7 +219,7 @@ mod tests {
             clients[7].write_all(b"GET").await.unwrap();
             let back = unparked.recv().await.unwrap();
             assert_eq!((back.payload, back.expired), (7, false));
-            let (socket, _) = back.into_socket().unwrap();
+            let (socket, _) = back.into_socket();
             let mut buf = [0; 8];
             assert_eq!(socket.read(&mut buf).await.unwrap(), 3);
             parking.park(socket, 7, None).unwrap();

@@ -1,34 +1,38 @@
 //! One stream socket, TCP or Unix, on the current thread's reactor.
 //!
-//! [`Socket`] adds nothing over tokio's own streams but what a relay needs to spend as few system
-//! calls as possible: a read or write that moves less than was asked for clears the readiness, so
-//! that the next attempt waits without asking the kernel for `EAGAIN` first. Nothing here times
-//! out; a [`crate::Deadline`] stands around the wait.
+//! [`Socket`] spends as few system calls as a relay can. It joins the reactor only when it has to be waited for: until
+//! then it is asked directly, so that a connection whose request has come with it, and which ends with the answer, is
+//! never known to epoll. A read or write that moves less than was asked for counts as one that found no more: the next
+//! attempt waits without asking the kernel for `EAGAIN` first. Nothing here times out; a [`crate::Deadline`] stands
+//! around the wait.
 //!
 //! All methods take `&self`. One task reads and one writes at a time (they may be the same); a
 //! second task that waits for the same direction would take over the first one's wake-up.
 
+use std::cell::{Cell, OnceCell};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::net::{self, RecvFlags, SendFlags, sockopt};
 use socket2::SockRef;
 use tokio::io::Interest;
-use tokio::net::{TcpStream, UnixStream};
 
-use crate::Endpoint;
+use crate::{Endpoint, sys};
 
-/// A connected stream socket, registered with the reactor of the worker that holds it.
+/// A connected stream socket of the worker that holds it.
 #[derive(Debug)]
-pub struct Socket(Stream);
-
-#[derive(Debug)]
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+pub struct Socket {
+    /// Its place on the reactor, from the first wait on. Stands before `fd`: it is given up before that is closed.
+    watch: OnceCell<sys::Watch>,
+    fd: OwnedFd,
+    kind: SocketKind,
+    /// What is known without a reactor: the last read found no more bytes, the last write no more room.
+    empty: Cell<bool>,
+    full: Cell<bool>,
 }
 
 /// The family of a stream socket.
@@ -61,48 +65,43 @@ pub struct Keepalive {
 }
 
 impl Socket {
-    /// Registers a connected stream socket with this thread's reactor.
+    /// Takes over a connected stream socket.
     ///
     /// # Errors
-    /// Those of `epoll_ctl`: no memory, or the limit of watches is reached.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
+    /// Those of `ioctl`.
     pub fn from_fd(fd: OwnedFd, kind: SocketKind) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&fd, true)?;
-        Self::from_nonblocking(fd, kind)
+        Ok(Self::from_nonblocking(fd, kind))
     }
 
     /// As [`Socket::from_fd`], for a descriptor already in non-blocking mode: one call less.
-    pub fn from_nonblocking(fd: OwnedFd, kind: SocketKind) -> io::Result<Self> {
-        Ok(Self(match kind {
-            SocketKind::Tcp => Stream::Tcp(TcpStream::from_std(fd.into())?),
-            SocketKind::Unix => Stream::Unix(UnixStream::from_std(fd.into())?),
-        }))
+    pub fn from_nonblocking(fd: OwnedFd, kind: SocketKind) -> Self {
+        let (empty, full) = (Cell::new(false), Cell::new(false));
+        Self { watch: OnceCell::new(), fd, kind, empty, full }
+    }
+
+    /// As [`Socket::from_nonblocking`], for one that is still being connected: it is written to once the reactor says so.
+    pub(crate) fn connecting(fd: OwnedFd, kind: SocketKind) -> Self {
+        let socket = Self::from_nonblocking(fd, kind);
+        socket.full.set(true);
+        socket
     }
 
     /// Takes the descriptor off this thread's reactor, to hand it to another or to park it.
-    ///
-    /// # Errors
-    /// Those of `epoll_ctl`; the connection is closed then.
-    pub fn into_fd(self) -> io::Result<OwnedFd> {
-        match self.0 {
-            Stream::Tcp(stream) => stream.into_std().map(OwnedFd::from),
-            Stream::Unix(stream) => stream.into_std().map(OwnedFd::from),
-        }
+    pub fn into_fd(self) -> OwnedFd {
+        let Self { watch, fd, .. } = self;
+        drop(watch);
+        fd
     }
 
     /// Two connected Unix sockets, for tests and for talking within the process.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (a, b) = UnixStream::pair()?;
-        Ok((Self(Stream::Unix(a)), Self(Stream::Unix(b))))
+        Ok((Self::from_fd(a.into(), SocketKind::Unix)?, Self::from_fd(b.into(), SocketKind::Unix)?))
     }
 
     pub fn kind(&self) -> SocketKind {
-        match self.0 {
-            Stream::Tcp(_) => SocketKind::Tcp,
-            Stream::Unix(_) => SocketKind::Unix,
-        }
+        self.kind
     }
 
     // Reading and writing.
@@ -168,19 +167,28 @@ impl Socket {
     }
 
     /// Ready when there may be something to read. Then read until `WouldBlock`.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl`: no memory, or the limit of watches is reached.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &self.0 {
-            Stream::Tcp(stream) => stream.poll_read_ready(cx),
-            Stream::Unix(stream) => stream.poll_read_ready(cx),
+        if self.watch.get().is_none() && !self.empty.get() {
+            return Poll::Ready(Ok(()));
         }
+        self.watch()?.poll_read_ready(cx).map_ok(drop)
     }
 
     /// Ready when the kernel may take bytes. Then write until `WouldBlock`.
+    ///
+    /// # Errors
+    /// As [`Socket::poll_read_ready`].
     pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &self.0 {
-            Stream::Tcp(stream) => stream.poll_write_ready(cx),
-            Stream::Unix(stream) => stream.poll_write_ready(cx),
+        if self.watch.get().is_none() && !self.full.get() {
+            return Poll::Ready(Ok(()));
         }
+        self.watch()?.poll_write_ready(cx).map_ok(drop)
     }
 
     /// Reads, or arranges for a wake-up when there is something to read.
@@ -215,6 +223,18 @@ impl Socket {
     pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             match self.try_write(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.poll_write_ready(cx))?;
+                }
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    /// As [`Socket::poll_write`], telling the kernel that more follows at once (`MSG_MORE`): the last bytes wait for it.
+    pub fn poll_write_more(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match self.try_write_more(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(self.poll_write_ready(cx))?;
                 }
@@ -268,6 +288,16 @@ impl Socket {
         Ok(())
     }
 
+    /// As [`Socket::write_all`], for bytes that travel with the end of the connection: [`Socket::shutdown_write`] has to
+    /// follow at once.
+    pub async fn write_last(&self, mut buf: &[u8]) -> io::Result<()> {
+        while !buf.is_empty() {
+            let count = std::future::poll_fn(|cx| self.poll_write_more(cx, buf)).await?;
+            buf = &buf[count..];
+        }
+        Ok(())
+    }
+
     /// Tells the peer that no more bytes come; reading goes on.
     pub fn shutdown_write(&self) -> io::Result<()> {
         Ok(net::shutdown(self, net::Shutdown::Write)?)
@@ -279,6 +309,8 @@ impl Socket {
     /// A socket that came to this reactor within this turn is not known to it yet: use
     /// [`Socket::peek_now`] there.
     pub fn peek(&self) -> Idle {
+        // Nobody but the kernel knows of a socket that is not watched.
+        self.empty.set(false);
         let looked = self.try_io(Interest::READABLE, || match look(self.as_fd()) {
             Idle::Quiet => Err(io::ErrorKind::WouldBlock.into()),
             found => Ok(found),
@@ -296,21 +328,27 @@ impl Socket {
         look(self.as_fd())
     }
 
-    /// Runs an operation on the raw descriptor under the reactor's readiness.
+    /// Runs an operation on the raw descriptor if it may succeed, as far as is known.
     ///
-    /// When `operation` gives `WouldBlock`, the readiness is cleared.
+    /// When `operation` gives `WouldBlock`, it will not be tried again before the reactor has been asked.
     pub fn try_io<T>(
         &self,
         interest: Interest,
         operation: impl FnOnce() -> io::Result<T>,
     ) -> io::Result<T> {
-        match &self.0 {
-            Stream::Tcp(stream) => stream.try_io(interest, operation),
-            Stream::Unix(stream) => stream.try_io(interest, operation),
+        if let Some(watch) = self.watch.get() {
+            return watch.try_io(interest, |_| operation());
         }
+        let in_vain = if interest == Interest::READABLE { &self.empty } else { &self.full };
+        if in_vain.get() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let result = operation();
+        in_vain.set(matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock));
+        result
     }
 
-    /// Moves up to `wanted` bytes; a short count clears the readiness.
+    /// Moves up to `wanted` bytes; a short count counts as `WouldBlock` for the next attempt.
     ///
     /// A short count means that the kernel's buffer is empty (or full), and an edge-triggered
     /// reactor will report the next change. The end of the stream is not lost by this: the
@@ -334,6 +372,16 @@ impl Socket {
             Some(count) => Ok(count),
             None => result,
         }
+    }
+
+    /// Its place on the reactor of this thread.
+    fn watch(&self) -> io::Result<&sys::Watch> {
+        if let Some(watch) = self.watch.get() {
+            return Ok(watch);
+        }
+        // SAFETY: `watch` is dropped before `fd`, on which nothing else is registered, and moves with it.
+        let watch = unsafe { sys::watch_stream(self.fd.as_fd()) }?;
+        Ok(self.watch.get_or_init(|| watch))
     }
 
     // Addresses.
@@ -453,16 +501,13 @@ impl Socket {
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.0 {
-            Stream::Tcp(stream) => stream.as_fd(),
-            Stream::Unix(stream) => stream.as_fd(),
-        }
+        self.fd.as_fd()
     }
 }
 
 impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
+        self.fd.as_raw_fd()
     }
 }
 
@@ -536,7 +581,7 @@ mod tests {
             let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (accepted, _) = listener.accept().unwrap();
             accepted.set_nonblocking(true).unwrap();
-            let socket = Socket::from_nonblocking(accepted.into(), SocketKind::Tcp).unwrap();
+            let socket = Socket::from_nonblocking(accepted.into(), SocketKind::Tcp);
             socket.set_unheard().unwrap();
             drop(socket);
             client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
@@ -591,10 +636,10 @@ mod tests {
             let (a, b) = Socket::pair().unwrap();
             a.write_all(b"moved").await.unwrap();
             drop(a);
-            b.into_fd().unwrap()
+            b.into_fd()
         });
         block_on(async {
-            let b = Socket::from_nonblocking(fd, SocketKind::Unix).unwrap();
+            let b = Socket::from_nonblocking(fd, SocketKind::Unix);
             let mut buf = [0; 16];
             assert_eq!(b.read(&mut buf).await.unwrap(), 5);
         });

@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use tokio::io::Interest;
@@ -48,6 +48,18 @@ pub(crate) fn watch(fd: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
     // a share of it until it has deregistered.
     let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
     registered.map_err(io::Error::from)
+}
+
+/// A descriptor's place on a reactor, for reading and writing.
+pub(crate) type Watch = AsyncFd<RawFd>;
+
+/// Watches a connected socket on this thread's reactor, edge by edge.
+///
+/// # Safety
+/// The descriptor stays open until the watch was dropped.
+pub(crate) unsafe fn watch_stream(fd: BorrowedFd<'_>) -> io::Result<Watch> {
+    // SAFETY: passed on to the caller.
+    Ok(unsafe { AsyncFd::register(fd.as_raw_fd()) }?)
 }
 
 /// Takes over a descriptor that the process inherited.

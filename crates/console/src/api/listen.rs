@@ -28,7 +28,7 @@ pub async fn listen(
         count();
         let table = Rc::clone(&table);
         tokio::task::spawn_local(async move {
-            let Ok((socket, _, permits)) = accepted.into_socket() else { return };
+            let (socket, _, permits) = accepted.into_socket();
             // It timed out, broke off or is done: in any case nobody is left to tell.
             let _ = serve(&socket, &table, options).await;
             drop(permits);

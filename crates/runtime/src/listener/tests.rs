@@ -22,7 +22,7 @@ fn connections_are_accepted_with_their_peer() {
         tokio::select! {
             result = listener.run(&[], 8, || Pace::Free, sink, |_| {}) => panic!("ended: {result:?}"),
             accepted = receiver => {
-                let (socket, peer, _) = accepted.unwrap().into_socket().unwrap();
+                let (socket, peer, _) = accepted.unwrap().into_socket();
                 assert_eq!(peer, Endpoint::from(client.local_addr().unwrap()));
                 assert_eq!(socket.local().unwrap(), *listener.local());
                 assert!(rustix::net::sockopt::tcp_nodelay(&socket).unwrap());
