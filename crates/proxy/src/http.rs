@@ -41,7 +41,8 @@ pub(crate) struct Client {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum After {
     KeepAlive,
-    /// Close once the client has had time to read: it may still be sending.
+    /// Close once the client has had time to read: it may still be sending. The last bytes of the answer may wait for the
+    /// end of writing, to travel with it.
     Close,
     /// Close at once; there is nobody, or nothing more to say.
     Drop,
@@ -97,7 +98,6 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket, requests: u32) {
             After::KeepAlive
                 if !worker.finishing.get() || !stream.request.remaining().is_empty() => {}
             After::Drop => break,
-            After::Close if stream.has_said_all() => break,
             After::KeepAlive | After::Close => {
                 linger(&mut client, &mut stream).await;
                 break;
@@ -274,9 +274,9 @@ fn finish(stream: &mut Stream) {
     crate::log::log_stream(stream);
 }
 
-/// Lets a client that may still be sending read its answer before the connection goes.
+/// Ends writing, and lets a client that may still be sending read its answer before the connection goes.
 async fn linger(client: &mut Client, stream: &mut Stream) {
-    if client.socket.shutdown_write().is_err() {
+    if client.socket.shutdown_write().is_err() || stream.has_said_all() {
         return;
     }
     client.deadline.arm(LINGER);

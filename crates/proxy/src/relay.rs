@@ -68,6 +68,8 @@ pub(crate) struct Pump<'a> {
     independent: bool,
     /// Progress in this direction also keeps the other direction's timeouts from passing.
     tunnel: bool,
+    /// The sink is closed behind the last byte, which may wait for that.
+    closes: bool,
     /// Bytes written, heads included; those of them that went through a pipe.
     pub(crate) written: u64,
     pub(crate) spliced: u64,
@@ -239,6 +241,7 @@ impl<'a> Pump<'a> {
             splicing: Splicing::WhereWorthIt,
             independent: false,
             tunnel: false,
+            closes: false,
             written: 0,
             spliced: 0,
             read: 0,
@@ -249,7 +252,13 @@ impl<'a> Pump<'a> {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         loop {
             while self.sent < self.checked {
-                match self.to.socket.poll_write(cx, &self.buffer[self.sent..self.checked]) {
+                let bytes = &self.buffer[self.sent..self.checked];
+                let wrote = if self.closes && self.remaining.is_done() {
+                    self.to.socket.poll_write_more(cx, bytes)
+                } else {
+                    self.to.socket.poll_write(cx, bytes)
+                };
+                match wrote {
                     Poll::Ready(Ok(count)) => {
                         self.sent += count;
                         self.written += count as u64;
@@ -299,6 +308,12 @@ impl<'a> Pump<'a> {
     pub(crate) fn splice_with(&mut self, pipes: Option<PipePool>, splicing: Splicing) {
         self.pipes = pipes;
         self.splicing = splicing;
+    }
+
+    /// Lets the last bytes travel with the end of the connection, in one packet. The caller closes the sink, or shuts it
+    /// down for writing, as soon as the pump has ended.
+    pub(crate) fn set_closes(&mut self) {
+        self.closes = true;
     }
 
     /// Writing does not prolong the time that the receiver may be silent for.

@@ -283,6 +283,9 @@ async fn attempt(
         Splicing::of(&frontend.options, &proxy.options, |options| options.splice_response);
     download.splice_with(worker.pipes(), splicing);
     let tunnels = length == BodyLength::Tunnel;
+    if !keep_client && !tunnels && upload.is_over() {
+        download.set_closes();
+    }
     if tunnels {
         upload.begin_tunnel(stream, ends);
         let timeouts = tunnel::Timeouts::of(frontend, proxy, stream.tunnel_timeout);
@@ -364,6 +367,11 @@ impl<'a> Upload<'a> {
             }
         }
         Poll::Ready(matches!(self.over, Some(Ok(()))))
+    }
+
+    /// Whether nothing of the request is left to be sent.
+    fn is_over(&self) -> bool {
+        self.over.is_some()
     }
 
     /// Notes for the log what has gone.

@@ -40,7 +40,11 @@ pub(super) async fn send(client: &mut Client, stream: &mut Stream, answer: Answe
     stream.log.status = stream.response.status();
     account::response(stream);
     client.deadline.arm_optional(frontend.timeouts.client);
-    let sent = client.deadline.guard(client.socket.write_all(&out)).await;
+    let sent = if keep {
+        client.deadline.guard(client.socket.write_all(&out)).await
+    } else {
+        client.deadline.guard(client.socket.write_last(&out)).await
+    };
     stream.log.bytes_out += out.len() as u64;
     worker.return_buffer(out);
     match sent {
