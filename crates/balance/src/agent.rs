@@ -157,7 +157,7 @@ impl Usage {
 }
 
 /// Reads `35%` or `0.35`.
-fn share(text: &str) -> Option<f32> {
+pub(crate) fn share(text: &str) -> Option<f32> {
     let (digits, whole) = match text.strip_suffix('%') {
         Some(digits) => (digits, 100.0),
         None => (text, 1.0),

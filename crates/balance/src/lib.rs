@@ -37,13 +37,15 @@ mod rng;
 pub mod stats;
 pub mod strategy;
 
+pub use crate::agent::Usage;
 pub use crate::counters::{Counter, Counters, PerWorker};
 pub use crate::member::{
-    Admin, AgentState, Limits, Load, Member, MemberConfig, MemberId, Run, Status,
+    Admin, AgentState, Limits, Load, Member, MemberConfig, MemberId, Run, Status, UsageError,
 };
 pub use crate::pool::{
-    Assignment, Grant, Pinned, Place, Pool, PoolOptions, Refusal, Settled, Ticket, Unit, Waiting,
+    Assignment, Grant, InUse, Pinned, Place, Pool, PoolOptions, Refusal, Settled, Ticket, Unit,
+    Waiting,
 };
 pub use crate::rate::{RateCounter, SlidingAverage};
 pub use crate::rng::Rng;
-pub use crate::strategy::{Candidates, Group, Key, Outcome, Strategy};
+pub use crate::strategy::{Candidates, Ending, Group, Key, Outcome, Strategy};

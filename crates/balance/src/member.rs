@@ -4,13 +4,19 @@
 //! the same member again applies its settings with [`Member::configure`] and keeps the load,
 //! the counters and the status.
 
+mod usage;
+
 use std::fmt;
 use std::num::NonZeroU64;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::*};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::agent::Usage;
 use crate::counters::PerWorker;
 use crate::rate::{RateCounter, SlidingAverage};
+
+use usage::LastUsage;
+pub use usage::{Usage, UsageError, WHOLE};
 
 /// A member's place in its [`Pool`](crate::Pool): the order of the configuration, from 0.
 ///
@@ -36,11 +42,23 @@ pub struct MemberConfig {
     pub limits: Limits,
     /// Used only when no other member is usable.
     pub backup: bool,
+    /// Its level: members of the lowest that is usable take everything. Backups come after all.
+    pub priority: u8,
+    /// Where it is, as its line says: strategies that place members by address use this, so
+    /// that a member that is renamed keeps its keys.
+    pub place: Arc<str>,
 }
 
 impl Default for MemberConfig {
     fn default() -> Self {
-        Self { number: 1, weight: 1, limits: Limits::default(), backup: false }
+        Self {
+            number: 1,
+            weight: 1,
+            limits: Limits::default(),
+            backup: false,
+            priority: 0,
+            place: Arc::default(),
+        }
     }
 }
 
@@ -81,6 +99,8 @@ pub struct Member {
     uid: NonZeroU64,
     number: AtomicU32,
     backup: AtomicBool,
+    priority: AtomicU8,
+    place: Mutex<Arc<str>>,
     weight_initial: AtomicU32,
     weight: AtomicU32,
     maxconn: AtomicU32,
@@ -88,6 +108,7 @@ pub struct Member {
     maxqueue: AtomicU32,
     status: AtomicU64,
     last_change_ms: AtomicU64,
+    usage: LastUsage,
     /// Units in flight and waiting.
     pub load: Load,
     /// What its workers counted.
@@ -149,6 +170,8 @@ impl Member {
             uid: NonZeroU64::new(uid).unwrap_or(NonZeroU64::MAX),
             number: AtomicU32::new(0),
             backup: AtomicBool::new(false),
+            priority: AtomicU8::new(0),
+            place: Mutex::default(),
             weight_initial: AtomicU32::new(0),
             weight: AtomicU32::new(config.weight.min(WEIGHT_MAX)),
             maxconn: AtomicU32::new(0),
@@ -156,6 +179,7 @@ impl Member {
             maxqueue: AtomicU32::new(0),
             status: AtomicU64::new(Status::default().pack()),
             last_change_ms: AtomicU64::new(0),
+            usage: LastUsage::default(),
             load: Load::default(),
             counters: PerWorker::new(workers),
             rate: RateCounter::default(),
@@ -171,6 +195,8 @@ impl Member {
     pub fn configure(&self, config: &MemberConfig) {
         self.number.store(config.number, Relaxed);
         self.backup.store(config.backup, Relaxed);
+        self.priority.store(config.priority, Relaxed);
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&config.place);
         self.set_limits(config.limits);
         let weight = config.weight.min(WEIGHT_MAX);
         if self.weight_initial.swap(weight, Relaxed) != weight {
@@ -188,6 +214,17 @@ impl Member {
         self.maxconn.store(limits.maxconn, Relaxed);
         self.minconn.store(limits.minconn, Relaxed);
         self.maxqueue.store(limits.maxqueue, Relaxed);
+    }
+
+    /// Takes in what the member says of its own load, by an agent or in its answers. Costs one
+    /// store; `balance usage` looks at it with the next choice.
+    pub fn report_usage(&self, usage: &Usage, now_ms: u64) {
+        self.usage.report(usage, now_ms);
+    }
+
+    /// Forgets what the member said of its load: it has moved, or was restarted.
+    pub fn forget_usage(&self) {
+        self.usage.forget();
     }
 
     /// Publishes its state; `changed_ms` is when it last changed
@@ -210,6 +247,23 @@ impl Member {
     /// Whether it is used only when no other member is.
     pub fn is_backup(&self) -> bool {
         self.backup.load(Relaxed)
+    }
+
+    /// Its level, 0 first; of no meaning for a backup.
+    pub fn priority(&self) -> u8 {
+        self.priority.load(Relaxed)
+    }
+
+    /// Where it is, as its configuration says.
+    pub fn place(&self) -> Arc<str> {
+        Arc::clone(&self.place.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How loaded it says it is, in parts of [`WHOLE`], averaged over a second; `None` when it
+    /// said nothing in the last `expire_ms`.
+    pub fn usage(&self, expire_ms: u64, now_ms: u64) -> Option<u64> {
+        let (load, age_ms) = self.usage.load(now_ms)?;
+        (age_ms <= expire_ms).then_some(load)
     }
 
     /// The weight now, 0 to 256.
@@ -244,6 +298,14 @@ impl Member {
     /// The weight that a strategy sees: 0 unless it may be given new units.
     pub fn effective_weight(&self) -> u32 {
         if self.status().takes_new() { self.weight() } else { 0 }
+    }
+
+    /// The weight that it would have if its checks had found it well; 0 where it is an
+    /// administrator, or the member itself, who wants no new units there.
+    pub(crate) fn weight_if_well(&self) -> u32 {
+        let status = self.status();
+        let wanted = status.admin == Admin::READY && status.run != Run::Stopping;
+        if wanted { self.weight() } else { 0 }
     }
 
     /// Whether persistence may still bring it units: up, and at most drained.

@@ -37,7 +37,7 @@ use crate::member::{Load, Member, MemberId};
 use crate::rng::Rng;
 use crate::strategy::{Key, Outcome, Strategy, has_slot};
 
-use generation::{Generation, InUse};
+use generation::{Chosen, Generation};
 use queue::Queue;
 pub use queue::Ticket;
 
@@ -54,6 +54,24 @@ pub struct PoolOptions {
     /// Units that wait for one member alone go to another when it goes down, instead of waiting
     /// on (`option redispatch`).
     pub redispatch: bool,
+    /// The share of a level's members, in percent, that must be usable for the level to be used.
+    /// When no level has it while some member is usable, or nothing is usable at all, health is
+    /// ignored and every member gets its share; 0 never does that.
+    pub panic_threshold: u8,
+}
+
+/// Which members take the pool's units now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InUse {
+    /// The regular members of this priority.
+    Level(u8),
+    /// The backups, or the first of them.
+    Backups,
+    /// All regular members, whatever their health: too few are usable
+    /// ([`PoolOptions::panic_threshold`]).
+    Panic,
+    /// None.
+    Nothing,
 }
 
 /// One unit of work, as far as the choice is concerned.
@@ -148,7 +166,7 @@ pub struct Pool<W> {
     generation: u64,
     members: Arc<[Arc<Member>]>,
     fullconn: u32,
-    feedback: bool,
+    learns: bool,
     strategy: &'static str,
     follows_weights: bool,
 }
@@ -216,16 +234,17 @@ impl<W: Send> Pool<W> {
         let mut state = shared.lock();
         state.generations_made += 1;
         generation.id = state.generations_made;
+        let strategy = generation.strategy();
+        shared.feedback.fetch_or(strategy.wants_feedback(), SeqCst);
         let pool = Self {
             generation: generation.id,
             members,
             fullconn: options.fullconn,
-            feedback: generation.active.strategy.wants_feedback(),
-            strategy: generation.active.strategy.name(),
-            follows_weights: generation.active.strategy.follows_weights(),
+            learns: strategy.learns(),
+            strategy: strategy.name(),
+            follows_weights: strategy.follows_weights(),
             shared: Arc::clone(&shared),
         };
-        shared.feedback.fetch_or(pool.feedback, SeqCst);
         state.generations.push(generation);
         drop(state);
         pool
@@ -342,16 +361,16 @@ impl<W: Send> Pool<W> {
         self.shared.grant(&mut state, member)
     }
 
-    /// Like [`Pool::release`], and tells the strategy how the unit ended.
-    pub fn finish(&self, id: MemberId, outcome: &Outcome, now_ms: u64) -> Option<Grant<W>> {
-        if self.feedback {
+    /// Tells the strategy how a unit fared, once per unit: at the first sign of an answer, which
+    /// may be long before [`Pool::release`], or when there will be none. Free for strategies that
+    /// do not learn ([`Pool::learns`]).
+    pub fn learn(&self, id: MemberId, outcome: &Outcome, now_ms: u64) {
+        if self.learns {
             let mut state = self.shared.lock();
             if let Some(generation) = state.generation(self.generation) {
-                let side = generation.side_of(id);
-                side.strategy.finished(id, outcome, now_ms);
+                generation.finished(id, outcome, now_ms);
             }
         }
-        self.release(id)
     }
 
     /// A slot of this member for the next in line, if there is both.
@@ -377,9 +396,10 @@ impl<W: Send> Pool<W> {
             if member.is_reachable() || !generation.options.redispatch {
                 continue;
             }
+            let usable = generation.is_usable();
             let lane = &mut generation.pinned[id.index()];
             let before = lane.len();
-            if generation.active.usable + generation.backup.usable > 0 {
+            if usable {
                 queue.unpin(lane, &mut generation.any);
                 (lane.len()..before).for_each(|_| self.shared.load.wait());
             } else {
@@ -448,18 +468,24 @@ impl<W: Send> Pool<W> {
     /// How many regular members and backups take new units now.
     pub fn usable(&self) -> (u32, u32) {
         let mut state = self.shared.lock();
-        state.generation(self.generation).map_or((0, 0), |g| (g.active.usable, g.backup.usable))
+        state.generation(self.generation).map_or((0, 0), |generation| generation.usable())
     }
 
     /// The sum of the weights in use: of the regular members, or else of the backups.
     pub fn weight(&self) -> u32 {
         let mut state = self.shared.lock();
-        state.generation(self.generation).map_or(0, |generation| match generation.group_in_use() {
-            Some(InUse::Active) => generation.active.weights.iter().sum(),
-            Some(InUse::FirstBackup(id)) => generation.backup.weights[id.index()],
-            Some(InUse::Backups) => generation.backup.weights.iter().sum(),
-            None => 0,
-        })
+        state.generation(self.generation).map_or(0, |generation| generation.weight())
+    }
+
+    /// Which members take its units now.
+    pub fn in_use(&self) -> InUse {
+        let mut state = self.shared.lock();
+        state.generation(self.generation).map_or(InUse::Nothing, |generation| generation.in_use())
+    }
+
+    /// Whether its strategy wants to hear how units fare ([`Pool::learn`]).
+    pub fn learns(&self) -> bool {
+        self.learns
     }
 
     /// How many units a member may have in flight now; `None` is no limit.
@@ -611,15 +637,13 @@ impl<W> State<W> {
         });
         let id = match pinned {
             Some(pinned) => pinned.member,
-            None => {
-                if generation.group_in_use().is_none() {
-                    return Assignment::Refused(Refusal::NoMember);
+            None => match generation.choose_newcomer(unit, units, rng, now_ms) {
+                Chosen::Member(id) => id,
+                Chosen::Nothing => return Assignment::Refused(Refusal::NoMember),
+                Chosen::Full => {
+                    return Assignment::Wait(Place { member: None, freed, force: false });
                 }
-                match generation.choose_newcomer(unit, units, rng, now_ms) {
-                    Some(id) => id,
-                    None => return Assignment::Wait(Place { member: None, freed, force: false }),
-                }
-            }
+            },
         };
         let member = Arc::as_ref(&generation.members[id.index()]);
         if has_slot(member, units, generation.options.fullconn) {

@@ -10,10 +10,13 @@
 
 mod bounded;
 mod consistent;
+mod draw;
 mod first;
 mod least_conn;
 mod map_based;
+mod least_time;
 mod order;
+mod p2c;
 mod random;
 mod ring;
 mod round_robin;
@@ -30,6 +33,8 @@ pub use consistent::Consistent;
 pub use first::First;
 pub use least_conn::LeastConn;
 pub use map_based::MapBased;
+pub use least_time::LeastTime;
+pub use p2c::P2c;
 pub use random::Random;
 pub use round_robin::RoundRobin;
 pub use static_rr::StaticRr;
@@ -63,8 +68,8 @@ pub trait Strategy: fmt::Debug + Send {
         false
     }
 
-    /// Whether [`load_changed`](Self::load_changed) and [`finished`](Self::finished) are to be
-    /// called; it costs the pool's lock at the end of every unit.
+    /// Whether [`load_changed`](Self::load_changed) is to be called; it costs the pool's lock at
+    /// the end of every unit.
     fn wants_feedback(&self) -> bool {
         false
     }
@@ -72,7 +77,13 @@ pub trait Strategy: fmt::Debug + Send {
     /// A unit was given to `id`, waits for it, or has left it.
     fn load_changed(&mut self, _id: MemberId, _group: &Group<'_>) {}
 
-    /// A unit has left `id`: how long it took and how it ended.
+    /// Whether [`finished`](Self::finished) is to be called; it costs the pool's lock once more
+    /// for every unit.
+    fn learns(&self) -> bool {
+        false
+    }
+
+    /// `id` has answered a unit, or will not: how long that took and how it ended.
     fn finished(&mut self, _id: MemberId, _outcome: &Outcome, _now_ms: u64) {}
 
     /// Whether weights may change at run time to more than nothing and all.
@@ -183,10 +194,21 @@ pub const WEIGHT_SCALE: u32 = 16;
 /// How a unit ended, for strategies that learn from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
-    /// From assignment to the first sign of an answer, in microseconds.
+    /// From assignment to the first sign of an answer or to the end, in microseconds.
     pub latency_us: u64,
-    /// Whether the member did its work.
-    pub success: bool,
+    /// What it came to.
+    pub ending: Ending,
+}
+
+/// What became of a unit, as far as its member is to be judged by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The member did its work.
+    Answered,
+    /// It did not: no connection, no answer, or an answer that says so.
+    Failed,
+    /// The other side left before an answer.
+    Abandoned,
 }
 
 #[cfg(test)]

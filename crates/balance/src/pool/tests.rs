@@ -1,5 +1,7 @@
 //! The life of units: slots, the queue, changes and reloads.
 
+mod levels;
+
 use proptest::prelude::{Just, ProptestConfig, any, prop, prop_assert, prop_assert_eq};
 use proptest::prelude::{prop_assume, prop_oneof, proptest};
 use proptest::strategy::Strategy as Generate;

@@ -10,7 +10,7 @@ use crate::member::{Admin, Limits, MemberConfig, Status};
 use crate::pool::{Assignment, Pool, PoolOptions, Unit};
 
 /// A pool of members `a`, `b`, … with these weights.
-fn pool(strategy: impl Fn() -> Box<dyn Strategy>, weights: &[u32]) -> Pool<()> {
+pub(super) fn pool(strategy: impl Fn() -> Box<dyn Strategy>, weights: &[u32]) -> Pool<()> {
     let member = |(at, weight): (usize, &u32)| {
         let config =
             MemberConfig { number: at as u32 + 1, weight: *weight, ..MemberConfig::default() };
@@ -20,7 +20,29 @@ fn pool(strategy: impl Fn() -> Box<dyn Strategy>, weights: &[u32]) -> Pool<()> {
 }
 
 fn letter(at: usize) -> &'static str {
+    let at = at % 26; // names need not be unique where nobody looks for them
     &"abcdefghijklmnopqrstuvwxyz"[at..=at]
+}
+
+/// The share of each member in `count` units, each ended before the next.
+pub(super) fn shares(pool: &Pool<()>, count: u32) -> Vec<f64> {
+    let mut rng = Rng::new(1);
+    for _ in 0..count {
+        if let Assignment::Member(id) = pool.assign(&Unit::default(), &mut rng, 0) {
+            assert!(pool.release(id).is_none());
+        }
+    }
+    let total = |member: &Arc<Member>| member.load.total() as f64 / f64::from(count);
+    pool.members().iter().map(total).collect()
+}
+
+/// What each member has of `count` units that stay.
+pub(super) fn hold(pool: &Pool<()>, count: u32) -> Vec<u32> {
+    let mut rng = Rng::new(1);
+    for _ in 0..count {
+        assert!(matches!(pool.assign(&Unit::default(), &mut rng, 0), Assignment::Member(_)));
+    }
+    pool.members().iter().map(|member| member.load.current()).collect()
 }
 
 /// Assigns `count` units one after another, each ended before the next.

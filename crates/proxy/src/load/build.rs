@@ -177,6 +177,7 @@ fn backend(context: &mut ProxyContext, id: ProxyId, diagnostics: &mut Diagnostic
         fullconn: draft.fullconn.unwrap_or(0),
         queue_max: 0,
         redispatch: draft.redispatch != 0,
+        panic_threshold: draft.panic_threshold,
     };
     Backend {
         servers,
@@ -340,6 +341,8 @@ fn server(
         weight: settings.weight,
         limits: settings.limits,
         backup: settings.backup,
+        priority: settings.priority.unwrap_or(0),
+        place: settings.place,
     };
     let workers = base.workers.get();
     let member = Member::new(&name, &member_config, workers);
