@@ -16,7 +16,7 @@ use crate::counters::PerWorker;
 use crate::rate::{RateCounter, SlidingAverage};
 
 use usage::LastUsage;
-pub use usage::{Usage, UsageError, WHOLE};
+pub use usage::{UsageError, WHOLE};
 
 /// A member's place in its [`Pool`](crate::Pool): the order of the configuration, from 0.
 ///

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use telamon_balance::{MemberId, Pinned, Run};
+use telamon_balance::{Ending, MemberId, Pinned, Run};
 use telamon_runtime::Endpoint;
 use telamon_runtime::socket::Socket;
 use telamon_runtime::wheel::Deadline;
@@ -87,7 +87,10 @@ impl<'p> Dial<'p> {
     ) -> Result<Dialed, Undialed> {
         loop {
             let slot = match self.same.take() {
-                Some(slot) => slot,
+                Some(slot) => {
+                    slot.watch(&stream.session.worker);
+                    slot
+                }
                 None => {
                     let found = self.slot(client, stream).await;
                     let server = found.as_ref().ok().and_then(Slot::server);
@@ -123,6 +126,7 @@ impl<'p> Dial<'p> {
                 Err(failure) if failure.cause == Cause::Client => return Err(failure),
                 Err(failure) => failure,
             };
+            slot.learn(Ending::Failed);
             if stream.log.retries >= self.backend.retries {
                 account::connect_given_up(stream, self.proxy, server);
                 return Err(failure);

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use telamon_balance::Ending;
 use telamon_runtime::Socket;
 use telamon_runtime::wheel::Deadline;
 
@@ -76,6 +77,8 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
         }
     };
     let Some(connection) = dialed.connection else { return };
+    // What comes later is up to the protocol: who speaks first, and how long it thinks.
+    dialed.slot.learn(Ending::Answered);
     crate::log::log_early(stream, 0);
     let Some(server) = backend.reached(dialed.slot.server()) else { return };
 

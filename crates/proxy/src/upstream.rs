@@ -5,13 +5,14 @@
 //!    \--> queue --(slot handed over)--^
 //! ```
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use telamon_balance::{
-    Assignment, Counter, Grant, MemberId, Pinned, Pool, Refusal, Ticket, Unit, Waiting,
+    Assignment, Counter, Ending, Grant, MemberId, Outcome, Pinned, Pool, Refusal, Ticket, Unit,
+    Waiting,
 };
 use telamon_runtime::Endpoint;
 use telamon_runtime::connect::{ConnectError, connect, connect_to_send};
@@ -42,6 +43,15 @@ pub(crate) struct Slot {
     backend: ProxyId,
     /// `None` where there are no servers to choose from (see [`Backend::direct`]).
     member: Option<MemberId>,
+    /// Until the strategy is told how the server fared; `None` for strategies that do not learn.
+    watch: Cell<Option<Watch>>,
+}
+
+/// Since when a server is watched: by the clock, and in milliseconds of the process.
+#[derive(Debug, Clone, Copy)]
+struct Watch {
+    since: Instant,
+    since_ms: u64,
 }
 
 /// Why there is no slot.
@@ -113,7 +123,36 @@ pub(crate) struct IdleServers {
 impl Slot {
     /// A place where connections go without a choice.
     pub(crate) fn direct(stream: &Stream) -> Self {
-        Self { snapshot: stream.snapshot.clone(), backend: stream.backend, member: None }
+        let (snapshot, backend) = (stream.snapshot.clone(), stream.backend);
+        Self { snapshot, backend, member: None, watch: Cell::new(None) }
+    }
+
+    fn taken(stream: &Stream, member: MemberId) -> Self {
+        let (snapshot, backend) = (stream.snapshot.clone(), stream.backend);
+        let slot = Self { snapshot, backend, member: Some(member), watch: Cell::new(None) };
+        slot.watch(&stream.session.worker);
+        slot
+    }
+
+    /// Another attempt begins in it.
+    pub(crate) fn watch(&self, worker: &Worker) {
+        if self.pool().is_some_and(Pool::learns) {
+            let watch = Watch { since: worker.touch(), since_ms: worker.now_ms() };
+            self.watch.set(Some(watch));
+        }
+    }
+
+    /// Tells a strategy that learns how the server fared; only the first word of an attempt counts.
+    pub(crate) fn learn(&self, ending: Ending) {
+        let Some(Watch { since, since_ms }) = self.watch.take() else { return };
+        let (Some(pool), Some(member)) = (self.pool(), self.member) else { return };
+        let took = since.elapsed();
+        let latency_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        pool.learn(member, &Outcome { latency_us, ending }, since_ms + latency_us / 1000);
+    }
+
+    fn pool(&self) -> Option<&Pool<Waiter>> {
+        Some(&self.snapshot.proxy(self.backend).backend.as_ref()?.pool)
     }
 
     pub(crate) fn server(&self) -> Option<ServerId> {
@@ -123,10 +162,9 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(backend) = &self.snapshot.proxy(self.backend).backend
-            && let Some(member) = self.member
-        {
-            deliver(&backend.pool, member, backend.pool.release(member));
+        self.learn(Ending::Abandoned);
+        if let (Some(pool), Some(member)) = (self.pool(), self.member) {
+            deliver(pool, member, pool.release(member));
         }
     }
 }
@@ -155,11 +193,8 @@ pub(crate) async fn take_slot(
     let Some(backend) = &proxy.backend else { return Err(NoSlot::NoServer) };
     let worker = std::rc::Rc::clone(&stream.session.worker);
     let unit = Unit { key: crate::key::of(&backend.balance, stream), tried, pinned };
-    let backend_id = stream.backend;
-    let slot =
-        |member| Slot { snapshot: snapshot.clone(), backend: backend_id, member: Some(member) };
     let place = match backend.pool.assign(&unit, &mut worker.rng.borrow_mut(), worker.now_ms()) {
-        Assignment::Member(member) => return Ok(slot(member)),
+        Assignment::Member(member) => return Ok(Slot::taken(stream, member)),
         Assignment::Refused(refusal) => return Err(refused(refusal)),
         Assignment::Wait(place) => place,
     };
@@ -171,7 +206,7 @@ pub(crate) async fn take_slot(
         &mut worker.rng.borrow_mut(),
         worker.now_ms(),
     ) {
-        Waiting::Member(member, _) => return Ok(slot(member)),
+        Waiting::Member(member, _) => return Ok(Slot::taken(stream, member)),
         Waiting::Refused(refusal, _) => return Err(refused(refusal)),
         Waiting::Queued(ticket) => ticket,
     };
@@ -189,13 +224,13 @@ pub(crate) async fn take_slot(
         Ok(Granted { member, position }) => {
             waiting.over();
             count_queued(stream, place.member.is_some(), position);
-            Ok(slot(member))
+            Ok(Slot::taken(stream, member))
         }
         Err(failure) => {
             // A slot may have been handed over at the same moment; it goes to the next in line.
             let cancelled = waiting.cancel();
             if let Ok(Granted { member, .. }) = granted.try_recv() {
-                drop(slot(member));
+                drop(Slot::taken(stream, member));
             }
             if let Some(position) = cancelled {
                 count_queued(stream, place.member.is_some(), position);

@@ -149,7 +149,7 @@ mod tests {
         say(0.5, 0);
         assert_eq!(last.load(10), Some((WHOLE / 2, 10)));
         say(1.0, 100); // a tenth of the way
-        assert_eq!(last.load(100).map(|(load, _)| load * 1000 / WHOLE), Some(550));
+        assert_eq!(last.load(100).map(|(load, _)| load * 1000 / WHOLE), Some(549));
         say(3.0, 5000);
         assert_eq!(last.load(5000), Some((WHOLE, 0)));
         last.forget();

@@ -89,7 +89,7 @@ impl Strategy for LeastTime {
         let most = if self.typical.us == 0.0 { took } else { PEAK * known.max(typical) };
         let counts = match outcome.ending {
             Ending::Answered => took.min(most),
-            Ending::Failed => took.max(PEAK * typical).max(FAILURE_US_MIN).min(FAILURE_US_MAX),
+            Ending::Failed => took.max(PEAK * typical).clamp(FAILURE_US_MIN, FAILURE_US_MAX),
             // It would have taken longer than this; nothing else is known.
             Ending::Abandoned if took > known => took.min(most),
             Ending::Abandoned => return,

@@ -9,7 +9,7 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use telamon_balance::Counter;
+use telamon_balance::{Counter, Ending};
 use telamon_http_proto::{BodyLength, Limits, ParseError, Version};
 
 use crate::account;
@@ -21,7 +21,7 @@ use crate::relay::{self, Broken, End, Pump, Remaining, Splicing};
 use crate::rules::{self, Verdict};
 use crate::stream::{Cause, Direction, Phase, Stream};
 use crate::tunnel;
-use crate::upstream::{self, ServerConnection};
+use crate::upstream::{self, ServerConnection, Slot};
 use crate::worker::Worker;
 
 /// How one attempt on one connection ended.
@@ -87,11 +87,13 @@ pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
                 return respond::fail(client, stream, 503, cause, phase).await;
             }
         };
-        let Some(server) = backend.reached(slot.server()) else { return After::Drop };
-        match attempt(client, stream, proxy, backend, server, connection).await {
+        match attempt(client, stream, proxy, backend, &slot, connection).await {
             Attempt::Done(after) => return after,
             Attempt::Again => dial.same = Some(slot),
             Attempt::Failed { status, cause, phase } => {
+                if status >= 500 {
+                    slot.learn(Ending::Failed);
+                }
                 drop(slot);
                 return respond::fail(client, stream, status, cause, phase).await;
             }
@@ -105,9 +107,10 @@ async fn attempt(
     stream: &mut Stream,
     proxy: &Proxy,
     backend: &Backend,
-    server: &Server,
+    slot: &Slot,
     mut connection: ServerConnection,
 ) -> Attempt {
+    let Some(server) = backend.reached(slot.server()) else { return Attempt::Done(After::Drop) };
     let worker = std::rc::Rc::clone(&stream.session.worker);
     let snapshot = stream.snapshot.clone();
     let frontend = snapshot.proxy(stream.frontend);
@@ -199,6 +202,11 @@ async fn attempt(
         && prepare::keeps_server(stream);
     let identifies = identifies_connection(stream);
     account::server_answered(stream, server);
+    slot.learn(if is_failure(stream.response.status()) {
+        Ending::Failed
+    } else {
+        Ending::Answered
+    });
     crate::log::capture_response(stream);
     let mut answering = Answering { upload: &mut upload, ends, length };
     match response_rules(stream, &mut answering, proxy, frontend).await {
@@ -509,6 +517,11 @@ fn identifies_connection(stream: &Stream) -> bool {
 /// 101 must have been asked for, and a final answer must not be an interim one.
 fn server_answers_well(stream: &Stream) -> bool {
     stream.response.status() != 101 || stream.request.wants_upgrade()
+}
+
+/// Whether an answer says that the server failed; 501 and 505 say that the request is beyond it.
+fn is_failure(status: u16) -> bool {
+    status >= 500 && !matches!(status, 501 | 505)
 }
 
 /// The request could not be brought to the server because of the client.

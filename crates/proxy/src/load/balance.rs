@@ -93,6 +93,8 @@ const STRATEGY_KEYWORDS: &[K] = &[
     strategy!("roundrobin", RoundRobin, "each in turn, by weight; weights may change"),
     strategy!("static-rr", StaticRr, "each in turn, by weight"),
     strategy!("leastconn", LeastConn, "the one with the fewest connections for its weight"),
+    strategy!("p2c", P2c, "the lighter of two drawn at random (Telamon's own)"),
+    strategy!("least-time", LeastTime, "the one that would answer soonest (Telamon's own)"),
     strategy!("first", First, "the first that has a free slot"),
     K::works(
         "random",

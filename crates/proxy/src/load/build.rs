@@ -216,6 +216,7 @@ fn direct(
         .or_else(|| transparent.then_some((destination, Location::COMMAND_LINE)))?;
     let line = ServerLine {
         name: "dispatch".into(),
+        place: Arc::default(),
         at: address.1,
         address,
         settings: ServerSettings::default(),
@@ -243,7 +244,7 @@ fn server(
     id: ProxyId,
     diagnostics: &mut Diagnostics,
 ) -> Server {
-    let ServerLine { at, address, settings, .. } = line;
+    let ServerLine { at, address, place, settings, .. } = line;
     let base = &context.base;
     let draft = &context.draft;
     let names = &base.directory.proxies[id.0 as usize].servers;
@@ -336,13 +337,17 @@ fn server(
         let server = name.to_string();
         diagnostics.error(at, ProxyMistake::NoCheckPort { server }.into());
     }
+    if settings.backup && settings.priority > 0 {
+        let server = name.to_string();
+        diagnostics.error(at, ProxyMistake::PriorityOfBackup { server }.into());
+    }
     let member_config = MemberConfig {
         number,
         weight: settings.weight,
         limits: settings.limits,
         backup: settings.backup,
-        priority: settings.priority.unwrap_or(0),
-        place: settings.place,
+        priority: settings.priority,
+        place,
     };
     let workers = base.workers.get();
     let member = Member::new(&name, &member_config, workers);

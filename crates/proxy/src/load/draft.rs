@@ -63,6 +63,7 @@ pub(super) struct Draft {
     pub(super) monitor_uri: Option<Box<[u8]>>,
     pub(super) balance: Balance,
     pub(super) fullconn: Option<u32>,
+    pub(super) panic_threshold: u8,
     pub(super) retries: u32,
     /// `retry-on` has `conn-failure`, as it does unless it is written.
     pub(super) retry_connect: bool,
@@ -159,6 +160,7 @@ impl Default for Draft {
             monitor_uri: None,
             balance: Balance::default(),
             fullconn: None,
+            panic_threshold: 0,
             retries: RETRIES_DEFAULT,
             retry_connect: true,
             retry_more: false,

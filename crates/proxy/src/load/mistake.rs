@@ -32,6 +32,10 @@ pub(super) enum ProxyMistake {
         to: String,
         to_at: Location,
     },
+    /// `backup` and `priority` on one server.
+    PriorityOfBackup {
+        server: String,
+    },
     /// `check` without any port.
     NoCheckPort {
         server: String,
@@ -98,6 +102,10 @@ impl Mistake for ProxyMistake {
                 Explanation::new(format!("{from} cannot pass its traffic to {to}"))
                     .help("give both the same `mode`")
                     .related(*to_at, "declared here")
+            }
+            Self::PriorityOfBackup { server } => {
+                Explanation::new(format!("server {server} has both `backup` and `priority`"))
+                    .help("a backup comes after every priority; take out one of the two")
             }
             Self::NoCheckPort { server } => {
                 Explanation::new(format!("server {server} has no port to check"))

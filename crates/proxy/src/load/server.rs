@@ -1,6 +1,6 @@
 //! `server`, `server-template` and `default-server`.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use telamon_balance::Limits;
@@ -25,11 +25,13 @@ pub(super) const KEYWORDS: &[K] = &[
         "a server",
         |proxy, args| {
             let name = args.name("server");
+            let place = args.peek().map_or("", |token| token.text).into();
             let address = address(args);
             let settings = options(proxy, args);
             if let (Some(name), Some(address), false) = (name, address, args.failed()) {
-                let (name, at) = (name.text.into(), name.at);
-                proxy.own.servers.push(ServerLine { name, at, address, settings, number_step: 0 });
+                let (name, at, number_step) = (name.text.into(), name.at, 0);
+                let line = ServerLine { name, at, address, place, settings, number_step };
+                proxy.own.servers.push(line);
             }
         },
     ),
@@ -48,6 +50,7 @@ pub(super) const KEYWORDS: &[K] = &[
                 }
                 range
             });
+            let place: Arc<str> = args.peek().map_or("", |token| token.text).into();
             let address = address(args);
             let settings = options(proxy, args);
             let (Some(name), Some((first, last)), Some(address), false) =
@@ -60,6 +63,7 @@ pub(super) const KEYWORDS: &[K] = &[
                     name: format!("{}{number}", name.text).into(),
                     at: name.at,
                     address: address.clone(),
+                    place: Arc::clone(&place),
                     settings: settings.clone(),
                     number_step: number - first,
                 });
@@ -82,6 +86,8 @@ pub(super) struct ServerLine {
     pub(super) name: Box<str>,
     pub(super) at: Location,
     pub(super) address: (Address, Location),
+    /// The address as it is written.
+    pub(super) place: Arc<str>,
     pub(super) settings: ServerSettings,
     /// The servers of a template count up from the `id`.
     pub(super) number_step: u32,
@@ -94,6 +100,7 @@ pub(super) struct ServerSettings {
     pub(super) weight: u32,
     pub(super) limits: Limits,
     pub(super) backup: bool,
+    pub(super) priority: u8,
     pub(super) disabled: bool,
     pub(super) check: bool,
     pub(super) inter: Duration,
@@ -150,6 +157,7 @@ impl Default for ServerSettings {
             weight: 1,
             limits: Limits::default(),
             backup: false,
+            priority: 0,
             disabled: false,
             check: false,
             inter: Duration::from_secs(2),
@@ -261,6 +269,15 @@ const OPTION_KEYWORDS: &[S] = &[
     S::works("no-backup", HERE, "no-backup", "takes back `backup`", |server, _| {
         server.backup = false
     }),
+    S::works(
+        "priority",
+        HERE,
+        "priority <level>",
+        "its level, 0 to 255: the lowest that is usable takes everything (Telamon's own)",
+        |server, args| {
+            server.priority = args.integer("priority", 0..=u8::MAX).unwrap_or(0);
+        },
+    ),
     S::works("disabled", HERE, "disabled", "starts in maintenance", |server, _| {
         server.disabled = true
     }),

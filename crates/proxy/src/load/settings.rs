@@ -143,6 +143,24 @@ const SETTINGS: &[K] = &[
         },
     ),
     K::works(
+        "panic-threshold",
+        ANY,
+        "panic-threshold <percent>",
+        "the share of usable servers below which health is ignored (Telamon's own)",
+        |proxy, args| {
+            if !proxy.has_side(args, BACK) {
+                return;
+            }
+            const EXPECTED: &str = "a percentage, 0 to 100";
+            let Some(token) = args.next(EXPECTED) else { return };
+            let digits = token.text.strip_suffix('%').unwrap_or(token.text);
+            match digits.parse().ok().filter(|percent| *percent <= 100) {
+                Some(percent) => proxy.draft.panic_threshold = percent,
+                None => args.bad(token, "panic-threshold", EXPECTED),
+            }
+        },
+    ),
+    K::works(
         "retries",
         ANY,
         "retries <number>",

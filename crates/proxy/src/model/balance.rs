@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use telamon_balance::hash::KeyHash;
 use telamon_balance::strategy::{
-    Consistent, First, LeastConn, MapBased, Random, RoundRobin, StaticRr, Strategy,
+    Consistent, First, LeastConn, LeastTime, MapBased, P2c, Random, RoundRobin, StaticRr, Strategy,
 };
 
 use crate::expr::Expr;
@@ -27,6 +27,8 @@ pub enum BalanceStrategy {
     RoundRobin,
     StaticRr,
     LeastConn,
+    P2c,
+    LeastTime,
     First,
     /// `source`, `uri`, `url_param`, `hdr`, `rdp-cookie`, `hash`: by [`Balance::key`] and [`Balance::hash_type`].
     Keyed,
@@ -94,6 +96,8 @@ impl Balance {
             BalanceStrategy::RoundRobin => Box::<RoundRobin>::default(),
             BalanceStrategy::StaticRr => Box::<StaticRr>::default(),
             BalanceStrategy::LeastConn => Box::<LeastConn>::default(),
+            BalanceStrategy::P2c => Box::<P2c>::default(),
+            BalanceStrategy::LeastTime => Box::<LeastTime>::default(),
             BalanceStrategy::First => Box::<First>::default(),
             BalanceStrategy::Random { draws } => Box::new(Random::new(draws)),
             BalanceStrategy::Keyed => {

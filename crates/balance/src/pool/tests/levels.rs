@@ -48,7 +48,9 @@ fn check(levels: &str, options: &PoolOptions, states: &str, in_use: InUse, expec
         for (id, state) in states.chars().enumerate() {
             let status = match state {
                 'd' => Status { run: Run::Stopped, ..Status::default() },
-                'm' => Status { admin: Admin::MAINT_FORCED, run: Run::Stopped, checks: None },
+                'm' => {
+                    Status { admin: Admin::MAINT_FORCED, run: Run::Stopped, ..Status::default() }
+                }
                 's' => Status { run: Run::Stopping, ..Status::default() },
                 _ => Status::default(),
             };
