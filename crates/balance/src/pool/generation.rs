@@ -102,7 +102,8 @@ impl Generation {
             let weight = |m: &Member, at| if at == place { m.effective_weight() } else { 0 };
             side(priority, &weight, Some(place))
         };
-        let levels = (0..=u8::MAX).zip(&priorities).map(|(at, p)| here(*p, Place::Level(at))).collect();
+        let levels =
+            (0..=u8::MAX).zip(&priorities).map(|(at, p)| here(*p, Place::Level(at))).collect();
         let backup = here(0, Place::Backup);
         let panic = panics.then(|| {
             let weight = |m: &Member, at| if at == Place::Backup { 0 } else { m.weight_if_well() };
