@@ -20,6 +20,8 @@
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AgentLine<'l> {
     pub health: Option<AgentHealth>,
+    /// The word that says it, as written.
+    pub health_word: &'l str,
     pub admin: Option<AgentOrder>,
     /// `75%`
     pub weight: Option<&'l str>,
@@ -94,7 +96,7 @@ impl<'l> AgentLine<'l> {
     fn take(&mut self, word: &'l str) {
         if let Some((_, health)) = HEALTH.iter().find(|(known, _)| known.eq_ignore_ascii_case(word))
         {
-            self.health = Some(*health);
+            (self.health, self.health_word) = (Some(*health), word);
         } else if let Some((_, order)) =
             ORDERS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word))
         {
@@ -133,11 +135,6 @@ impl AgentHealth {
     /// Whether the member works.
     pub fn is_up(self) -> bool {
         self == Self::Up
-    }
-
-    /// `stopped`
-    pub fn word(self) -> &'static str {
-        HEALTH.iter().find(|(_, health)| *health == self).map_or("", |(word, _)| word)
     }
 }
 
@@ -201,11 +198,12 @@ mod tests {
 
     #[test]
     fn lines_are_read_word_by_word() {
-        let up = AgentLine { health: Some(AgentHealth::Up), ..nothing() };
-        check("up\n", up.clone());
-        check("UP\r\n", up.clone());
-        check(" \t,up,,\n down\n", up.clone());
-        check("down up\n", up);
+        let up =
+            |health_word| AgentLine { health: Some(AgentHealth::Up), health_word, ..nothing() };
+        check("up\n", up("up"));
+        check("UP\r\n", up("UP"));
+        check(" \t,up,,\n down\n", up("up"));
+        check("down up\n", up("up"));
         check("\n", nothing());
         check(
             "ready,75%\tmaxconn:30 fail#x\n",
@@ -222,6 +220,7 @@ mod tests {
             AgentLine {
                 admin: Some(AgentOrder::Drain),
                 health: Some(AgentHealth::Stopped),
+                health_word: "stopped",
                 description: "gone, home ",
                 ..nothing()
             },

@@ -286,8 +286,7 @@ impl Health {
             }
             _ => config.fastinter_ms.unwrap_or(config.inter_ms),
         });
-        let spread = inter * u64::from(spread_percent.min(50)) / 100;
-        Some((inter - spread + rng.below(2 * spread + 1)).max(1))
+        Some(rng.spread(inter, spread_percent))
     }
 
     /// The state now.

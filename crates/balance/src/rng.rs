@@ -31,6 +31,12 @@ impl Rng {
     pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.draw()) * u128::from(bound)) >> 64) as u64
     }
+
+    /// A time of `ms` milliseconds, varied to either side by up to `percent` (50 at most) of it; at least 1.
+    pub fn spread(&mut self, ms: u64, percent: u32) -> u64 {
+        let spread = (u128::from(ms) * u128::from(percent.min(50)) / 100) as u64;
+        (ms - spread + self.below(2 * spread + 1)).max(1)
+    }
 }
 
 #[cfg(test)]

@@ -87,6 +87,7 @@ pub(crate) fn act(
         Missing::Server => ActError::UnknownServer,
     })?;
     let checked = target.server().check.is_some();
+    let has_agent = target.server().agent.is_some();
     let health = |forced| {
         if target.server().tracks.is_some() {
             return Err(ActError::NotPossible);
@@ -106,6 +107,10 @@ pub(crate) fn act(
         Action::ForceUp if checked => health(Forced::Up)?,
         Action::ForceStopping if checked => health(Forced::Stopping)?,
         Action::ForceDown if checked => health(Forced::Down)?,
+        Action::DisableAgent if has_agent => target.set_agent(view, false),
+        Action::EnableAgent if has_agent => target.set_agent(view, true),
+        Action::AgentUp if target.has_agent() => target.order(view, Order::Agent { up: true }),
+        Action::AgentDown if target.has_agent() => target.order(view, Order::Agent { up: false }),
         Action::KillSessions => sessions::kill_on(view, backend, server),
         _ => return Err(ActError::NotPossible),
     }
@@ -159,13 +164,21 @@ impl Target {
     }
 
     fn order(&self, view: &View, order: Order) {
-        let cause = if matches!(order, Order::Health(_)) { "changed from CLI" } else { "" };
+        let cause = if matches!(order, Order::Health(_) | Order::Agent { .. }) {
+            "changed from CLI"
+        } else {
+            ""
+        };
         state_change::order(&view.shared, &self.snapshot, self.place, order, cause);
     }
 
-    /// The weight or the limits have changed.
-    fn rebalance(&self, view: &View) {
-        state_change::rebalance(&view.shared, &self.snapshot, self.place);
+    /// Whether it has an agent that is switched on.
+    fn has_agent(&self) -> bool {
+        self.server().agent.is_some() && !self.server().state.probing().agent_disabled
+    }
+
+    fn set_agent(&self, view: &View, enabled: bool) {
+        state_change::set_agent(&view.shared, &self.snapshot, self.place, enabled);
     }
 
     fn set_checks(&self, enabled: bool) {

@@ -11,9 +11,10 @@
 //! ```
 //!
 //! `script.rs` goes through the steps of a check, `reply.rs` gathers what the server sends, `expect.rs` judges it (and
-//! `packet.rs` what some binary protocols answer), `request.rs` writes HTTP requests, `words.rs` and `status.rs` have HAProxy's words. Not here: agents, checks by
-//! programs, and what is learnt from traffic (`observe`).
+//! `packet.rs` what some binary protocols answer), `request.rs` writes HTTP requests, `agent.rs` asks agents, `words.rs` and
+//! `status.rs` have HAProxy's words. Not here: what is learnt from traffic (`observe`).
 
+mod agent;
 mod expect;
 pub(crate) mod packet;
 mod reply;
@@ -36,6 +37,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
+pub(crate) use agent::Answer;
 pub use status::CheckStatus;
 
 use crate::model::{Model, ProxyId, ServerId};
@@ -65,8 +67,9 @@ pub(crate) struct Finding {
 /// How many descriptors the checks of a configuration may hold at a time.
 pub fn descriptors_max(model: &Model) -> usize {
     let backends = model.proxies.iter().filter_map(|proxy| proxy.backend.as_ref());
-    let checked = backends.flat_map(|backend| &backend.servers).filter(|s| s.check.is_some());
-    checked.count().min(CONCURRENT_MAX)
+    let servers = backends.flat_map(|backend| &backend.servers);
+    let probes = servers.map(|s| usize::from(s.check.is_some()) + usize::from(s.agent.is_some()));
+    probes.sum::<usize>().min(CONCURRENT_MAX)
 }
 
 impl Checks {
@@ -130,20 +133,30 @@ impl Finding {
 struct Calendar {
     shared: Arc<Shared>,
     snapshot: Arc<Snapshot>,
-    /// The checked servers, in the order of the configuration.
+    /// The checked servers and their agents, in the order of the configuration.
     entries: Vec<Entry>,
     /// Where the entry of a server is; its state is the one thing of it that outlives a configuration.
-    by_state: HashMap<*const ServerState, u32>,
+    by_state: HashMap<(*const ServerState, Probe), u32>,
     /// Entries without a check under way.
     due: BinaryHeap<Reverse<(Instant, u32)>>,
     running: JoinSet<Done>,
     rng: Rng,
 }
 
-/// A checked server.
+/// What is asked how a server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Probe {
+    /// The server itself.
+    Server,
+    /// The agent beside it.
+    Agent,
+}
+
+/// A checked server, or an agent.
 struct Entry {
     proxy: ProxyId,
     server: ServerId,
+    probe: Probe,
     state: Arc<ServerState>,
     next: Instant,
     /// The check under way.
@@ -153,8 +166,13 @@ struct Entry {
 /// A check that has ended.
 struct Done {
     state: Arc<ServerState>,
-    finding: Finding,
+    outcome: Outcome,
     took: Duration,
+}
+
+enum Outcome {
+    Check(Finding),
+    Agent(Answer),
 }
 
 impl Calendar {
@@ -194,13 +212,14 @@ impl Calendar {
                 self.due.push(Reverse((entry.next, index)));
                 continue;
             }
-            entry.state.check_report().in_progress = true;
+            entry.set_in_progress(true);
             let snapshot = Arc::clone(&self.snapshot);
-            let (proxy, server, state) = (entry.proxy, entry.server, Arc::clone(&entry.state));
+            let (ids, probe) = ((entry.proxy, entry.server), entry.probe);
+            let state = Arc::clone(&entry.state);
             let task = self.running.spawn_local(async move {
                 let began = Instant::now();
-                let finding = script::check(&snapshot, proxy, server).await;
-                Done { state, finding, took: began.elapsed() }
+                let outcome = probe.run(&snapshot, ids).await;
+                Done { state, outcome, took: began.elapsed() }
             });
             entry.task = Some(task.id());
         }
@@ -208,14 +227,26 @@ impl Calendar {
 
     /// Applies what a check found and plans the next one.
     fn take_in(&mut self, done: Done) {
-        let Some(index) = self.by_state.get(&Arc::as_ptr(&done.state)).copied() else {
+        let probe = match done.outcome {
+            Outcome::Check(_) => Probe::Server,
+            Outcome::Agent(_) => Probe::Agent,
+        };
+        let Some(index) = self.by_state.get(&(Arc::as_ptr(&done.state), probe)).copied() else {
             return; // a reload has removed the server
         };
         let Some(entry) = self.entries.get(index as usize) else { return };
         let place = Place { proxy: entry.proxy, server: entry.server };
-        done.state.check_report().in_progress = false;
+        entry.set_in_progress(false);
         if !entry.is_paused() {
-            state_change::checked(&self.shared, &self.snapshot, place, done.finding, done.took);
+            let (shared, snapshot) = (&self.shared, &self.snapshot);
+            match done.outcome {
+                Outcome::Check(finding) => {
+                    state_change::checked(shared, snapshot, place, finding, done.took);
+                }
+                Outcome::Agent(answer) => {
+                    state_change::agent_answered(shared, snapshot, place, answer, done.took);
+                }
+            }
         }
         self.plan(index);
     }
@@ -231,8 +262,7 @@ impl Calendar {
     fn plan(&mut self, index: u32) {
         let global = &self.snapshot.model.global;
         let Some(entry) = self.entries.get_mut(index as usize) else { return };
-        let ms = entry.state.health().next_check_in_ms(global.spread_checks, &mut self.rng);
-        let wait = ms.map_or_else(|| entry.interval(&self.snapshot), Duration::from_millis);
+        let wait = entry.next_in(&self.snapshot, global.spread_checks, &mut self.rng);
         entry.next = Instant::now() + wait;
         entry.task = None;
         self.due.push(Reverse((entry.next, index)));
@@ -248,18 +278,21 @@ impl Calendar {
         let mut fresh = Vec::new();
         for (proxy, config) in self.snapshot.model.numbered() {
             let backend = config.backend.as_ref().filter(|_| !config.disabled);
-            for server in backend.iter().flat_map(|backend| &backend.servers) {
-                if server.check.is_none() {
-                    continue;
-                }
+            let servers = backend.iter().flat_map(|backend| &backend.servers);
+            let probes = servers.flat_map(|server| {
+                let check = server.check.is_some().then_some((server, Probe::Server));
+                let agent = server.agent.is_some().then_some((server, Probe::Agent));
+                check.into_iter().chain(agent)
+            });
+            for (server, probe) in probes {
                 let (id, state) = (ServerId(server.index), Arc::clone(&server.state));
-                let pointer = Arc::as_ptr(&state);
-                let known = before.remove(&pointer).and_then(|at| old.get_mut(at as usize)?.take());
+                let key = (Arc::as_ptr(&state), probe);
+                let known = before.remove(&key).and_then(|at| old.get_mut(at as usize)?.take());
                 let index = self.entries.len();
                 fresh.extend(known.is_none().then_some(index));
                 let (next, task) = known.map_or((now, None), |entry| (entry.next, entry.task));
-                self.entries.push(Entry { proxy, server: id, state, next, task });
-                self.by_state.insert(pointer, index as u32);
+                self.entries.push(Entry { proxy, server: id, probe, state, next, task });
+                self.by_state.insert(key, index as u32);
             }
         }
         self.spread(&fresh, now);
@@ -270,8 +303,10 @@ impl Calendar {
     /// Spreads the first checks of these entries over the shortest interval among them that is no less than
     /// [`SPREAD_MIN`]; one with a longer interval spreads over its own. `max-spread-checks` bounds it.
     fn spread(&mut self, fresh: &[usize], now: Instant) {
-        let intervals: Vec<Duration> =
-            fresh.iter().map(|at| self.entries[*at].first_interval(&self.snapshot)).collect();
+        let intervals: Vec<Duration> = fresh
+            .iter()
+            .map(|at| self.entries[*at].next_in(&self.snapshot, 0, &mut self.rng))
+            .collect();
         let shortest = intervals.iter().filter(|interval| **interval >= SPREAD_MIN).min().copied();
         let longest = self.snapshot.model.global.max_spread_checks.filter(|max| !max.is_zero());
         for (position, (at, interval)) in fresh.iter().zip(intervals).enumerate() {
@@ -284,22 +319,63 @@ impl Calendar {
 }
 
 impl Entry {
-    /// Whether its checks are left out now: in maintenance, or switched off.
+    /// Whether its checks are left out now: switched off or, which agents do not heed, in maintenance.
     fn is_paused(&self) -> bool {
-        self.state.checks_disabled.load(Relaxed)
-            || self.state.member.status().admin.in_maintenance()
+        match self.probe {
+            Probe::Server => {
+                self.state.checks_disabled.load(Relaxed)
+                    || self.state.member.status().admin.in_maintenance()
+            }
+            Probe::Agent => self.state.probing().agent_disabled,
+        }
+    }
+
+    fn set_in_progress(&self, in_progress: bool) {
+        match self.probe {
+            Probe::Server => self.state.check_report().in_progress = in_progress,
+            Probe::Agent => self.state.probing().agent_report.in_progress = in_progress,
+        }
     }
 
     fn interval(&self, snapshot: &Snapshot) -> Duration {
         let server = snapshot.model.server(self.proxy, self.server);
-        let check = server.and_then(|server| server.check.as_ref());
-        check.map_or(INTER_DEFAULT, |check| check.inter).max(Duration::from_millis(1))
+        let inter = server.and_then(|server| match self.probe {
+            Probe::Server => server.check.as_ref().map(|check| check.inter),
+            Probe::Agent => server.agent.as_ref().map(|agent| agent.inter),
+        });
+        inter.unwrap_or(INTER_DEFAULT).max(Duration::from_millis(1))
     }
 
-    /// The interval that applies before its first check.
-    fn first_interval(&self, snapshot: &Snapshot) -> Duration {
-        let ms = self.state.health().next_check_in_ms(0, &mut Rng::new(0));
-        ms.map_or_else(|| self.interval(snapshot), Duration::from_millis)
+    /// How long until its next check, varied by `spread_percent`.
+    fn next_in(&self, snapshot: &Snapshot, spread_percent: u32, rng: &mut Rng) -> Duration {
+        let inter = self.interval(snapshot);
+        match self.probe {
+            Probe::Server => {
+                let ms = self.state.health().next_check_in_ms(spread_percent, rng);
+                ms.map_or(inter, Duration::from_millis)
+            }
+            Probe::Agent => {
+                let ms = u64::try_from(inter.as_millis()).unwrap_or(u64::MAX);
+                Duration::from_millis(rng.spread(ms, spread_percent))
+            }
+        }
+    }
+}
+
+impl Probe {
+    /// Asks once.
+    async fn run(self, snapshot: &Snapshot, ids: (ProxyId, ServerId)) -> Outcome {
+        match self {
+            Self::Server => Outcome::Check(script::check(snapshot, ids.0, ids.1).await),
+            Self::Agent => {
+                let server = snapshot.model.server(ids.0, ids.1);
+                let agent = server.and_then(|server| Some((server, server.agent.as_ref()?)));
+                Outcome::Agent(match agent {
+                    Some((server, agent)) => agent::ask(snapshot, ids, server, agent).await,
+                    None => Answer::Failed(Finding::new(CheckStatus::SocketError, "no agent")),
+                })
+            }
+        }
     }
 }
 

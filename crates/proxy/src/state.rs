@@ -3,8 +3,10 @@
 //! These values are shared by every worker and survive reloads: a proxy, listener or server of the same name keeps
 //! them ([`adopt`]). The model points to them; they never point back.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use telamon_balance::health::Health;
 use telamon_balance::member::Times;
@@ -12,7 +14,7 @@ use telamon_balance::{Admin, Load, Member, PerWorker, RateCounter};
 use telamon_runtime::Endpoint;
 use telamon_runtime::limit::Limit;
 
-use crate::check::CheckStatus;
+use crate::check::{CheckStatus, Finding};
 use crate::model::Model;
 use crate::upstream::IdlePool;
 
@@ -87,8 +89,24 @@ pub struct ServerState {
     check: Mutex<CheckReport>,
     /// The socket disabled its checks.
     pub checks_disabled: AtomicBool,
+    /// Made when first asked for: most servers have no agent.
+    probing: OnceLock<Box<Mutex<Probing>>>,
     /// Connections kept for later use.
     pub idle_pool: IdlePool,
+}
+
+/// What its agent said, and what the socket set of checks and agent.
+#[derive(Debug, Default)]
+pub struct Probing {
+    pub agent_report: CheckReport,
+    /// The socket disabled the agent.
+    pub agent_disabled: bool,
+    /// Set by the socket in place of what the server's line says.
+    pub agent_address: Option<IpAddr>,
+    pub agent_port: Option<u16>,
+    pub agent_send: Option<Box<[u8]>>,
+    pub check_address: Option<IpAddr>,
+    pub check_port: Option<u16>,
 }
 
 /// Where a server is reached.
@@ -113,6 +131,18 @@ pub struct CheckReport {
     pub at_ms: u64,
     /// Another one is under way (`* L4OK` in statistics).
     pub in_progress: bool,
+}
+
+impl CheckReport {
+    /// Takes in what a check found that took so long and ends now.
+    pub(crate) fn take(&mut self, finding: Finding, took: Duration) {
+        self.status = finding.status;
+        self.code = finding.code;
+        self.text = finding.text;
+        self.duration_ms = Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.at_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    }
 }
 
 impl ProxyState {
@@ -171,6 +201,7 @@ impl ServerState {
             begun: AtomicBool::new(false),
             check: Mutex::default(),
             checks_disabled: AtomicBool::new(false),
+            probing: OnceLock::new(),
             idle_pool: IdlePool::new(workers),
         })
     }
@@ -182,6 +213,20 @@ impl ServerState {
     /// What the last check found.
     pub fn check_report(&self) -> MutexGuard<'_, CheckReport> {
         self.check.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What belongs to its agent, and what the socket set of its checks.
+    pub fn probing(&self) -> MutexGuard<'_, Probing> {
+        self.probing.get_or_init(Box::default).lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where its checks go, as far as the socket has set it.
+    pub(crate) fn check_target(&self) -> (Option<IpAddr>, Option<u16>) {
+        if self.probing.get().is_none() {
+            return (None, None);
+        }
+        let set = self.probing();
+        (set.check_address, set.check_port)
     }
 
     /// Where the server is now.
@@ -227,6 +272,10 @@ pub fn adopt(new: &mut Model, old: &Model) {
             for server in &mut new.servers {
                 let Some(index) = servers.get(&*server.name) else { continue };
                 let was = &old.servers[*index];
+                if was.agent != server.agent {
+                    let mut set = was.state.probing();
+                    (set.agent_address, set.agent_port, set.agent_send) = (None, None, None);
+                }
                 let fresh = std::mem::replace(&mut server.state, Arc::clone(&was.state));
                 server.state.member.configure(&server.member_config);
                 if was.address != server.address {

@@ -5,8 +5,10 @@
 //! [`Health`], publishes it to the workers, hands freed slots to those who wait, logs HAProxy's lines, keeps the
 //! backend's own record and lets the servers that track this one follow.
 
+mod agent;
 mod dump;
 mod lines;
+mod weight;
 
 #[cfg(test)]
 pub(crate) mod scene;
@@ -14,17 +16,20 @@ pub(crate) mod scene;
 mod tests;
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use telamon_balance::health::{CheckConfig, Forced, Health};
-use telamon_balance::{Admin, MemberId, Rng, Run, Status};
+use telamon_balance::{Admin, AgentState, MemberId, Rng, Run, Status};
 
+pub(crate) use agent::agent_answered;
 pub use dump::log_server_states;
+pub(crate) use weight::{set_maxconn, set_weight};
 
 use crate::check::Finding;
 use crate::log::{Level, notice, send};
 use crate::model::{Backend, Proxy, ProxyId, Server, ServerCheck, ServerId};
 use crate::snapshot::Snapshot;
+use crate::state::CheckReport;
 use crate::upstream::deliver;
 use crate::worker::Shared;
 
@@ -48,6 +53,8 @@ pub enum Order {
     Maintenance,
     /// `set server … health up|stopping|down`.
     Health(Forced),
+    /// `set server … agent up|down`, for a server with an agent that is switched on.
+    Agent { up: bool },
     /// It has an address now.
     Resolved,
 }
@@ -73,9 +80,17 @@ pub(crate) fn begin(shared: &Shared, snapshot: &Snapshot) {
     };
     servers(&mut |site, server| {
         let config = server.check.as_ref().map(check_config);
+        let agent = server.agent.is_some() && !server.state.probing().agent_disabled;
         if server.state.begun.swap(true, Relaxed) {
             site.change(|health, now_ms| {
+                let before = health.status();
+                let decided = before.checks.is_some() || before.agent != AgentState::Absent;
                 health.configure(config);
+                health.set_agent(agent);
+                // What took it down is gone, and nothing else would bring it up again.
+                if decided && config.is_none() && !agent && server.tracks.is_none() {
+                    _ = health.force(Forced::Up, now_ms);
+                }
                 let admin = health.status().admin.without(Admin::MAINT_RESOLUTION);
                 _ = health.set_admin(admin.with(resolution(server)), now_ms);
             });
@@ -83,7 +98,13 @@ pub(crate) fn begin(shared: &Shared, snapshot: &Snapshot) {
         }
         let admin = if server.disabled { Admin::MAINT_CONFIGURED } else { Admin::READY };
         let admin = admin.with(resolution(server));
-        site.change(|health, now_ms| *health = Health::new(config, admin, now_ms));
+        site.change(|health, now_ms| {
+            *health = Health::new(config, admin, now_ms);
+            health.set_agent(agent);
+        });
+        if agent {
+            server.state.probing().agent_report.status = crate::check::CheckStatus::Initializing;
+        }
         if config.is_some() {
             server.state.check_report().status = crate::check::CheckStatus::Initializing;
         }
@@ -110,31 +131,21 @@ pub(crate) fn checked(
 ) {
     let Some(site) = Site::new(shared, snapshot, place) else { return };
     let Some(result) = finding.status.result() else { return };
-    let report = {
+    let (same, report) = {
         let mut report = site.server.state.check_report();
         let same = report.status == finding.status;
-        report.status = finding.status;
-        report.code = finding.code;
-        report.text = finding.text;
-        report.duration_ms = Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-        report.at_ms = unix_ms();
+        report.take(finding, took);
         (same, report.clone())
     };
-    let (same, report) = report;
-    let logs_checks = site.proxy.options.log_health_checks;
+    let logs_checks = site.logs_checks();
     let change = site.change(|health, now_ms| {
         let counted = health.on_result(result, now_ms).counted;
         if logs_checks && (counted || !same) {
-            let line = lines::check(site.proxy, site.server, &report, result, health.status());
-            site.say(Level::Notice, &line);
+            let progress = health.status().checks;
+            site.say(Level::Notice, &lines::check(&site, "Health", &report, result, progress));
         }
     });
-    let reason = if logs_checks { Reason::None } else { Reason::Report(&report) };
-    if let Some(change) = change {
-        site.tell_run(&change, &reason);
-        site.tell_backend(&change);
-        site.follow_run(change.to.run);
-    }
+    site.changed(change, &site.reason(&report));
 }
 
 /// Does what an administrator asks. `cause` is added to the line in the log; empty for none.
@@ -166,8 +177,19 @@ pub fn order(
             let reason = if cause.is_empty() { Reason::None } else { Reason::Text(cause) };
             site.force(forced, &reason);
         }
+        Order::Agent { up } => {
+            let change = site.change(|health, now_ms| _ = health.force_agent(up, now_ms));
+            site.changed(change, &Reason::Text(cause));
+        }
     }
     true
+}
+
+/// Switches a server's agent on or off.
+pub(crate) fn set_agent(shared: &Shared, snapshot: &Snapshot, place: Place, enabled: bool) {
+    let Some(site) = Site::new(shared, snapshot, place) else { return };
+    site.server.state.probing().agent_disabled = !enabled;
+    site.change(|health, _| health.set_agent(enabled && site.server.agent.is_some()));
 }
 
 /// Takes a new weight or limits of a server into the balancing. Returns whether there is such a server.
@@ -244,11 +266,28 @@ impl<'a> Site<'a> {
 
     fn force(&self, forced: Forced, reason: &Reason<'_>) {
         let change = self.change(|health, now_ms| _ = health.force(forced, now_ms));
+        self.changed(change, reason);
+    }
+
+    /// Tells whom it concerns that the server went up, down or stopping.
+    fn changed(&self, change: Option<Change>, reason: &Reason<'_>) {
         if let Some(change) = change {
             self.tell_run(&change, reason);
             self.tell_backend(&change);
+            if change.to.admin.is_drained() {
+                self.say(Level::Notice, &lines::remains_drained(self, change.to.admin));
+            }
             self.follow_run(change.to.run);
         }
+    }
+
+    fn logs_checks(&self) -> bool {
+        self.proxy.options.log_health_checks
+    }
+
+    /// What a check found, unless it has been logged already.
+    fn reason<'r>(&self, report: &'r CheckReport) -> Reason<'r> {
+        if self.logs_checks() { Reason::None } else { Reason::Report(report) }
     }
 
     /// The servers that track this one go where it went.
@@ -407,9 +446,4 @@ fn check_config(check: &ServerCheck) -> CheckConfig {
         fastinter_ms: check.fastinter.map(ms),
         downinter_ms: check.downinter.map(ms),
     }
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -65,6 +65,8 @@ pub enum Behaviour {
     UpgradeEcho,
     /// No HTTP: every byte back; the end of one direction is answered with the end of the other.
     Echo,
+    /// No HTTP: sends the first of these at once, and each of the others when something has come; then as `Silent`.
+    Converses(Vec<Vec<u8>>),
     /// No HTTP: sends these bytes at once, ends its own direction, reads to the end.
     SpeaksThenHalfCloses(Vec<u8>),
 }
@@ -222,6 +224,18 @@ fn serve(stream: &TcpStream, name: &str, shared: &Shared) -> io::Result<()> {
             io::copy(&mut &*stream, &mut io::sink())?;
             return Ok(());
         }
+        Behaviour::Converses(says) => {
+            for (bytes, first) in
+                says.iter().zip(std::iter::once(true).chain(std::iter::repeat(false)))
+            {
+                if !first && (&*stream).read(&mut [0; 4096])? == 0 {
+                    return Ok(());
+                }
+                (&*stream).write_all(bytes)?;
+            }
+            io::copy(&mut &*stream, &mut io::sink())?;
+            return Ok(());
+        }
         Behaviour::Resets => {
             stream.peek(&mut [0])?;
             // Closing a socket that does not linger resets it; the list's copy goes with it.
@@ -323,6 +337,7 @@ fn serve(stream: &TcpStream, name: &str, shared: &Shared) -> io::Result<()> {
             | Behaviour::StopsReading(_)
             | Behaviour::Resets
             | Behaviour::Echo
+            | Behaviour::Converses(_)
             | Behaviour::SpeaksThenHalfCloses(_) => answer(out, name.as_bytes(), is_head)?,
         }
         if closes {

@@ -5,8 +5,6 @@ use telamon_runtime::api::Level;
 use super::{Row, done, row};
 
 pub(super) const COMMANDS: &[Row] = &[
-    not_yet(&["enable", "agent"], "enable agent checks"),
-    not_yet(&["disable", "agent"], "disable agent checks"),
     not_yet(&["add", "server"], "create a new server"),
     not_yet(&["del", "server"], "remove a dynamically added server"),
     not_yet(&["set", "rate-limit"], "change a rate limiting value"),

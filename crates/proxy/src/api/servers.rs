@@ -5,8 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 
 use telamon_balance::health::Forced;
-use telamon_balance::member::WEIGHT_MAX;
-use telamon_balance::{Admin, Limits, Run};
+use telamon_balance::{Admin, AgentState, Run};
 use telamon_runtime::Endpoint;
 use telamon_runtime::api::{Answer, Invocation, Level};
 
@@ -14,7 +13,7 @@ use super::{Row, Target, backends, done, row, text};
 use crate::check::CheckStatus;
 use crate::model::{Proxy, Server, ServerAddress};
 use crate::state::Address;
-use crate::state_change::Order;
+use crate::state_change::{self, Order};
 use crate::view::View;
 
 pub(super) const COMMANDS: &[Row] = &[
@@ -81,6 +80,18 @@ pub(super) const COMMANDS: &[Row] = &[
         "enable a disabled server (use 'set server' instead)",
         |view, call| order(view, call, Order::Ready),
     ),
+    row(&["disable", "agent"], Level::Admin, "", "disable agent checks", |view, call| {
+        Target::parse(view, call.args.first())?.set_agent(view, false);
+        done()
+    }),
+    row(&["enable", "agent"], Level::Admin, "", "enable agent checks", |view, call| {
+        let target = Target::parse(view, call.args.first())?;
+        if target.server().agent.is_none() {
+            return Err("Agent was not configured on this server, cannot enable.\n".to_owned());
+        }
+        target.set_agent(view, true);
+        done()
+    }),
     row(&["disable", "health"], Level::Admin, "", "disable health checks", |view, call| {
         Target::parse(view, call.args.first())?.set_checks(false);
         done()
@@ -137,6 +148,7 @@ fn write_state(proxy: &Proxy, server: &Server, now_ms: u64, out: &mut String) {
     let health = match status.checks {
         Some(checks) => checks.health,
         // A server that goes down because the one it tracks did keeps its own count.
+        None if status.agent == AgentState::Down && !maintenance => server.rise,
         None if status.run == Run::Stopped && (server.tracks.is_none() || maintenance) => 0,
         None => server.rise,
     };
@@ -145,13 +157,15 @@ fn write_state(proxy: &Proxy, server: &Server, now_ms: u64, out: &mut String) {
         _ => "-",
     };
     let check = server.check.as_ref();
-    let check_port = check.and_then(|check| check.port).unwrap_or(0);
-    let check_address = check.and_then(|check| check.address);
-    let check_address = check_address.map_or_else(|| "-".to_owned(), |address| address.to_string());
+    let set = state.check_target();
+    let check_port = set.1.or(check.and_then(|check| check.port)).unwrap_or(0);
+    let or_dash = |ip: Option<IpAddr>| ip.map_or_else(|| "-".to_owned(), |ip| ip.to_string());
+    let check_address = or_dash(set.0.or(check.and_then(|check| check.address)));
+    let agent = agent_fields(server);
     _ = writeln!(
         out,
-        "{} {} {} {} {address} {} {} {} {} {} {} {result} {health} {check_state} 0 0 0 {host} \
-         {port} - 0 {check_port} {check_address} - 0",
+        "{} {} {} {} {address} {} {} {} {} {} {} {result} {health} {check_state} {} 0 0 {host} \
+         {port} - 0 {check_port} {check_address} {} {}",
         proxy.number,
         proxy.name,
         server.number,
@@ -162,7 +176,33 @@ fn write_state(proxy: &Proxy, server: &Server, now_ms: u64, out: &mut String) {
         member.weight_initial(),
         now_ms.saturating_sub(member.last_change_ms()) / 1000,
         check_number(check_status),
+        agent.state,
+        or_dash(agent.address),
+        agent.port,
     );
+}
+
+/// What dumps of states have of an agent.
+struct AgentFields {
+    /// HAProxy's bits: 1 asked just now, 2 there is one, 4 switched on, 16 it is an agent.
+    state: u32,
+    address: Option<IpAddr>,
+    port: u16,
+}
+
+fn agent_fields(server: &Server) -> AgentFields {
+    let Some(agent) = &server.agent else {
+        return AgentFields { state: 0, address: None, port: 0 };
+    };
+    let set = server.state.probing();
+    AgentFields {
+        state: 16
+            | 2
+            | u32::from(!set.agent_disabled) << 2
+            | u32::from(set.agent_report.in_progress),
+        address: set.agent_address.or(agent.address),
+        port: set.agent_port.unwrap_or(agent.port),
+    }
 }
 
 /// Address and port in state dumps; `-` and 0 where there is none.
@@ -189,6 +229,7 @@ fn check_number(status: CheckStatus) -> u32 {
     match status {
         // One that is not checked counts as not yet checked.
         CheckStatus::Unknown | CheckStatus::Initializing => 1,
+        CheckStatus::Checked => 3,
         CheckStatus::SocketError => 5,
         CheckStatus::L4Ok => 6,
         CheckStatus::L4Timeout => 7,
@@ -201,6 +242,9 @@ fn check_number(status: CheckStatus) -> u32 {
         CheckStatus::L7Ok => 15,
         CheckStatus::L7OkConditional => 16,
         CheckStatus::L7Status => 17,
+        CheckStatus::ProcessError => 18,
+        CheckStatus::ProcessTimeout => 19,
+        CheckStatus::ProcessOk => 20,
     }
 }
 
@@ -208,7 +252,8 @@ fn check_number(status: CheckStatus) -> u32 {
 fn result_number(status: CheckStatus) -> u32 {
     match status {
         CheckStatus::Unknown | CheckStatus::Initializing => 0,
-        CheckStatus::L4Ok | CheckStatus::L6Ok | CheckStatus::L7Ok => 3,
+        CheckStatus::Checked => 1,
+        CheckStatus::L4Ok | CheckStatus::L6Ok | CheckStatus::L7Ok | CheckStatus::ProcessOk => 3,
         CheckStatus::L7OkConditional => 4,
         _ => 2,
     }
@@ -286,17 +331,20 @@ fn set_server(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
             target.order(view, Order::Health(forced));
         }
         Some("addr") => return set_address(view, &target, &call.args[2..]),
-        Some("agent" | "agent-send") => {
+        Some("agent" | "agent-send") if !target.has_agent() => {
             return refuse("agent checks are not enabled on this server.\n");
         }
-        Some("agent-addr" | "agent-port") => {
-            return refuse("agent checks are not enabled on this server");
+        Some("agent") => match value {
+            Some("up") => target.order(view, Order::Agent { up: true }),
+            Some("down") => target.order(view, Order::Agent { up: false }),
+            _ => return refuse("'set server <srv> agent' expects 'up' or 'down'.\n"),
+        },
+        Some("agent-send") => {
+            let text = value.unwrap_or_default().as_bytes().into();
+            target.server().state.probing().agent_send = Some(text);
         }
-        Some("check-addr" | "check-port") if target.server().check.is_none() => {
-            return refuse("health checks are not enabled on this server");
-        }
-        Some(what @ ("check-addr" | "check-port")) => {
-            return Err(format!("Telamon cannot change {what} at run time yet.\n"));
+        Some(what @ ("agent-addr" | "agent-port" | "check-addr" | "check-port")) => {
+            return set_probe_target(&target, what, &call.args[2..]);
         }
         Some("fqdn") if value.is_none() => {
             return refuse("set server <b>/<s> fqdn requires a FQDN.\n");
@@ -316,6 +364,44 @@ fn set_server(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
                  agent-send | check-addr | check-port | fqdn | health | ssl | state | weight\n",
             );
         }
+    }
+    done()
+}
+
+/// `agent-addr IP [port PORT]`, `agent-port PORT` and the same of checks.
+fn set_probe_target(target: &Target, what: &str, args: &[&str]) -> Result<Answer, String> {
+    let (address, port) = match (what.ends_with("-addr"), args) {
+        (true, [] | [""]) => {
+            return Err(format!(
+                "set server <b>/<s> {what} requires an address and optionally a port.\n"
+            ));
+        }
+        (false, [] | [""]) => return Err(format!("set server <b>/<s> {what} requires a port.\n")),
+        (true, [address, "port", port, ..]) => (Some(address), Some(port)),
+        (true, [address, ..]) => (Some(address), None),
+        (false, [port, ..]) => (None, Some(port)),
+    };
+    let of_agent = what.starts_with("agent");
+    if of_agent && !target.has_agent() {
+        return Err("agent checks are not enabled on this server".to_owned());
+    }
+    if !of_agent && target.server().check.is_none() {
+        return Err("health checks are not enabled on this server".to_owned());
+    }
+    let parse = |ip: &&str| ip.parse().map_err(|_| format!("invalid addr '{ip}'"));
+    let address: Option<IpAddr> = address.map(parse).transpose()?;
+    let port = match port.map(|port| port.parse::<i64>()) {
+        None => None,
+        Some(Err(_)) => return Err("provided port is not an integer".to_owned()),
+        Some(Ok(port)) => Some(u16::try_from(port).map_err(|_| "provided port is invalid")?),
+    };
+    let mut set = target.server().state.probing();
+    if of_agent {
+        set.agent_address = address.or(set.agent_address);
+        set.agent_port = port.or(set.agent_port);
+    } else {
+        set.check_address = address.or(set.check_address);
+        set.check_port = port.or(set.check_port);
     }
     done()
 }
@@ -421,54 +507,14 @@ fn weight(view: &View, target: &Target, word: Option<&&str>) -> Result<Answer, S
 
 /// Sets a weight that is written absolute (`5`) or as a part of the configured one (`50%`).
 pub(super) fn set_weight(view: &View, target: &Target, word: &str) -> Result<(), String> {
-    let member = &target.server().state.member;
-    let initial = member.weight_initial();
-    let weight = parse_weight(word, initial)?;
-    let follows = target.proxy().backend.as_ref().is_some_and(|b| b.pool.follows_weights());
-    if !follows && weight != 0 && weight != initial {
-        return Err("Backend is using a static LB algorithm and only accepts weights '0%' and \
-                    '100%'.\n"
-            .to_owned());
-    }
-    member.set_weight(weight);
-    target.rebalance(view);
-    Ok(())
-}
-
-fn parse_weight(word: &str, initial: u32) -> Result<u32, String> {
-    let digits = word.strip_prefix('-').unwrap_or(word);
-    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
-    let (digits, rest) = digits.split_at(end);
-    if digits.is_empty() {
-        return Err("Empty weight string empty or preceded by garbage".to_owned());
-    }
-    // A number with more digits than fit is out of any range.
-    let number: u64 = digits.parse().unwrap_or(u64::MAX);
-    let negative = word.starts_with('-') && number > 0;
-    match rest {
-        "%" if negative => Err("Relative weight must be positive.\n".to_owned()),
-        "%" => {
-            let weight = u64::from(initial).saturating_mul(number) / 100;
-            Ok(u32::try_from(weight).unwrap_or(WEIGHT_MAX).min(WEIGHT_MAX))
-        }
-        "" if negative || number > WEIGHT_MAX.into() => {
-            Err("Absolute weight can only be between 0 and 256 inclusive.\n".to_owned())
-        }
-        "" => Ok(number as u32),
-        _ => Err("Trailing garbage in weight string".to_owned()),
-    }
+    let to = (&view.shared, &target.snapshot);
+    state_change::set_weight(to.0, to.1, target.place, word).map_err(str::to_owned)
 }
 
 fn set_maxconn(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
     let target = Target::parse(view, call.args.first())?;
-    let word = call.args.get(1).ok_or("Require <maxconn>.\n")?;
-    if !word.starts_with(|c: char| c.is_ascii_digit()) {
-        return Err("maxconn string empty or preceded by garbage".to_owned());
-    }
-    let maxconn = word.parse().map_err(|_| "Trailing garbage in maxconn string")?;
-    let member = &target.server().state.member;
-    member.set_limits(Limits { maxconn, ..member.limits() });
-    target.rebalance(view);
+    let word = call.args.get(1).copied().unwrap_or_default();
+    state_change::set_maxconn(&view.shared, &target.snapshot, target.place, word)?;
     done()
 }
 
@@ -481,25 +527,6 @@ const STATE_HEADER: &str = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_s
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn weights_are_read_as_haproxy_reads_them() {
-        #[track_caller]
-        fn check(word: &str, expected: Result<u32, &str>) {
-            assert_eq!(parse_weight(word, 5), expected.map_err(str::to_owned));
-        }
-        const RANGE: &str = "Absolute weight can only be between 0 and 256 inclusive.\n";
-        check("0", Ok(0));
-        check("256", Ok(256));
-        check("257", Err(RANGE));
-        check("-1", Err(RANGE));
-        check("50%", Ok(2));
-        check("6000%", Ok(256));
-        check("99999999999999999999%", Ok(256));
-        check("-5%", Err("Relative weight must be positive.\n"));
-        check("abc", Err("Empty weight string empty or preceded by garbage"));
-        check("12x", Err("Trailing garbage in weight string"));
-    }
 
     #[test]
     fn flags_have_haproxys_numbers() {

@@ -27,8 +27,13 @@ pub(super) fn judge(packet: Packet, bytes: &[u8], last: bool) -> Answered {
         Packet::MysqlGreeting => mysql::greeting(bytes),
         Packet::MysqlLogin => mysql::login_answer(bytes),
         Packet::SpopHello => spop::agent_hello(bytes),
+        Packet::AgentLine => super::agent::line(bytes),
     };
     match judged {
+        None if last && packet == Packet::AgentLine => Answered::Badly(Finding::new(
+            CheckStatus::Checked,
+            "Ignoring incomplete line from agent",
+        )),
         None if last => Answered::Badly(Finding::new(CheckStatus::L7Response, "")),
         None => Answered::Wait,
         Some(answered) => answered,

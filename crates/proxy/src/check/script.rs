@@ -1,11 +1,12 @@
 //! One check of one server, from its first connection to what it found.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::time::Duration;
 
 use telamon_http_proto::{Limits, Method};
-use telamon_runtime::connect::{connect, probe};
+use telamon_runtime::connect::{ConnectErrorKind, connect, probe};
 use telamon_runtime::{Endpoint, Socket};
 use tokio::time::{Instant, timeout_at};
 
@@ -26,6 +27,14 @@ pub(super) async fn check(snapshot: &Snapshot, proxy: ProxyId, server: ServerId)
     let gone = || Finding::new(CheckStatus::SocketError, "the server is not checked");
     let Some(config) = snapshot.model.server(proxy, server) else { return gone() };
     let Some(check) = &config.check else { return gone() };
+    let check = &match config.state.check_target() {
+        (None, None) => Cow::Borrowed(check),
+        (address, port) => Cow::Owned(ServerCheck {
+            address: address.or(check.address),
+            port: port.or(check.port),
+            ..check.clone()
+        }),
+    };
     let Some(backend) = &snapshot.model.proxy(proxy).backend else { return gone() };
     match &backend.check {
         CheckMethod::Connect => connect_once(snapshot.model.proxy(proxy), config, check).await,
@@ -78,7 +87,7 @@ fn endpoint(
 }
 
 /// A script under way.
-struct Run<'a> {
+pub(super) struct Run<'a> {
     snapshot: &'a Snapshot,
     proxy: &'a Proxy,
     server: &'a Server,
@@ -100,7 +109,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(
+    pub(super) fn new(
         snapshot: &'a Snapshot,
         ids: (ProxyId, ServerId),
         (server, check): (&'a Server, &'a ServerCheck),
@@ -135,7 +144,7 @@ impl<'a> Run<'a> {
     }
 
     /// Goes through the steps; the error is what ended them early.
-    async fn steps(&mut self) -> Result<Finding, Finding> {
+    pub(super) async fn steps(&mut self) -> Result<Finding, Finding> {
         let script = self.script;
         let mut at = 0;
         let mut last = None;
@@ -205,6 +214,11 @@ impl<'a> Run<'a> {
         Ok(self.passed(last))
     }
 
+    /// What came since something was last sent.
+    pub(super) fn received(&self) -> &[u8] {
+        self.reply.bytes()
+    }
+
     /// All steps went well.
     fn passed(&mut self, last: Option<&CheckStep>) -> Finding {
         let by_tcp_check =
@@ -259,12 +273,33 @@ impl<'a> Run<'a> {
                 }
                 Ok(())
             }
+            // The server let it in and reset it at once. HAProxy, which sends along with the end of the handshake, learns it
+            // when it waits for the answer; where nothing is to be sent, it takes it for a refusal.
+            Ok(Err(error)) if error.kind == ConnectErrorKind::Reset && self.sends_next() => {
+                self.current = self.next_expectation();
+                Err(self.broken(&error.source))
+            }
             Ok(Err(error)) => {
                 let text = words::connect_failure(&error, !to.is_inet());
                 Err(self.failed_here(CheckStatus::L4Connection, &text))
             }
             Err(_) => Err(self.failed_here(CheckStatus::L4Timeout, "")),
         }
+    }
+
+    /// Whether the step behind the current connection sends something.
+    fn sends_next(&self) -> bool {
+        let rest = self.script.steps.get(self.current + 1..).unwrap_or_default();
+        let next = rest.iter().find(|step| {
+            matches!(step, CheckStep::Send { .. } | CheckStep::Request(_) | CheckStep::Expect(_))
+        });
+        matches!(next, Some(CheckStep::Send { .. } | CheckStep::Request(_)))
+    }
+
+    /// The next step that waits for something, or the current one.
+    fn next_expectation(&self) -> usize {
+        let expects = |at: &usize| matches!(self.script.steps[*at], CheckStep::Expect(_));
+        (self.current..self.script.steps.len()).find(expects).unwrap_or(self.current)
     }
 
     async fn request(&mut self, request: &CheckRequest) -> Result<(), Finding> {

@@ -10,6 +10,8 @@ pub enum CheckStatus {
     Unknown,
     /// Will be checked.
     Initializing,
+    /// An agent has answered, and nothing follows from it.
+    Checked,
     SocketError,
     L4Ok,
     L4Timeout,
@@ -22,13 +24,18 @@ pub enum CheckStatus {
     L7Ok,
     L7OkConditional,
     L7Status,
+    /// A program that checks: it failed, took too long, or was content.
+    ProcessError,
+    ProcessTimeout,
+    ProcessOk,
 }
 
 impl CheckStatus {
     /// All of them, with their short names (`L7STS`) and descriptions (`Layer7 wrong status`).
-    pub const ALL: [(Self, &'static str, &'static str); 14] = [
+    pub const ALL: [(Self, &'static str, &'static str); 18] = [
         (Self::Unknown, "UNK", "Unknown"),
         (Self::Initializing, "INI", "Initializing"),
+        (Self::Checked, "CHECKED", "No status change"),
         (Self::SocketError, "SOCKERR", "Socket error"),
         (Self::L4Ok, "L4OK", "Layer4 check passed"),
         (Self::L4Timeout, "L4TOUT", "Layer4 timeout"),
@@ -41,6 +48,9 @@ impl CheckStatus {
         (Self::L7Ok, "L7OK", "Layer7 check passed"),
         (Self::L7OkConditional, "L7OKC", "Layer7 check conditionally passed"),
         (Self::L7Status, "L7STS", "Layer7 wrong status"),
+        (Self::ProcessError, "PROCERR", "External check error"),
+        (Self::ProcessTimeout, "PROCTOUT", "External check timeout"),
+        (Self::ProcessOk, "PROCOK", "External check passed"),
     ];
 
     /// Finds a status by its short name, as `ok-status` and the like have it.
@@ -60,14 +70,22 @@ impl CheckStatus {
 
     /// Whether the application itself was heard, so that its code is shown.
     pub fn has_code(self) -> bool {
-        matches!(self, Self::L7Ok | Self::L7OkConditional | Self::L7Status)
+        matches!(
+            self,
+            Self::L7Ok
+                | Self::L7OkConditional
+                | Self::L7Status
+                | Self::ProcessError
+                | Self::ProcessTimeout
+                | Self::ProcessOk
+        )
     }
 
     /// What it means for the server; `None` before the first check.
     pub fn result(self) -> Option<CheckResult> {
         match self {
-            Self::Unknown | Self::Initializing => None,
-            Self::L4Ok | Self::L6Ok | Self::L7Ok => Some(CheckResult::Passed),
+            Self::Unknown | Self::Initializing | Self::Checked => None,
+            Self::L4Ok | Self::L6Ok | Self::L7Ok | Self::ProcessOk => Some(CheckResult::Passed),
             Self::L7OkConditional => Some(CheckResult::PassedConditionally),
             _ => Some(CheckResult::Failed),
         }

@@ -18,8 +18,8 @@ use super::server::{InitWay, ServerLine, ServerSettings, SourceDraft};
 use crate::expr::LogFormat;
 use crate::log::Builtin;
 use crate::model::{
-    Backend, Balance, Frontend, Listener, LogSettings, Mode, Proxy, ProxyId, Rules, Server,
-    ServerAddress, ServerCheck, ServerId, ServerPort, StatsPage,
+    AgentCheck, Backend, Balance, Frontend, Listener, LogSettings, Mode, Proxy, ProxyId, Rules,
+    Server, ServerAddress, ServerCheck, ServerId, ServerPort, StatsPage,
 };
 use crate::rules::Routes;
 use crate::state::{self, ListenerState, ProxyState, ServerState};
@@ -327,6 +327,22 @@ fn server(
         address: check_address,
         port: settings.check_port,
     });
+    let agent = &settings.agent;
+    let agent_address = agent
+        .address
+        .as_deref()
+        .and_then(|(host, family, at)| base.address(diagnostics, host, *family, *at))
+        .or(check_address);
+    if agent.check && agent.port.is_none() {
+        let server = name.to_string();
+        diagnostics.error(at, ProxyMistake::NoAgentPort { server }.into());
+    }
+    let agent = agent.port.filter(|_| agent.check).map(|port| AgentCheck {
+        inter: agent.inter,
+        port,
+        address: agent_address,
+        send: agent.send.clone(),
+    });
     // Without an address there is nothing to check yet: the socket may set one, and a port with it.
     let has_place = matches!(&endpoint, Endpoint::Inet(inet) if !inet.ip().is_unspecified());
     let has_port = !has_place
@@ -373,6 +389,7 @@ fn server(
         at,
         address,
         check,
+        agent,
         rise: u16::try_from(settings.rise).unwrap_or(u16::MAX),
         disabled: settings.disabled,
         unresolved,

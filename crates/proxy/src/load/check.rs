@@ -21,6 +21,8 @@ mod expect;
 mod http;
 pub(super) mod preset;
 pub(super) mod rule;
+#[cfg(test)]
+mod tests;
 
 type K = Keyword<ProxyContext>;
 

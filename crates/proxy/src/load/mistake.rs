@@ -40,6 +40,10 @@ pub(super) enum ProxyMistake {
     NoCheckPort {
         server: String,
     },
+    /// `agent-check` without `agent-port`.
+    NoAgentPort {
+        server: String,
+    },
     /// A frontend that chooses itself.
     Loop {
         proxy: String,
@@ -111,6 +115,10 @@ impl Mistake for ProxyMistake {
                 Explanation::new(format!("server {server} has no port to check"))
                     .help("give it a port, `port`, or a `tcp-check connect port`")
             }
+            Self::NoAgentPort { server } => {
+                Explanation::new(format!("server {server} has no port for its agent"))
+                    .help("give it `agent-port <port>`")
+            }
             Self::Loop { proxy } => {
                 Explanation::new(format!("{proxy} would pass its traffic to itself"))
             }
@@ -126,7 +134,7 @@ impl Mistake for ProxyMistake {
                     .help("it has no `log` target")
             }
             Self::BadTrack { server, why } => {
-                Explanation::new(format!("`{server}` cannot be tracked")).help(*why)
+                Explanation::new(format!("`track` of server {server} leads nowhere")).help(*why)
             }
             Self::BadErrorFile { path, why } => {
                 Explanation::new(format!("`{path}` is not an HTTP response: {why}"))

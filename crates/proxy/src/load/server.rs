@@ -110,6 +110,7 @@ pub(super) struct ServerSettings {
     pub(super) fall: u32,
     pub(super) check_port: Option<u16>,
     pub(super) check_address: Option<Box<(Host, Family, Location)>>,
+    pub(super) agent: AgentSettings,
     pub(super) track: Option<Box<(Box<str>, Location)>>,
     pub(super) cookie: Option<Box<[u8]>>,
     pub(super) redir: Option<Box<[u8]>>,
@@ -121,6 +122,23 @@ pub(super) struct ServerSettings {
     pub(super) pool_purge_delay: Duration,
     pub(super) max_reuse: Option<u32>,
     pub(super) init_address: InitAddress,
+}
+
+/// `agent-check` and its kin.
+#[derive(Debug, Clone)]
+pub(super) struct AgentSettings {
+    pub(super) check: bool,
+    pub(super) inter: Duration,
+    pub(super) port: Option<u16>,
+    pub(super) address: Option<Box<(Host, Family, Location)>>,
+    pub(super) send: Box<[u8]>,
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        let inter = Duration::from_secs(2);
+        Self { check: false, inter, port: None, address: None, send: Box::default() }
+    }
 }
 
 /// `init-addr`: how a name becomes an address at the start.
@@ -167,6 +185,7 @@ impl Default for ServerSettings {
             fall: 3,
             check_port: None,
             check_address: None,
+            agent: AgentSettings::default(),
             track: None,
             cookie: None,
             redir: None,
@@ -400,26 +419,37 @@ const OPTION_KEYWORDS: &[S] = &[
     }),
     S::idle("non-stick", HERE, "non-stick", "is not remembered in stick tables", |_, _| {}),
     S::idle("stick", HERE, "stick", "takes back `non-stick`", |_, _| {}),
-    S::idle("no-agent-check", HERE, "no-agent-check", "takes back `agent-check`", |_, _| {}),
-    S::idle(
+    S::works("agent-check", HERE, "agent-check", "asks an agent how it is", |server, _| {
+        server.agent.check = true;
+    }),
+    S::works("no-agent-check", HERE, "no-agent-check", "takes back `agent-check`", |server, _| {
+        server.agent.check = false;
+    }),
+    S::works(
         "agent-inter",
         HERE,
         "agent-inter <time>",
         "time between two questions to the agent",
-        |_, args| {
-            args.duration();
+        |server, args| {
+            if let Some(time) = interval(args) {
+                server.agent.inter = time;
+            }
         },
     ),
-    S::idle("agent-port", HERE, "agent-port <port>", "the agent's port", |_, args| {
-        args.integer("port", 1..=u16::MAX);
+    S::works("agent-port", HERE, "agent-port <port>", "the agent's port", |server, args| {
+        server.agent.port = args.integer("port", 1..=u16::MAX);
     }),
-    S::idle("agent-addr", HERE, "agent-addr <address>", "the agent's address", |_, args| {
-        args.address(&AddressRules::HOST);
+    S::works("agent-addr", HERE, "agent-addr <address>", "the agent's address", |server, args| {
+        let at = args.peek().map_or(args.at(), |token| token.at);
+        if let Some(Address::Ip { host, family, .. }) = args.address(&AddressRules::HOST) {
+            server.agent.address = Some(Box::new((host, family, at)));
+        }
     }),
-    S::idle("agent-send", HERE, "agent-send <text>", "what the agent is sent", |_, args| {
-        args.next("a text");
+    S::works("agent-send", HERE, "agent-send <text>", "what the agent is sent", |server, args| {
+        if let Some(token) = args.next("a text") {
+            server.agent.send = token.bytes.into();
+        }
     }),
-    S::not_yet("agent-check", HERE),
     S::idle(
         "resolve-net",
         HERE,

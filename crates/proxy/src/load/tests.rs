@@ -8,10 +8,7 @@ use telamon_runtime::Neighbor;
 use telamon_runtime::files::Direct;
 
 use super::{LoadOptions, Loaded, load_source};
-use crate::model::{
-    BalanceStrategy, CheckMethod, CheckStep, CheckText, ConnectionMode, Expected, HttpReuse, Mode,
-    Model, ServerPort,
-};
+use crate::model::{BalanceStrategy, ConnectionMode, HttpReuse, Mode, Model, ServerPort};
 
 fn load_text(text: &str, options: &LoadOptions) -> Loaded {
     let mut source = Source::new();
@@ -23,7 +20,7 @@ fn load_text(text: &str, options: &LoadOptions) -> Loaded {
 }
 
 #[track_caller]
-fn model(text: &str) -> Model {
+pub(super) fn model(text: &str) -> Model {
     let Loaded { model, mut diagnostics, source, .. } = load_text(text, &LoadOptions::default());
     match model {
         Some(model) => model,
@@ -32,7 +29,7 @@ fn model(text: &str) -> Model {
 }
 
 /// The lines of everything that is said, as `line:column severity title`.
-fn told(text: &str, options: &LoadOptions) -> Vec<String> {
+pub(super) fn told(text: &str, options: &LoadOptions) -> Vec<String> {
     let Loaded { diagnostics, .. } = load_text(text, options);
     let one = |error: &telamon_config::ConfigError| {
         let word = error.severity.word().to_lowercase();
@@ -412,169 +409,5 @@ fn rules_are_inherited_from_named_defaults_only() {
     check(
         "defaults\n mode http\n http-request deny\n",
         &["3:2 alert `http-request` in a `defaults` section without a name"],
-    );
-}
-
-/// How the last backend is checked, step by step.
-fn script_of(config: &str) -> String {
-    let model = model(config);
-    let backends = model.proxies.iter().filter_map(|proxy| proxy.backend.as_ref());
-    match &backends.last().expect("serves").check {
-        CheckMethod::Connect => "connect".to_owned(),
-        CheckMethod::Script(script) => script.steps.iter().map(step).collect::<Vec<_>>().join("; "),
-    }
-}
-
-fn step(step: &CheckStep) -> String {
-    let text = |text: &CheckText| match text {
-        CheckText::Fixed(bytes) => bytes.escape_ascii().to_string(),
-        other => format!("{other:?}"),
-    };
-    match step {
-        CheckStep::Connect(connect) if connect.implicit => "(connect)".into(),
-        CheckStep::Connect(_) => "connect".into(),
-        CheckStep::Request(r) => format!(
-            "{} {} {} {}",
-            String::from_utf8_lossy(&r.method),
-            text(&r.uri),
-            String::from_utf8_lossy(&r.version),
-            r.headers.len()
-        ),
-        CheckStep::Expect(expect) => {
-            let not = if expect.negated { "!" } else { "" };
-            match &expect.what {
-                Expected::Status(ranges) => format!("{not}status {ranges:?}"),
-                Expected::Contains(what) => format!("{not}contains {}", text(what)),
-                Expected::Regex(regex) => format!("{not}regex {}", regex.as_str()),
-                Expected::HexRegex(regex) => format!("{not}hex {}", regex.as_str()),
-                Expected::Packet(packet) => format!("{not}{packet:?}"),
-                other => format!("{not}{other:?}"),
-            }
-        }
-        CheckStep::Send { data, .. } => format!("send {}", text(data)),
-        other => format!("{other:?}"),
-    }
-}
-
-#[test]
-fn checks_become_scripts() {
-    #[track_caller]
-    fn check(lines: &str, expected: &str) {
-        let config = format!(
-            "backend b\n{lines} server s 127.0.0.1:1 check\n timeout connect 1s\n timeout server 1s\n"
-        );
-        assert_eq!(script_of(&config), expected);
-    }
-    check("", "connect");
-    check(" option tcp-check\n", "(connect)");
-    check(" option httpchk\n", "(connect); OPTIONS / HTTP/1.0 0; status [(200, 399)]");
-    check(
-        " option httpchk GET /status HTTP/1.1\\r\\nHost:\\ www\n http-check expect status 200\n",
-        "(connect); GET /status HTTP/1.1 1; status [(200, 200)]",
-    );
-    check(
-        " option httpchk\n http-check send meth HEAD uri /x hdr host a\n http-check expect string ok\n",
-        "(connect); HEAD /x HTTP/1.0 1; contains ok",
-    );
-    check(
-        " option tcp-check\n tcp-check send PING\n tcp-check expect string +PONG\n",
-        "(connect); send PING; contains +PONG",
-    );
-}
-
-#[test]
-fn presets_are_whole_scripts() {
-    #[track_caller]
-    fn check(option: &str, expected: &str) {
-        let config = format!("backend b\n option {option}\n server s 127.0.0.1:1 check\n");
-        assert_eq!(script_of(&config), expected);
-    }
-    check("redis-check", r"(connect); send *1\r\n$4\r\nPING\r\n; contains +PONG\r\n");
-    let mail = |hello: &str| {
-        format!(
-            "connect; regex ^[0-9]{{3}}[ \\r]; regex ^2[0-9]{{2}}[ \\r]; send {hello}\\r\\n; \
-             regex ^(2[0-9]{{2}}-[^\\r]*\\r\\n)*2[0-9]{{2}}[ \\r]; send QUIT\\r\\n; \
-             regex ^2[0-9]{{2}}[- \\r]"
-        )
-    };
-    check("smtpchk", &mail("HELO localhost"));
-    check("smtpchk EHLO example.com", &mail("EHLO example.com"));
-    check(
-        "ldap-check",
-        r"(connect); send 0\x0c\x02\x01\x01`\x07\x02\x01\x03\x04\x00\x80\x00; LdapBindResponse",
-    );
-    check("mysql-check", "connect; MysqlGreeting");
-    check(
-        "mysql-check user user pre-41",
-        r"connect; send \x0b\x00\x00\x01\x00\x80\x00\x00\x01user\x00\x00\x01\x00\x00\x00\x01; MysqlGreeting; MysqlLogin",
-    );
-    let login41 = format!(
-        r"connect; send &\x00\x00\x01\x00\x82\x00\x00\x00\x80\x00\x01!{}user\x00\x00\x01\x00\x00\x00\x01; MysqlGreeting; MysqlLogin",
-        r"\x00".repeat(23)
-    );
-    check("mysql-check user user", &login41);
-    check("mysql-check user user post-41", &login41);
-    check(
-        "pgsql-check user postgres",
-        r"connect; send \x00\x00\x00\x17\x00\x03\x00\x00user\x00postgres\x00\x00; !regex ^E; hex ^52000000[A-Z0-9]{2}000000(00|02|03|04|05|06|07|09|0A)",
-    );
-    let hello = script_of("backend b\n option ssl-hello-chk\n server s 127.0.0.1:1 check\n");
-    assert!(
-        hello.starts_with(r"(connect); send \x16\x03\x00\x00O\x01\x00\x00K\x03\x00"),
-        "{hello}"
-    );
-    assert!(hello.ends_with("; hex ^1[56]"), "{hello}");
-}
-
-#[test]
-fn checks_need_a_port() {
-    let told = |server: &str| {
-        let timeouts = "timeout connect 1s\n timeout server 1s\n";
-        let config = format!("backend b\n server s {server}\n {timeouts}");
-        told(&config, &LoadOptions::default()).join("; ")
-    };
-    assert_eq!(told("127.0.0.1 check"), "2:9 alert server s has no port to check");
-    assert_eq!(told("127.0.0.1 check port 80"), "");
-    // Without an address either there is nothing to check until the socket sets both.
-    assert_eq!(told(": check"), "");
-}
-
-#[test]
-fn slips_in_presets_are_told() {
-    let told = |option: &str| {
-        told(&format!("backend b\n option {option}\n"), &LoadOptions::default()).join("; ")
-    };
-    assert_eq!(told("mysql-check usr x"), "2:21 alert unknown word `usr` (did you mean `user`?)");
-    assert_eq!(
-        told("mysql-check user x pst-41"),
-        "2:28 alert unknown word `pst-41` (did you mean `post-41`?)"
-    );
-    let missing =
-        "2:9 alert `option pgsql-check` lacks `user <name>` (expected `user <name>` after this)";
-    assert_eq!(told("pgsql-check"), missing);
-}
-
-#[test]
-fn own_lines_of_checks_replace_those_of_defaults() {
-    #[track_caller]
-    fn check(lines: &str, expected: &str) {
-        let config = format!(
-            "defaults\n timeout connect 1s\n timeout server 1s\n mode http\n \
-             option httpchk GET /status HTTP/1.1\n http-check send hdr Host a hdr X b body c\n\
-             backend b\n{lines} server s 127.0.0.1:1 check\n"
-        );
-        assert_eq!(script_of(&config), expected);
-    }
-    check("", "(connect); GET /status HTTP/1.1 2; status [(200, 399)]");
-    check(" option httpchk\n", "(connect); OPTIONS / HTTP/1.0 0; status [(200, 399)]");
-    check(" http-check send hdr Host z\n", "(connect); OPTIONS / HTTP/1.0 1; status [(200, 399)]");
-    check(
-        " http-check send hdr Host z\n option httpchk PUT /x HTTP/1.1\n",
-        "(connect); PUT /x HTTP/1.1 1; status [(200, 399)]",
-    );
-    // HAProxy sends nothing here and waits in vain.
-    check(
-        " http-check expect status 200\n",
-        "(connect); GET /status HTTP/1.1 0; status [(200, 200)]",
     );
 }

@@ -177,9 +177,9 @@ fn tracked(model: &Model, proxy: &Proxy, diagnostics: &mut Diagnostics) {
             }
         });
         let why = match end {
-            Some(followed) if followed.check.is_some() => continue,
-            Some(_) => "it is not checked",
-            None => "the chain of `track` does not end",
+            Some(followed) if followed.check.is_some() || followed.agent.is_some() => continue,
+            Some(_) => "the server at its end has neither `check` nor `agent-check`",
+            None => "it goes round in a circle",
         };
         let kind = ProxyMistake::BadTrack { server: server.name.to_string(), why };
         diagnostics.error(server.at, kind.into());

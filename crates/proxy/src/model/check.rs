@@ -34,6 +34,18 @@ pub struct ServerCheck {
     pub port: Option<u16>,
 }
 
+/// `agent-check` and its settings on a server line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentCheck {
+    /// Between two questions; default 2 s.
+    pub inter: Duration,
+    pub port: u16,
+    /// `agent-addr`, else `addr`, where it differs from the server's own.
+    pub address: Option<IpAddr>,
+    /// `agent-send`: what the agent is sent; default nothing.
+    pub send: Box<[u8]>,
+}
+
 /// What a check does, in order. Source: HAProxy configuration manual, `http-check`, `tcp-check`.
 ///
 /// The loader completes it: the first of the connections stands in [`steps`](Self::steps) also where the lines leave
@@ -181,6 +193,8 @@ pub enum Packet {
     MysqlLogin,
     /// `option spop-check`
     SpopHello,
+    /// `agent-check`
+    AgentLine,
 }
 
 /// A name or a value of a header: `[-m str|beg|end|sub|reg] TEXT` or `name-lf`.

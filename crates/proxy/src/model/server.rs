@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use telamon_config::Location;
 
-use super::ServerCheck;
+use super::{AgentCheck, ServerCheck};
 use crate::state::ServerState;
 
 /// One `server` line, or one of a `server-template`'s.
@@ -17,6 +17,7 @@ pub struct Server {
     /// The address as written; what it resolves to now is in the state, which the socket can change.
     pub address: ServerAddress,
     pub check: Option<ServerCheck>,
+    pub agent: Option<AgentCheck>,
     /// `rise`, which dumps of states show also where nothing is checked; 2 unless set.
     pub rise: u16,
     /// `disabled`: starts in maintenance.

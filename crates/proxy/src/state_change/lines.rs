@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 
 use telamon_balance::health::CheckResult;
+use telamon_balance::member::Progress;
 use telamon_balance::{Admin, Run, Status};
 
 use super::{Change, Site};
-use crate::model::{Proxy, Server};
+use crate::model::Proxy;
 use crate::state::CheckReport;
 
 /// Why a server went where it went.
@@ -27,14 +28,15 @@ pub(super) struct Moved {
     pub(super) usable: (u32, u32),
 }
 
-/// `Health check for server b/s failed, reason: …, status: 0/1 DOWN.`
+/// `Health check for server b/s failed, reason: …, status: 0/1 DOWN.`; `kind` is `Health` or `Agent`.
 pub(super) fn check(
-    proxy: &Proxy,
-    server: &Server,
+    site: &Site<'_>,
+    kind: &str,
     report: &CheckReport,
     result: CheckResult,
-    status: Status,
+    progress: Option<Progress>,
 ) -> String {
+    let Site { proxy, server, .. } = site;
     let member = &server.state.member;
     let backup = if member.is_backup() { "backup " } else { "" };
     let outcome = match result {
@@ -43,9 +45,9 @@ pub(super) fn check(
         CheckResult::Failed => "failed",
     };
     let mut line =
-        format!("Health check for {backup}server {}/{} {outcome}", proxy.name, server.name);
+        format!("{kind} check for {backup}server {}/{} {outcome}", proxy.name, server.name);
     append_report(report, &mut line);
-    if let Some(checks) = status.checks {
+    if let Some(checks) = progress {
         let up = checks.health >= checks.rise;
         let (have, need) = if up {
             (checks.health - checks.rise + 1, checks.fall)

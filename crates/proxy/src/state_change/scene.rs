@@ -98,6 +98,7 @@ pub(crate) fn server(name: &str, address: SocketAddr) -> Server {
         at: Location::COMMAND_LINE,
         address: ServerAddress::Ip { address: address.ip(), port, host: None },
         check: None,
+        agent: None,
         rise: 2,
         disabled: false,
         unresolved: false,

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use telamon_balance::member::Times;
 use telamon_balance::stats::{Column, Kind, Row};
-use telamon_balance::{Counter, Status};
+use telamon_balance::{AgentState, Counter, Status};
 use telamon_runtime::Endpoint;
 use telamon_runtime::bind::BindAddress;
 
@@ -120,6 +120,7 @@ pub(super) fn server(model: &Model, proxy: &Proxy, server: &Server, now: Now) ->
         row.set(Column::Tracked, format!("{}/{}", model.proxy(backend).name, tracked.name));
     }
     checks(&mut row, server, now);
+    agent(&mut row, server);
     times(&mut row, &member.times, samples(proxy, &totals));
     let (idle, safe) =
         state.idle_pool.counts().fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1));
@@ -199,7 +200,8 @@ pub(crate) fn status(model: &Model, proxy: &Proxy, server: &Server) -> String {
     let (via, checked) = tracked(model, proxy, server);
     let enabled = !checked.state.checks_disabled.load(Relaxed);
     let checks = checked.state.member.status().checks.filter(|_| enabled);
-    Status { checks, ..own }.text(Some(&format!("{}/{}", via.name, checked.name)))
+    let agent = checked.state.member.status().agent;
+    Status { checks, agent, ..own }.text(Some(&format!("{}/{}", via.name, checked.name)))
 }
 
 /// The server whose checks decide: itself, or the end of the chain that it tracks.
@@ -251,6 +253,30 @@ fn checks(row: &mut Row, server: &Server, now: Now) {
         row.set(Column::CheckRise, u32::from(checks.rise))
             .set(Column::CheckFall, u32::from(checks.fall))
             .set(Column::CheckHealth, u32::from(checks.health));
+    }
+}
+
+/// What the server's agent said.
+fn agent(row: &mut Row, server: &Server) {
+    if server.agent.is_none() {
+        return;
+    }
+    let health = u32::from(server.state.member.status().agent == AgentState::Up);
+    let set = server.state.probing();
+    if set.agent_disabled {
+        return;
+    }
+    let report = &set.agent_report;
+    let progress = if report.in_progress { "* " } else { "" };
+    row.set(Column::AgentStatus, format!("{progress}{}", report.status.name()))
+        .set(Column::AgentDesc, report.status.description())
+        .set(Column::LastAgt, report.text.clone())
+        .set(Column::AgentDuration, report.duration_ms.unwrap_or(0))
+        .set(Column::AgentRise, 1_u32)
+        .set(Column::AgentFall, 1_u32)
+        .set(Column::AgentHealth, health);
+    if report.status.has_code() {
+        row.set(Column::AgentCode, u32::from(report.code));
     }
 }
 

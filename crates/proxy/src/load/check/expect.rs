@@ -8,6 +8,7 @@ use super::rule::{comment, format, hex};
 use crate::check::CheckStatus;
 use crate::expr::{Expr, Place};
 use crate::load::draft::ProxyContext;
+use crate::load::mistake::ProxyMistake;
 use crate::model::{CheckExpect, CheckProtocol, CheckStep, CheckText, Expected, HeaderPart};
 
 /// Reads what follows `expect`.
@@ -171,7 +172,9 @@ fn regex(args: &mut Args<'_>, ignore_case: bool) -> Option<regex::bytes::Regex> 
     match crate::expr::regex::compile(token.bytes, ignore_case) {
         Ok(regex) => Some(regex),
         Err(error) => {
-            args.bad(token, "regular expression", error.to_string());
+            let title = format!("bad regular expression `{}`: {error}", token.text);
+            let help = "the syntax is PCRE's, without look-around and back-references";
+            args.report(token.at, ProxyMistake::Says { title, help }.into());
             None
         }
     }
