@@ -4,7 +4,7 @@
 //! says how strict it is. [`BodyLength`] says where a body ends, [`ChunkedDecoder`] follows a
 //! chunked one as it passes by. [`ParseError`] says what is wrong and what to answer,
 //! [`error_response`] has the bytes of the answer, [`ResponseBuilder`] makes other answers.
-//! [`uri`] and [`values`] hold the grammar below: targets, query strings, lists and cookies.
+//! [`uri`], [`values`] and [`cookie`] hold the grammar below: targets, query strings, lists and cookies.
 //!
 //! HTTP/1 is parsed by RFC 9110 and RFC 9112; where HAProxy 2.6 is more lenient, the doc of the
 //! item says so. HTTP/2 and 3 build their heads with [`Head::start_request`].
@@ -13,6 +13,7 @@ mod answer;
 mod bytes;
 mod chunked;
 mod connection;
+pub mod cookie;
 mod date;
 mod error;
 mod head;

@@ -6,6 +6,7 @@
 //! are the console's.
 
 mod absent;
+mod cookies;
 mod counters;
 mod errors;
 mod frontends;
@@ -32,6 +33,7 @@ pub fn commands(view: &View) -> Vec<Command> {
     let tables = [
         servers::COMMANDS,
         frontends::COMMANDS,
+        cookies::COMMANDS,
         sessions::COMMANDS,
         lists::COMMANDS,
         variables::COMMANDS,

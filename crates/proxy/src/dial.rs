@@ -157,7 +157,7 @@ impl<'p> Dial<'p> {
         let Some(server) = self.backend.reached(Some(before)) else { return };
         if now != Some(before) {
             account::redispatched(stream, self.proxy, server);
-            stream.persistence.give_up();
+            stream.persistence.moved();
         } else if self.left.is_some() {
             account::retried(stream, self.proxy, server);
         }

@@ -34,6 +34,7 @@ mod base;
 mod bind;
 mod build;
 mod check;
+mod cookie;
 mod draft;
 mod errors;
 mod global;
@@ -180,6 +181,7 @@ pub fn manual() -> String {
         ("`defaults`, `frontend`, `listen`, `backend`", markdown(&settings::KEYWORDS, specs)),
         ("`bind`, `stats socket`", markdown(&bind::OPTIONS, specs)),
         ("`server`, `default-server`", markdown(&server::OPTIONS, specs)),
+        ("`cookie`", markdown(&cookie::OPTIONS, specs)),
         ("`balance`", markdown(&balance::STRATEGIES, specs)),
         ("`http-check`", markdown(&check::rule::HTTP, specs)),
         ("`tcp-check`", markdown(&check::rule::TCP, specs)),

@@ -33,7 +33,7 @@ mod write;
 mod tests;
 
 pub use builtin::Builtin;
-pub(crate) use capture::{capture_request, capture_response, note_server};
+pub(crate) use capture::{capture_cookie, capture_request, capture_response, note_server};
 pub use count::LineCount;
 pub(crate) use date::Stamp;
 pub use format::{FormatError, FormatUse, LogFormat};

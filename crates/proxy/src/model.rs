@@ -23,12 +23,14 @@ use crate::state::ProxyState;
 
 mod balance;
 mod check;
+mod cookie;
 mod global;
 mod listener;
 mod server;
 
 pub use balance::*;
 pub use check::*;
+pub use cookie::*;
 pub use global::*;
 pub use listener::*;
 pub use server::*;
@@ -123,6 +125,8 @@ pub struct Backend {
     pub pool: telamon_balance::Pool<crate::upstream::Waiter>,
     /// `use-server`, in order.
     pub use_server: Vec<UseServerRule>,
+    /// `cookie NAME …`.
+    pub cookie: Option<PersistenceCookie>,
     /// `force-persist` and `ignore-persist`, in order; the first that holds counts.
     pub persist_rules: Vec<PersistenceRule>,
     /// `fullconn`; without it [`Model::share_fullconn`] derives one for the pool.

@@ -4,6 +4,7 @@
 //! them ([`adopt`]). The model points to them; they never point back.
 
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -56,6 +57,23 @@ pub struct BackendState {
     pub down_transitions: AtomicU32,
     /// Milliseconds spent down before the present state.
     pub downtime_ms: AtomicU64,
+    dynamic_cookies: Mutex<DynamicCookieState>,
+}
+
+/// What the values of dynamic cookies are made with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DynamicCookies {
+    /// `cookie … dynamic`, or `enable dynamic-cookie backend`.
+    pub enabled: bool,
+    /// `dynamic-cookie-key`, or `set dynamic-cookie-key backend`.
+    pub key: Option<Box<[u8]>>,
+}
+
+/// What the configuration says about dynamic cookies, and what the socket has made of it.
+#[derive(Debug, Default)]
+pub struct DynamicCookieState {
+    written: DynamicCookies,
+    pub now: DynamicCookies,
 }
 
 /// What one bound address counts.
@@ -72,7 +90,9 @@ pub struct ListenerState {
 pub struct ServerState {
     pub member: Arc<Member>,
     /// Where it is now; the configuration's address unless the socket or a resolver changed it.
-    address: Mutex<Address>,
+    place: Mutex<Located>,
+    /// The value of its dynamic cookie, which follows its address; 0 is none.
+    dynamic_cookie: AtomicU64,
     /// Counts changes of the address: idle connections made before are not used again.
     pub generation: AtomicU32,
     /// Where connections go depends on the client's destination: they cannot be shared.
@@ -107,6 +127,13 @@ pub struct Probing {
     pub agent_send: Option<Box<[u8]>>,
     pub check_address: Option<IpAddr>,
     pub check_port: Option<u16>,
+}
+
+/// Where a server is, and the key that its dynamic cookie is made with.
+#[derive(Debug)]
+struct Located {
+    address: Address,
+    cookie_key: Option<Box<[u8]>>,
 }
 
 /// Where a server is reached.
@@ -167,8 +194,32 @@ impl ProxyState {
                 last_change_ms: AtomicU64::new(0),
                 down_transitions: AtomicU32::new(0),
                 downtime_ms: AtomicU64::new(0),
+                dynamic_cookies: Mutex::default(),
             },
         })
+    }
+}
+
+impl BackendState {
+    pub fn dynamic_cookies(&self) -> MutexGuard<'_, DynamicCookieState> {
+        self.dynamic_cookies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DynamicCookies {
+    /// The key, if cookies are made with one.
+    pub fn key_in_use(&self) -> Option<&[u8]> {
+        self.key.as_deref().filter(|_| self.enabled)
+    }
+}
+
+impl DynamicCookieState {
+    /// Takes what a configuration says; what the socket has set stays unless that has changed.
+    pub fn configure(&mut self, written: &DynamicCookies) {
+        if self.written != *written {
+            self.written = written.clone();
+            self.now = written.clone();
+        }
     }
 }
 
@@ -179,6 +230,23 @@ impl ListenerState {
             load: Load::default(),
             counters: PerWorker::new(workers),
         })
+    }
+}
+
+impl Located {
+    /// XXH64 of key, address and port (32 bits), all in network order, as HAProxy computes it.
+    fn cookie(&self) -> u64 {
+        let (Some(key), Endpoint::Inet(inet)) = (&self.cookie_key, &self.address.endpoint) else {
+            return 0;
+        };
+        let mut text = key.to_vec();
+        match inet.ip() {
+            IpAddr::V4(ip) => text.extend_from_slice(&ip.octets()),
+            IpAddr::V6(ip) => text.extend_from_slice(&ip.octets()),
+        }
+        let port = self.address.mapped_port.unwrap_or(inet.port().into());
+        text.extend_from_slice(&port.to_be_bytes());
+        xxhash_rust::xxh64::xxh64(&text, 0)
     }
 }
 
@@ -193,7 +261,8 @@ impl ServerState {
         Arc::new(Self {
             member,
             follows_client: AtomicBool::new(address.follows_client()),
-            address: Mutex::new(address),
+            place: Mutex::new(Located { address, cookie_key: None }),
+            dynamic_cookie: AtomicU64::new(0),
             generation: AtomicU32::new(0),
             idle: AtomicU32::new(0),
             last_session: AtomicI64::new(0),
@@ -231,13 +300,32 @@ impl ServerState {
 
     /// Where the server is now.
     pub fn address(&self) -> Address {
-        self.address.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.place().address.clone()
+    }
+
+    /// What its dynamic cookie stands for, as 16 hexadecimal digits in requests and answers.
+    pub fn dynamic_cookie(&self) -> Option<NonZeroU64> {
+        NonZeroU64::new(self.dynamic_cookie.load(Relaxed))
+    }
+
+    /// Makes its dynamic cookie with another key, or with none no more.
+    pub fn set_cookie_key(&self, key: Option<&[u8]>) {
+        let mut place = self.place();
+        place.cookie_key = key.map(Box::from);
+        self.dynamic_cookie.store(place.cookie(), Relaxed);
+    }
+
+    fn place(&self) -> MutexGuard<'_, Located> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Moves the server; idle connections to the old place are not used again.
     pub fn set_address(&self, address: Address) {
         self.follows_client.store(address.follows_client(), Relaxed);
-        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = address;
+        let mut place = self.place();
+        place.address = address;
+        self.dynamic_cookie.store(place.cookie(), Relaxed);
+        drop(place);
         self.generation.fetch_add(1, Relaxed);
     }
 }
@@ -256,7 +344,7 @@ pub fn adopt(new: &mut Model, old: &Model) {
     for proxy in &mut new.proxies {
         let key = (&*proxy.name, proxy.frontend.is_some(), proxy.backend.is_some());
         let Some(previous) = before.get(&key).map(|index| &old.proxies[*index]) else { continue };
-        proxy.state = Arc::clone(&previous.state);
+        let fresh_state = std::mem::replace(&mut proxy.state, Arc::clone(&previous.state));
         if let (Some(new), Some(old)) = (&mut proxy.frontend, &previous.frontend) {
             // Nobody else has the new listeners yet.
             for listener in new.listeners.iter_mut().filter_map(Arc::get_mut) {
@@ -267,6 +355,9 @@ pub fn adopt(new: &mut Model, old: &Model) {
             }
         }
         if let (Some(new), Some(old)) = (&mut proxy.backend, &previous.backend) {
+            let mut cookies = previous.state.backend.dynamic_cookies();
+            cookies.configure(&fresh_state.backend.dynamic_cookies().written);
+            let key = cookies.now.key_in_use();
             let servers: HashMap<&str, usize> =
                 old.servers.iter().enumerate().map(|(index, s)| (&*s.name, index)).collect();
             for server in &mut new.servers {
@@ -282,6 +373,7 @@ pub fn adopt(new: &mut Model, old: &Model) {
                     server.state.set_address(fresh.address());
                 }
             }
+            new.servers.iter().for_each(|server| server.state.set_cookie_key(key));
             // The pool was made before it was known which members there are already.
             let members = new.servers.iter().map(|server| Arc::clone(&server.state.member));
             let options = new.pool.options();

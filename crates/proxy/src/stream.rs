@@ -156,8 +156,6 @@ pub struct LogState {
     pub status: u16,
     pub cause: Cause,
     pub phase: Phase,
-    /// Third and fourth character of the termination state (cookies), `-` unless persistence is used.
-    pub cookie_state: [u8; 2],
     /// `http-request set-log-level`: `None` leaves it; `Some(None)` is `silent`.
     pub level: Option<Option<crate::log::Level>>,
     /// Unique among the requests of the process (`%rt`); with one worker it counts them from 0.
@@ -359,7 +357,6 @@ impl LogState {
             status: 0,
             cause: Cause::None,
             phase: Phase::None,
-            cookie_state: *b"--",
             level: None,
             number: 0,
             server_source: None,

@@ -47,6 +47,7 @@ pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
         account::denied_request(stream);
         return respond::fail(client, stream, 403, Cause::Proxy, Phase::Request).await;
     }
+    crate::log::capture_cookie(stream);
     persistence::choose(stream, proxy, backend);
     let keep_server = prepare::keeps_server(stream);
     let announced = keep_server || proxy.options.http_pretend_keepalive;
@@ -242,6 +243,13 @@ async fn attempt(
             };
         }
         Verdict::Pass | Verdict::Tarpit(_) | Verdict::Wait { .. } => {}
+    }
+
+    if let Some(cookie) = &backend.cookie
+        && persistence::response(stream, server, cookie).is_err()
+    {
+        account::response_failed(stream, proxy, server, Counter::FailedResponses);
+        return Attempt::Failed { status: 500, cause: Cause::Proxy, phase: Phase::Headers };
     }
 
     let version = stream.request.version();

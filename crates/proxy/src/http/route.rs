@@ -172,6 +172,7 @@ fn too_slow(stream: &mut Stream) -> Routed {
 /// Notes for the log who gave the answer, unless the rule that made it has.
 fn note_answer(stream: &mut Stream, answer: &Answer) {
     if answer.denied {
+        persistence::refused(stream);
         crate::account::denied_request(stream);
     }
     if stream.log.cause == Cause::None {

@@ -21,8 +21,6 @@ pub(super) const KEYWORDS: &[K] = &[
     K::not_yet("compression type", ANY),
     K::not_yet("compression type-req", ANY).since("2.8"),
     K::not_yet("compression type-res", ANY).since("2.8"),
-    K::not_yet("cookie", ANY),
-    K::not_yet("dynamic-cookie-key", ANY),
     K::not_yet("email-alert from", ANY),
     K::not_yet("email-alert level", ANY),
     K::not_yet("email-alert mailers", ANY),

@@ -49,6 +49,7 @@ pub(super) fn proxy(
         Arc::new(StatsPage { admin: own.stats_admin.into(), rules, ..page })
     });
     let state = ProxyState::new(workers);
+    state.backend.dynamic_cookies().configure(&draft.dynamic_cookies);
     if let Some(frontend) = &frontend
         && let Some(maxconn) = frontend.maxconn
     {
@@ -171,6 +172,9 @@ fn backend(context: &mut ProxyContext, id: ProxyId, diagnostics: &mut Diagnostic
         Mode::Tcp if draft.balance.key.needs_http() => Balance::default(),
         _ => draft.balance.clone(),
     };
+    if let Some(key) = draft.dynamic_cookies.key_in_use() {
+        servers.iter().for_each(|server| server.state.set_cookie_key(Some(key)));
+    }
     let options = PoolOptions {
         all_backups: draft.options.allbackups,
         // What is not written is computed once all frontends are known.
@@ -184,6 +188,7 @@ fn backend(context: &mut ProxyContext, id: ProxyId, diagnostics: &mut Diagnostic
         pool: Pool::new(members, || balance.make(), options),
         balance,
         use_server: std::mem::take(&mut context.own.use_server),
+        cookie: draft.cookie.clone(),
         persist_rules: std::mem::take(&mut context.own.persist_rules),
         fullconn: draft.fullconn,
         retries: if draft.retry_connect { draft.retries } else { 0 },
@@ -402,7 +407,7 @@ fn server(
         redir: settings.redir,
         tracks,
         trackers: Vec::new(),
-        cookie: settings.cookie,
+        written_cookie: settings.cookie,
         state: ServerState::new(member, state::Address { endpoint, mapped_port }, workers),
     }
 }

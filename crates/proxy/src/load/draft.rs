@@ -14,10 +14,11 @@ use super::server::{ServerLine, ServerSettings, SourceDraft};
 use crate::expr::{Acls, Condition, LogFormat, ParseScope, Place};
 use crate::log::{Builtin, LogTarget};
 use crate::model::{
-    Balance, Captures, CheckStep, ErrorReplies, Global, HttpReuse, Mode, Options, ProxyId, Rules,
-    StatsPage, Timeouts,
+    Balance, Captures, CheckStep, ErrorReplies, Global, HttpReuse, Mode, Options,
+    PersistenceCookie, ProxyId, Rules, StatsPage, Timeouts,
 };
 use crate::rules::{ErrorSets, HttpRequestRule, PersistenceRule, UseBackendRule, UseServerRule};
+use crate::state::DynamicCookies;
 
 /// What the keywords of the sections `defaults`, `frontend`, `listen` and `backend` fill in.
 pub(super) struct ProxyContext {
@@ -75,6 +76,9 @@ pub(super) struct Draft {
     pub(super) send_name_header: Option<Box<[u8]>>,
     pub(super) max_keep_alive_queue: Option<u32>,
     pub(super) check: CheckDraft,
+    pub(super) cookie: Option<PersistenceCookie>,
+    /// `cookie ... dynamic` and `dynamic-cookie-key`.
+    pub(super) dynamic_cookies: DynamicCookies,
     /// `default-server`.
     pub(super) server: ServerSettings,
     pub(super) client_keepalive: KeepaliveDraft,
@@ -124,6 +128,7 @@ pub(super) struct Own {
     pub(super) stats_admin: Vec<Condition>,
     pub(super) stats_rules: Vec<HttpRequestRule>,
     pub(super) stats_at: Option<Location>,
+    pub(super) cookie_at: Option<Location>,
     pub(super) dispatch: Option<(telamon_config::Address, Location)>,
     pub(super) http_check: Vec<CheckStep>,
     pub(super) tcp_check: Vec<CheckStep>,
@@ -170,6 +175,8 @@ impl Default for Draft {
             send_name_header: None,
             max_keep_alive_queue: None,
             check: CheckDraft::default(),
+            cookie: None,
+            dynamic_cookies: DynamicCookies::default(),
             server: ServerSettings::default(),
             client_keepalive: KeepaliveDraft::default(),
             server_keepalive: KeepaliveDraft::default(),

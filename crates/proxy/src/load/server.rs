@@ -307,7 +307,7 @@ const OPTION_KEYWORDS: &[S] = &[
         let at = args.peek().map_or(args.at(), |token| token.at);
         server.id = args.integer("id", 1..=NUMBER_MAX).map(|id| (id, at));
     }),
-    S::idle(
+    S::works(
         "cookie",
         HERE,
         "cookie <value>",

@@ -7,7 +7,9 @@ use telamon_config::{AddressRules, Args, ConfigErrorKind, Keyword, Sections, Tab
 
 use super::draft::ProxyContext;
 use super::mistake::ProxyMistake;
-use super::{absent, balance, bind, check, errors, logs, obsolete, options, rules, server, stats};
+use super::{
+    absent, balance, bind, check, cookie, errors, logs, obsolete, options, rules, server, stats,
+};
 use crate::model::HttpReuse;
 
 type K = Keyword<ProxyContext>;
@@ -22,6 +24,7 @@ pub(super) static KEYWORDS: LazyLock<Table<ProxyContext>> = LazyLock::new(|| {
             bind::KEYWORDS,
             server::KEYWORDS,
             balance::KEYWORDS,
+            cookie::KEYWORDS,
             rules::KEYWORDS,
             options::KEYWORDS,
             check::KEYWORDS,

@@ -94,6 +94,11 @@ fn needs_http(draft: &Draft, own: &Own, at: Location, proxy: &str, diagnostics: 
         slots.map(|slot| &slot.header).any(Option::is_some) || own.captures.cookie.is_some();
     let found = [
         ("`stats`", own.stats_at),
+        ("`cookie`", own.cookie_at),
+        (
+            "`cookie` of servers",
+            own.servers.iter().find(|s| s.settings.cookie.is_some()).map(|s| s.at),
+        ),
         ("`capture`", captures.then_some(at)),
         ("`http-request` rules", places(&rules.http_request)),
         ("`http-response` rules", places(&rules.http_response)),

@@ -1,6 +1,7 @@
 //! Filling the slots of `capture request|response header` and `capture cookie`.
 
 use telamon_http_proto::Head;
+use telamon_http_proto::cookie::{cookie_parts, set_cookie_ranges};
 use telamon_runtime::Socket;
 
 use crate::model::{CookieCapture, HeaderCapture};
@@ -17,10 +18,18 @@ pub(crate) fn capture_request(stream: &mut Stream) {
     headers(&captures.request, &stream.request, &mut stream.request_captures);
     stream.response_captures.clear();
     stream.response_captures.resize(captures.response.len(), None);
-    if let Some(wanted) = &captures.cookie {
-        let mut pairs = stream.request.header_lines(b"cookie").flat_map(pairs);
-        stream.cookie_captures[0] = pairs.find_map(|pair| cookie(wanted, pair));
-    }
+}
+
+/// Fills the slot of `capture cookie` from the request as the rules have left it; HAProxy has none of a request that they
+/// answer.
+pub(crate) fn capture_cookie(stream: &mut Stream) {
+    let snapshot = stream.snapshot.clone();
+    let Some(wanted) = &snapshot.proxy(stream.frontend).captures.cookie else { return };
+    let mut cookies = stream.request.header_lines(b"cookie").flat_map(|line| {
+        let values = cookie_parts(line).filter_map(|part| Some((part.name, part.value?)));
+        values.map(|(name, value)| (&line[name], &line[value]))
+    });
+    stream.cookie_captures[0] = cookies.find_map(|(name, value)| cookie(wanted, name, value));
 }
 
 /// Fills the slots of the response from its head as the server sent it.
@@ -29,10 +38,10 @@ pub(crate) fn capture_response(stream: &mut Stream) {
     let captures = &snapshot.proxy(stream.frontend).captures;
     headers(&captures.response, &stream.response, &mut stream.response_captures);
     if let Some(wanted) = &captures.cookie {
-        // One cookie a line, its attributes after it.
-        let mut set =
-            stream.response.header_lines(b"set-cookie").filter_map(|line| pairs(line).next());
-        stream.cookie_captures[1] = set.find_map(|pair| cookie(wanted, pair));
+        stream.cookie_captures[1] = stream.response.header_lines(b"set-cookie").find_map(|line| {
+            let (name, value) = set_cookie_ranges(line)?;
+            cookie(wanted, &line[name], &line[value])
+        });
     }
 }
 
@@ -60,17 +69,16 @@ fn headers(declared: &[HeaderCapture], head: &Head, slots: &mut Vec<Slot>) {
     }
 }
 
-/// The `name=value` pairs of a `Cookie` line, or that of a `Set-Cookie` line and its attributes.
-fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|&byte| byte == b';').map(<[u8]>::trim_ascii)
-}
-
-/// The pair, cut, if it is the wanted cookie.
-fn cookie(wanted: &CookieCapture, pair: &[u8]) -> Slot {
-    let name = wanted.name.strip_suffix(b"=").unwrap_or(&wanted.name);
-    let rest = pair.strip_prefix(name)?;
-    let matches = !wanted.exact || rest.first() == Some(&b'=');
-    matches.then(|| cut(pair, wanted.len))
+/// Name and value, cut, if it is the wanted cookie. An attribute of the `Cookie` line is none.
+fn cookie(wanted: &CookieCapture, name: &[u8], value: &[u8]) -> Slot {
+    let matches = if wanted.exact { name == &*wanted.name } else { name.starts_with(&wanted.name) };
+    (matches && !name.starts_with(b"$")).then(|| {
+        let mut pair = name.to_vec();
+        pair.push(b'=');
+        pair.extend_from_slice(value);
+        pair.truncate(wanted.len);
+        pair.into()
+    })
 }
 
 fn cut(value: &[u8], len: usize) -> Box<[u8]> {
@@ -84,19 +92,20 @@ mod tests {
     #[test]
     fn cookies_are_captured_by_name_or_prefix() {
         #[track_caller]
-        fn check(name: &str, line: &str, expected: Option<&str>) {
-            let exact = name.ends_with('=');
-            let wanted = CookieCapture { name: name.as_bytes().into(), exact, len: 12 };
-            let found = pairs(line.as_bytes()).find_map(|pair| cookie(&wanted, pair));
+        fn check(wanted: &str, name: &str, value: &str, expected: Option<&str>) {
+            let bare = wanted.trim_end_matches('=');
+            let exact = bare != wanted;
+            let capture = CookieCapture { name: bare.as_bytes().into(), exact, len: 12 };
+            let found = cookie(&capture, name.as_bytes(), value.as_bytes());
             let expected = expected.map(|text| Box::from(text.as_bytes()));
-            assert_eq!(found, expected, "{name} in {line}");
+            assert_eq!(found, expected, "{wanted} of {name}");
         }
-        check("SID", "a=b; SID=cli; x=y", Some("SID=cli"));
-        check("SID", "SIDE=cli", Some("SIDE=cli"));
-        check("SID=", "SIDE=cli;SID=x", Some("SID=x"));
-        check("SID", "sid=cli", None);
-        check("SID", "SID=1; SID=2", Some("SID=1"));
-        check("SID", "SID=0123456789", Some("SID=01234567"));
-        check("SID", "", None);
+        check("SID", "SID", "cli", Some("SID=cli"));
+        check("SID", "SIDE", "cli", Some("SIDE=cli"));
+        check("SID=", "SIDE", "cli", None);
+        check("SID=", "SID", "x", Some("SID=x"));
+        check("SID", "sid", "cli", None);
+        check("SID", "SID", "0123456789", Some("SID=01234567"));
+        check("$", "$Path", "/", None);
     }
 }

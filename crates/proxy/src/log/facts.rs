@@ -6,7 +6,7 @@ use telamon_runtime::Endpoint;
 
 use super::date::Stamp;
 use super::variable::{Facts, Peer};
-use crate::model::{Mode, Model};
+use crate::model::{Mode, Model, PersistenceCookie};
 use crate::stream::{Context, LogState, Session, Stream};
 
 impl<'a> Facts<'a> {
@@ -31,6 +31,9 @@ impl<'a> Facts<'a> {
             .server
             .and_then(|server| backend.backend.as_ref()?.servers.get(server.0 as usize));
         let facts = Self::of_session(model, session, &stream.log);
+        let cookie = backend.backend.as_ref().and_then(|backend| backend.cookie.as_ref());
+        let handles_cookie =
+            backend.mode == Mode::Http && cookie.is_some_and(PersistenceCookie::is_handled);
         let unanswered = stream.log.status == 0 && stream.request.is_complete();
         Self {
             server_source: peer(stream.log.server_source.as_ref()),
@@ -39,6 +42,7 @@ impl<'a> Facts<'a> {
             backend_http: backend.mode == Mode::Http,
             server: server.map_or(stream.log.service.unwrap_or("<NOSRV>"), |server| &server.name),
             cookies: [0, 1].map(|which| stream.cookie_captures[which].as_deref()),
+            cookie_state: if handles_cookie { stream.persistence.cookie.letters() } else { *b"--" },
             backend_active: u64::from(backend.state.backend.load.current()),
             server_active: server.map_or(0, |server| u64::from(server.state.member.load.current())),
             request_captures: &stream.request_captures,
@@ -78,7 +82,7 @@ impl<'a> Facts<'a> {
             cookies: [None, None],
             cause: log.cause,
             phase: log.phase,
-            cookie_state: log.cookie_state,
+            cookie_state: *b"--",
             active: u64::from(session.worker.shared.connections.used()),
             frontend_active: u64::from(frontend.state.frontend.load.current()),
             backend_active: 0,

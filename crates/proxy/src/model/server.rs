@@ -1,3 +1,5 @@
+use std::num::NonZeroU64;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use telamon_config::Location;
@@ -42,9 +44,46 @@ pub struct Server {
     pub tracks: Option<(super::ProxyId, super::ServerId)>,
     /// Those that track this one; [`Model::link_trackers`](super::Model::link_trackers) fills it.
     pub trackers: Vec<(super::ProxyId, super::ServerId)>,
-    pub cookie: Option<Box<[u8]>>,
+    /// `cookie VALUE`, which is stronger than a dynamic one; [`Server::cookie`] is the one in use.
+    pub written_cookie: Option<Box<[u8]>>,
     /// Weight, limits, health, load, counters and current address, shared with every worker.
     pub state: Arc<ServerState>,
+}
+
+impl Server {
+    /// The value of the backend's `cookie` that means this server.
+    pub fn cookie(&self) -> Option<ServerCookie<'_>> {
+        match &self.written_cookie {
+            Some(value) => Some(ServerCookie::Written(value)),
+            None => self.state.dynamic_cookie().map(ServerCookie::dynamic),
+        }
+    }
+}
+
+/// A server's value of its backend's cookie.
+#[derive(Debug, Clone, Copy)]
+pub enum ServerCookie<'s> {
+    Written(&'s [u8]),
+    Dynamic([u8; 16]),
+}
+
+impl ServerCookie<'_> {
+    fn dynamic(value: NonZeroU64) -> Self {
+        let digit = |at: u32| b"0123456789abcdef"[(value.get() >> (60 - 4 * at) & 15) as usize];
+        let mut at = 0..;
+        Self::Dynamic([0; 16].map(|_: u8| at.next().map_or(b'0', digit)))
+    }
+}
+
+impl Deref for ServerCookie<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Written(value) => value,
+            Self::Dynamic(digits) => digits,
+        }
+    }
 }
 
 /// Where a server is, as its line says.

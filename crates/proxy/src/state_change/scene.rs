@@ -50,6 +50,7 @@ pub(crate) fn backend(name: &str, mut servers: Vec<Server>, ear: &LogEar) -> Pro
         servers,
         balance: Balance::default(),
         use_server: Vec::new(),
+        cookie: None,
         persist_rules: Vec::new(),
         fullconn: None,
         retries: 3,
@@ -111,7 +112,7 @@ pub(crate) fn server(name: &str, address: SocketAddr) -> Server {
         redir: None,
         tracks: None,
         trackers: Vec::new(),
-        cookie: None,
+        written_cookie: None,
         state: ServerState::new(member, now, 1),
     }
 }

@@ -111,8 +111,8 @@ pub(super) fn server(model: &Model, proxy: &Proxy, server: &Server, now: Now) ->
     if limits.maxqueue > 0 {
         row.set(Column::Qlimit, limits.maxqueue);
     }
-    if let Some(cookie) = &server.cookie {
-        row.set(Column::Cookie, String::from_utf8_lossy(cookie).into_owned());
+    if let Some(cookie) = server.cookie() {
+        row.set(Column::Cookie, String::from_utf8_lossy(&cookie).into_owned());
     }
     if let Some((backend, id)) = server.tracks
         && let Some(tracked) = model.server(backend, id)
@@ -170,6 +170,9 @@ pub(super) fn backend(proxy: &Proxy, backend: &Backend, now: Now) -> Row {
         .set(Column::Lastsess, now.age(state.last_session.load(Relaxed)))
         .set(Column::Algo, pool.strategy())
         .set(Column::Connect, connects);
+    if let Some(cookie) = &backend.cookie {
+        row.set(Column::Cookie, String::from_utf8_lossy(&cookie.name).into_owned());
+    }
     if !backend.servers.is_empty() {
         let down = if is_up { 0 } else { now.seconds_since(last_change_ms) };
         row.set(Column::Downtime, state.downtime_ms.load(Relaxed) / 1000 + down);
