@@ -34,6 +34,7 @@ pub mod member;
 pub mod pool;
 pub mod rate;
 mod rng;
+pub mod simulate;
 pub mod stats;
 pub mod strategy;
 

@@ -9,11 +9,14 @@
 //! A new strategy is one file here with its own table of tests; nothing else has to know it.
 
 mod bounded;
+mod by_usage;
 mod consistent;
 mod draw;
 mod first;
+mod ketama;
 mod least_conn;
 mod least_time;
+mod maglev;
 mod map_based;
 mod order;
 mod p2c;
@@ -29,10 +32,13 @@ use std::sync::Arc;
 use crate::member::{Member, MemberId};
 use crate::rng::Rng;
 
+pub use by_usage::ByUsage;
 pub use consistent::Consistent;
 pub use first::First;
+pub use ketama::Ketama;
 pub use least_conn::LeastConn;
 pub use least_time::LeastTime;
+pub use maglev::{Maglev, is_prime};
 pub use map_based::MapBased;
 pub use p2c::P2c;
 pub use random::Random;

@@ -93,4 +93,4 @@ const TRIES: u32 = 8;
 
 /// Draws until the second is not the first. Where one member has nearly all the weight, a second
 /// draw that had to differ would give the others far more than their share.
-const TRIES_OTHER: u32 = 3;
+const TRIES_OTHER: u32 = 8;

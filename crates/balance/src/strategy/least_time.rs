@@ -7,8 +7,8 @@
 //!   answer counts as no more than [`PEAK`] times what is known, so that a single report of five
 //!   seconds does not empty a member that answers in five milliseconds.
 //! - **Faster** shows as time passes: the average goes half the way in [`HALF_LIFE_MS`].
-//! - **Failures** count as [`PEAK`] times what is typical of the group: a member that fails
-//!   quickly is not a fast one.
+//! - **Failures** count as [`FAILURE`] times what is typical of the group: a member that fails
+//!   quickly is not a fast one, and has nothing in flight that would hold others back.
 //! - **Hanging** shows before anything is answered, by what is in flight.
 //! - **Nothing heard**: the average drifts to what is typical of the group. So a member that was
 //!   shunned is tried again, with a unit or two, after some half-lives; one that joins or comes
@@ -26,9 +26,9 @@ use crate::rng::Rng;
 pub struct LeastTime {
     draw: Draw,
     members: Vec<Average>,
-    /// Over the units that were answered, whoever answered: what slow members do weighs as
-    /// little here as they get to do.
-    typical: Average,
+    /// The average of the averages, in microseconds, each counted as often as its member answers:
+    /// slow ones weigh as little here as they get to do. 0 is not known.
+    typical: f64,
 }
 
 /// An average latency, and when it was last heard of.
@@ -84,12 +84,12 @@ impl Strategy for LeastTime {
     fn finished(&mut self, id: MemberId, outcome: &Outcome, now_ms: u64) {
         let Some(member) = self.members.get(id.index()).copied() else { return };
         let known = self.expected(id, now_ms);
-        let typical = self.typical.us.max(1.0);
+        let typical = self.typical.max(1.0);
         let took = (outcome.latency_us as f64).max(1.0);
-        let most = if self.typical.us == 0.0 { took } else { PEAK * known.max(typical) };
+        let most = if self.typical == 0.0 { took } else { PEAK * known.max(typical) };
         let counts = match outcome.ending {
             Ending::Answered => took.min(most),
-            Ending::Failed => took.max(PEAK * typical).clamp(FAILURE_US_MIN, FAILURE_US_MAX),
+            Ending::Failed => took.max(FAILURE * typical).clamp(FAILURE_US_MIN, FAILURE_US_MAX),
             // It would have taken longer than this; nothing else is known.
             Ending::Abandoned if took > known => took.min(most),
             Ending::Abandoned => return,
@@ -99,10 +99,8 @@ impl Strategy for LeastTime {
         let us = if counts >= known { counts } else { counts + (known - counts) * left };
         self.members[id.index()] = Average { us, at_ms: now_ms };
         if outcome.ending == Ending::Answered {
-            let Average { us, at_ms } = self.typical;
-            let share = if us == 0.0 { 1.0 } else { TYPICAL_SHARE };
-            let at_ms = at_ms.max(now_ms);
-            self.typical = Average { us: us + (counts - us) * share, at_ms };
+            let share = if self.typical == 0.0 { 1.0 } else { TYPICAL_SHARE };
+            self.typical += (us - self.typical) * share;
         }
     }
 }
@@ -111,7 +109,7 @@ impl LeastTime {
     /// What is known of a member, on its way to what is typical.
     fn expected(&self, id: MemberId, now_ms: u64) -> f64 {
         let Average { us, at_ms } = self.members[id.index()];
-        let typical = self.typical.us;
+        let typical = self.typical;
         if us == 0.0 {
             return typical.max(1.0);
         }
@@ -131,8 +129,12 @@ fn left_of(age_ms: u64) -> f64 {
 /// member that recovers waits for its share.
 const HALF_LIFE_MS: f64 = 700.0;
 
-/// How many times what is known one answer, or typical one failure, counts at most.
+/// How many times what is known one answer counts at most.
 const PEAK: f64 = 10.0;
+
+/// How many times what is typical one failure counts. More than any other member is likely to have
+/// in flight, by which its cost is multiplied.
+const FAILURE: f64 = 100.0;
 
 /// What one answer moves of what is typical.
 const TYPICAL_SHARE: f64 = 1.0 / 64.0;

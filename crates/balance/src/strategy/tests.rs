@@ -24,6 +24,22 @@ fn letter(at: usize) -> &'static str {
     &"abcdefghijklmnopqrstuvwxyz"[at..=at]
 }
 
+/// The same with a name of its own for each: `a`, …, `z`, `a1`, ….
+pub(super) fn named_pool(strategy: impl Fn() -> Box<dyn Strategy>, weights: &[u32]) -> Pool<()> {
+    let member = |(at, weight): (usize, &u32)| {
+        let config = MemberConfig { weight: *weight, ..MemberConfig::default() };
+        let round = if at < 26 { String::new() } else { (at / 26).to_string() };
+        Member::new(&format!("{}{round}", letter(at)), &config, 1)
+    };
+    Pool::new(weights.iter().enumerate().map(member).collect(), strategy, PoolOptions::default())
+}
+
+/// Sets a member's weight and tells the pool.
+pub(super) fn set_weight(pool: &Pool<()>, id: u32, weight: u32) {
+    pool.members()[id as usize].set_weight(weight);
+    _ = pool.member_changed(MemberId(id), &mut Rng::new(1), 0);
+}
+
 /// The share of each member in `count` units, each ended before the next.
 pub(super) fn shares(pool: &Pool<()>, count: u32) -> Vec<f64> {
     let mut rng = Rng::new(1);
