@@ -31,6 +31,13 @@ pub(crate) fn of(balance: &Balance, stream: &Stream) -> Option<Key> {
             }
             return found.as_bytes().map(|bytes| hash.of_bytes(bytes));
         }
+        BalanceKey::Text(expr) => {
+            let wants_more = Cell::new(false);
+            let cx = Context::for_stream(stream, Direction::Request, &wants_more);
+            let found = expr.eval_as(&cx, ValueType::Str)?;
+            let text = found.as_bytes().filter(|text| !text.is_empty())?;
+            return Some(balance.text_hash().of_bytes(text));
+        }
         _ if !request.is_complete() => return None,
         BalanceKey::Uri(options) => options.of(request),
         BalanceKey::Header { name, domain_only } => {
@@ -107,6 +114,6 @@ fn param_in_body(request: &Head, name: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// RFC 9110, section 5.6.2.
-fn is_token(byte: u8) -> bool {
+pub(crate) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

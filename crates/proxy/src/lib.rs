@@ -35,5 +35,6 @@ pub mod stream;
 mod tcp;
 mod tunnel;
 pub mod upstream;
+mod usage;
 pub mod view;
 pub mod worker;

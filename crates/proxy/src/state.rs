@@ -105,6 +105,8 @@ pub struct ServerState {
     health: Mutex<Health>,
     /// It has its first state.
     pub(crate) begun: AtomicBool,
+    /// What it last said of its load in an answer could not be read; logged once.
+    pub(crate) usage_unreadable: AtomicBool,
     /// What the last check found, for pages and sockets.
     check: Mutex<CheckReport>,
     /// The socket disabled its checks.
@@ -268,6 +270,7 @@ impl ServerState {
             last_session: AtomicI64::new(0),
             health: Mutex::new(Health::new(None, Admin::READY, 0)),
             begun: AtomicBool::new(false),
+            usage_unreadable: AtomicBool::new(false),
             check: Mutex::default(),
             checks_disabled: AtomicBool::new(false),
             probing: OnceLock::new(),

@@ -203,6 +203,7 @@ async fn attempt(
         && prepare::keeps_server(stream);
     let identifies = identifies_connection(stream);
     account::server_answered(stream, server);
+    crate::usage::note(stream, proxy, backend, server);
     slot.learn(if is_failure(stream.response.status()) {
         Ending::Failed
     } else {

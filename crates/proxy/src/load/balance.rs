@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use telamon_balance::hash::{HashFunction, KeyHash};
+use telamon_balance::strategy::is_prime;
 use telamon_config::{Args, ConfigErrorKind, Keyword, Sections, Table};
 
 use super::draft::ProxyContext;
@@ -134,20 +135,46 @@ const STRATEGY_KEYWORDS: &[K] = &[
         header(args)
     }),
     keyed!("hash", "hash <sample expression>", "by whatever an expression finds", |proxy, args| {
-        let expr = proxy.scoped(args, Place::UseServer, |args, scope| {
-            let token = args.next("a sample expression")?;
-            let expr = Expr::parse_text(token.bytes, scope);
-            let expr = expr.map_err(|error| args.report(token.part(error.at), error.kind)).ok()?;
-            match expr.misplaced(scope) {
-                Some(kind) => {
-                    args.fail(token.at, kind);
-                    None
-                }
-                None => Some(expr),
-            }
-        })?;
-        Some(BalanceKey::Sample(Arc::new(expr)))
+        Some(BalanceKey::Sample(expression(proxy, args)?))
     }),
+    K::works(
+        "maglev",
+        Sections::PROXIES,
+        "maglev <sample expression> [size <prime>]",
+        "by a table that changes little when servers come and go (Telamon's own)",
+        |proxy, args| {
+            let Some(expr) = expression(proxy, args) else { return };
+            let mut size = MAGLEV_SIZE_DEFAULT;
+            while !args.is_empty() {
+                if args.one_of("option of `balance maglev`", &[("size", ())]).is_none() {
+                    return;
+                }
+                match table_size(args) {
+                    Some(wanted) => size = wanted,
+                    None => return,
+                }
+            }
+            proxy.draft.choose(BalanceStrategy::Maglev { size }, BalanceKey::Text(expr));
+        },
+    ),
+    K::works(
+        "ketama",
+        Sections::PROXIES,
+        "ketama <sample expression>",
+        "by the circle of nginx's `hash ... consistent` (Telamon's own)",
+        |proxy, args| {
+            if let Some(expr) = expression(proxy, args) {
+                proxy.draft.choose(BalanceStrategy::Ketama, BalanceKey::Text(expr));
+            }
+        },
+    ),
+    K::works(
+        "usage",
+        Sections::PROXIES,
+        "usage [header <name>] [expire <time>]",
+        "in proportion to what servers say they have left (Telamon's own)",
+        |proxy, args| usage(proxy, args),
+    ),
     keyed!(
         "rdp-cookie",
         "rdp-cookie",
@@ -174,8 +201,73 @@ const STRATEGY_KEYWORDS: &[K] = &[
 impl super::draft::Draft {
     /// Takes a strategy; what `hash-type` and `hash-balance-factor` say stays.
     fn choose(&mut self, strategy: BalanceStrategy, key: BalanceKey) {
-        self.balance = Balance { strategy, key, ..self.balance.clone() };
+        self.balance = Balance { strategy, key, usage_header: None, ..self.balance.clone() };
     }
+}
+
+/// Reads the expression that gives a key.
+fn expression(proxy: &mut ProxyContext, args: &mut Args<'_>) -> Option<Arc<Expr>> {
+    proxy.scoped(args, Place::UseServer, |args, scope| {
+        let token = args.next("a sample expression")?;
+        let expr = Expr::parse_text(token.bytes, scope);
+        let expr = expr.map_err(|error| args.report(token.part(error.at), error.kind)).ok()?;
+        match expr.misplaced(scope) {
+            Some(kind) => {
+                args.fail(token.at, kind);
+                None
+            }
+            None => Some(Arc::new(expr)),
+        }
+    })
+}
+
+/// Reads the size of Maglev's table.
+fn table_size(args: &mut Args<'_>) -> Option<u32> {
+    let token = args.peek();
+    let size = args.integer("size", 2..=MAGLEV_SIZE_MAX)?;
+    if is_prime(size) {
+        return Some(size);
+    }
+    let nearest = (size..=MAGLEV_SIZE_MAX).chain((2..size).rev()).find(|size| is_prime(*size));
+    let expected = format!("a prime number, such as {}", nearest.unwrap_or(MAGLEV_SIZE_DEFAULT));
+    if let Some(token) = token {
+        args.bad(token, "size", expected);
+    }
+    None
+}
+
+/// Reads the options of `balance usage`.
+fn usage(proxy: &mut ProxyContext, args: &mut Args<'_>) {
+    #[derive(Clone, Copy)]
+    enum Word {
+        Header,
+        Expire,
+    }
+    let words = [("header", Word::Header), ("expire", Word::Expire)];
+    let mut header = None;
+    let mut expire_ms = USAGE_EXPIRE_MS_DEFAULT;
+    while !args.is_empty() {
+        match args.one_of("option of `balance usage`", &words) {
+            Some(Word::Header) => {
+                let Some(name) = args.next("the name of a header") else { return };
+                if !name.bytes.iter().all(|byte| crate::key::is_token(*byte)) {
+                    return args.bad(name, "header", "the name of a header");
+                }
+                header = Some(name.bytes.to_ascii_lowercase().into());
+            }
+            Some(Word::Expire) => {
+                let token = args.peek();
+                let Some(time) = args.duration() else { return };
+                if let (true, Some(token)) = (time.is_zero(), token) {
+                    return args.bad(token, "time", "at least 1ms");
+                }
+                expire_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            }
+            None => return,
+        }
+    }
+    proxy.draft.choose(BalanceStrategy::Usage { expire_ms }, BalanceKey::None);
+    proxy.draft.balance.usage_header = header;
 }
 
 /// Reads the words after `hash-type`.
@@ -300,3 +392,12 @@ fn draws(args: &mut Args<'_>) -> Option<u32> {
 
 /// `random` without a number.
 const DRAWS_DEFAULT: u32 = 2;
+
+/// The table of `balance maglev`: for some 600 servers within 1%.
+const MAGLEV_SIZE_DEFAULT: u32 = 65_537;
+
+/// The largest: 20 MB, for 50,000 servers within 1%.
+const MAGLEV_SIZE_MAX: u32 = 5_000_011;
+
+/// How long a report counts under `balance usage`.
+const USAGE_EXPIRE_MS_DEFAULT: u64 = 10_000;

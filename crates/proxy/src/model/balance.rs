@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use telamon_balance::hash::KeyHash;
+use telamon_balance::hash::{HashFunction, KeyHash};
 use telamon_balance::strategy::{
-    Consistent, First, LeastConn, LeastTime, MapBased, P2c, Random, RoundRobin, StaticRr, Strategy,
+    ByUsage, Consistent, First, Ketama, LeastConn, LeastTime, Maglev, MapBased, P2c, Random,
+    RoundRobin, StaticRr, Strategy,
 };
 
 use crate::expr::Expr;
@@ -18,6 +19,8 @@ pub struct Balance {
     pub hash_type: HashType,
     /// `hash-balance-factor`: percent of the average load that a server may have, above 100; 0 is no bound.
     pub balance_factor: u32,
+    /// `usage header NAME`: where servers say in their answers how loaded they are; lower case.
+    pub usage_header: Option<Arc<[u8]>>,
 }
 
 /// The strategies of `balance`.
@@ -32,6 +35,15 @@ pub enum BalanceStrategy {
     First,
     /// `source`, `uri`, `url_param`, `hdr`, `rdp-cookie`, `hash`: by [`Balance::key`] and [`Balance::hash_type`].
     Keyed,
+    /// `maglev EXPR [size SIZE]`; the size is prime.
+    Maglev {
+        size: u32,
+    },
+    Ketama,
+    /// `usage … [expire TIME]`.
+    Usage {
+        expire_ms: u64,
+    },
     /// `random(DRAWS)`; default 2.
     Random {
         draws: u32,
@@ -59,6 +71,8 @@ pub enum BalanceKey {
     RdpCookie(Arc<Expr>),
     /// `hash EXPR`.
     Sample(Arc<Expr>),
+    /// `maglev EXPR`, `ketama EXPR`: as text, by CRC-32, whatever `hash-type` says.
+    Text(Arc<Expr>),
 }
 
 /// `balance uri`.
@@ -98,6 +112,9 @@ impl Balance {
             BalanceStrategy::LeastConn => Box::<LeastConn>::default(),
             BalanceStrategy::P2c => Box::<P2c>::default(),
             BalanceStrategy::LeastTime => Box::<LeastTime>::default(),
+            BalanceStrategy::Maglev { size } => Box::new(Maglev::new(size)),
+            BalanceStrategy::Ketama => Box::<Ketama>::default(),
+            BalanceStrategy::Usage { expire_ms } => Box::new(ByUsage::new(expire_ms)),
             BalanceStrategy::First => Box::<First>::default(),
             BalanceStrategy::Random { draws } => Box::new(Random::new(draws)),
             BalanceStrategy::Keyed => {
@@ -108,6 +125,13 @@ impl Balance {
                 }
             }
         }
+    }
+
+    /// How a text becomes the key of `maglev` and `ketama`: nginx's CRC-32, mixed for the table of the first, whose
+    /// entries are its remainders.
+    pub(crate) fn text_hash(&self) -> KeyHash {
+        let avalanche = matches!(self.strategy, BalanceStrategy::Maglev { .. });
+        KeyHash { function: HashFunction::Crc32, avalanche }
     }
 
     /// Whether the same key always means the same server: a retry does not leave it lightly.
@@ -127,6 +151,7 @@ impl BalanceKey {
             Self::Header { .. } => "hdr",
             Self::RdpCookie(_) => "rdp-cookie",
             Self::Sample(_) => "hash",
+            Self::Text(_) => "text",
         }
     }
 
