@@ -359,9 +359,10 @@ pub(crate) fn descriptors(model: &Model, workers: usize) -> Result<u32, Failure>
     let global = &model.global;
     let sockets = sockets::count(model) as u64 * workers as u64;
     let checks = telamon_proxy::check::descriptors_max(model) as u64;
+    let nameservers = telamon_proxy::resolve::descriptors_max(model) as u64;
     let needs = DescriptorNeeds {
-        // Listeners, per worker an epoll, a parking epoll and an event, checks in flight, standard streams, logs.
-        fixed: sockets + 4 * workers as u64 + checks + 64,
+        // Listeners, per worker an epoll, a parking epoll and an event, checks in flight, name servers, standard streams, logs.
+        fixed: sockets + 4 * workers as u64 + checks + nameservers + 64,
         pipes: u64::from(global.maxpipes.unwrap_or(0)),
     };
     let insist = |message: String| {

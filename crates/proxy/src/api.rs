@@ -11,6 +11,7 @@ mod counters;
 mod errors;
 mod frontends;
 mod lists;
+mod names;
 mod servers;
 mod sessions;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub fn commands(view: &View) -> Vec<Command> {
         cookies::COMMANDS,
         sessions::COMMANDS,
         lists::COMMANDS,
+        names::COMMANDS,
         variables::COMMANDS,
         counters::COMMANDS,
         errors::COMMANDS,

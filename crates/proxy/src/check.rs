@@ -241,6 +241,10 @@ impl Calendar {
             let (shared, snapshot) = (&self.shared, &self.snapshot);
             match done.outcome {
                 Outcome::Check(finding) => {
+                    // Its name may have another address by now.
+                    if finding.status == CheckStatus::L4Timeout {
+                        shared.names.doubt(place);
+                    }
                     state_change::checked(shared, snapshot, place, finding, done.took);
                 }
                 Outcome::Agent(answer) => {

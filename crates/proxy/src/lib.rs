@@ -26,6 +26,7 @@ mod page;
 pub mod persistence;
 pub mod plane;
 mod relay;
+pub mod resolve;
 pub mod rules;
 pub mod snapshot;
 pub mod state;

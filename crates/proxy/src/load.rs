@@ -43,6 +43,8 @@ mod mistake;
 mod names;
 mod obsolete;
 mod options;
+mod place;
+mod resolvers;
 mod rules;
 mod server;
 mod settings;
@@ -186,6 +188,7 @@ pub fn manual() -> String {
         ("`http-check`", markdown(&check::rule::HTTP, specs)),
         ("`tcp-check`", markdown(&check::rule::TCP, specs)),
         ("`userlist`", markdown(&userlist::TABLE, specs)),
+        ("`resolvers`", markdown(&resolvers::TABLE, specs)),
         ("`http-errors`", markdown(&errors::SECTION, specs)),
     ];
     let chapters = chapters.map(|(title, table)| format!("## {title}\n\n{table}"));
@@ -244,6 +247,9 @@ impl<'l> Loader<'l> {
         let errors =
             Rc::new(errors::sections(self.sections, &base, self.environment, self.diagnostics));
         absent::sections(self.sections, self.diagnostics);
+        let resolvers = resolvers::read(self.sections, &base, self.environment, self.diagnostics);
+        let known = resolvers.iter().map(|section| section.name.clone()).collect();
+        _ = base.directory.resolvers.set(known);
 
         let mut drafts: HashMap<usize, Rc<Draft>> = HashMap::new();
         let mut proxies = Vec::new();
@@ -290,6 +296,7 @@ impl<'l> Loader<'l> {
             // Nothing else holds it now that no context is left.
             global: Rc::into_inner(global).unwrap_or_default(),
             proxies,
+            resolvers,
             lists: Arc::clone(&base.lists),
             files: base.paths.clone(),
             variables: Arc::new(ProcessVariables::default()),

@@ -26,6 +26,7 @@ mod check;
 mod cookie;
 mod global;
 mod listener;
+mod resolvers;
 mod server;
 
 pub use balance::*;
@@ -33,6 +34,7 @@ pub use check::*;
 pub use cookie::*;
 pub use global::*;
 pub use listener::*;
+pub use resolvers::*;
 pub use server::*;
 
 /// A whole configuration.
@@ -41,6 +43,8 @@ pub struct Model {
     pub global: Global,
     /// Frontends, backends and listens in the order of the files.
     pub proxies: Vec<Proxy>,
+    /// `resolvers` sections; the one called `default` may come from `/etc/resolv.conf`.
+    pub resolvers: Vec<Arc<Resolvers>>,
     /// Lists that ACLs and maps read from files, and that the socket may change.
     pub lists: Arc<crate::expr::Lists>,
     /// The names of the files that it was read from.
@@ -409,6 +413,11 @@ impl Model {
                 server.trackers.push(tracker);
             }
         }
+    }
+
+    /// The `resolvers` section of that name.
+    pub fn resolvers(&self, name: &str) -> Option<&Arc<Resolvers>> {
+        self.resolvers.iter().find(|section| &*section.name == name)
     }
 
     /// Finds the frontend of that name; a frontend and a backend may share one.

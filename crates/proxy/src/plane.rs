@@ -14,6 +14,7 @@ use crate::check::Checks;
 use crate::listen::Assigned;
 use crate::log::Level;
 use crate::model::{Model, Proxy};
+use crate::resolve::Resolving;
 use crate::snapshot::Snapshot;
 use crate::view::View;
 use crate::worker::{Shared, Worker};
@@ -25,6 +26,7 @@ pub struct Plane {
     shared: Arc<Shared>,
     snapshot: Arc<Snapshot>,
     checks: Checks,
+    names: Resolving,
     view: View,
 }
 
@@ -58,8 +60,9 @@ impl Plane {
             }
         })?;
         let checks = Checks::start(Arc::clone(&snapshot), Arc::clone(&shared));
+        let names = Resolving::start(Arc::clone(&snapshot), Arc::clone(&shared));
         let view = View::new(Arc::clone(&snapshot), Arc::clone(&shared), workers.peers().clone());
-        let plane = Self { workers, shared, snapshot, checks, view };
+        let plane = Self { workers, shared, snapshot, checks, names, view };
         plane.adopt(registry).await;
         Ok(plane)
     }
@@ -76,6 +79,7 @@ impl Plane {
         self.snapshot = Arc::new(Snapshot { model, generation });
         self.view.replace(Arc::clone(&self.snapshot));
         self.checks.reload(Arc::clone(&self.snapshot));
+        self.names.reload(Arc::clone(&self.snapshot));
         self.adopt(registry).await;
     }
 

@@ -5,7 +5,7 @@
 //! how they are written and what they do, side by side. [`actions`] has the tables of what may be written where,
 //! [`reply`] the answers that are made here, [`choice`] the choice of backend and server.
 //!
-//! Not here yet: stick tables, caches, Lua, SPOE, name resolution, `expect-proxy`, `switch-mode`; each is an error
+//! Not here yet: stick tables, caches, Lua, SPOE, `expect-proxy`, `switch-mode`; each is an error
 //! that says so.
 
 use std::time::Duration;
@@ -22,6 +22,7 @@ mod capture;
 mod choice;
 mod header;
 mod list;
+mod look_up;
 mod normalize;
 mod redirect;
 mod reply;
@@ -39,6 +40,7 @@ pub use capture::Capture;
 pub use choice::{BackendChoice, Routes, ServerChoice, choose_backend_of, choose_server};
 pub use header::{HeaderEdit, NameMatch};
 pub use list::{ListEdit, ListOperation};
+pub use look_up::{LookUp, PendingLookUp};
 pub use normalize::Normalizer;
 pub use redirect::{Redirect, RedirectCookie, RedirectKind, redirect_to_server};
 pub use reply::{
@@ -86,6 +88,8 @@ pub enum Verdict {
     /// Wait for the body, or `at_least` bytes of it, and go on at the rule `resume`; answer with 408 when the time is
     /// over.
     WaitForBody { resume: usize, time: Duration, at_least: usize },
+    /// Ask name servers, and go on at the rule `resume`.
+    LookUp { resume: usize, pending: Box<PendingLookUp> },
 }
 
 /// `http-request`, `http-response` and `http-after-response` actions; each set's table says which it takes.
@@ -128,6 +132,7 @@ pub enum HttpAction {
         time: Duration,
         at_least: usize,
     },
+    LookUp(LookUp),
     StrictMode(bool),
     List(ListEdit),
 }
@@ -143,6 +148,7 @@ pub enum TcpAction {
     Variable(VariableEdit),
     Capture(Capture),
     Address(AddressEdit),
+    LookUp(LookUp),
     /// `None` is `silent`.
     SetLogLevel(Option<crate::log::Level>),
 }

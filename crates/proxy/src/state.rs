@@ -12,11 +12,12 @@ use std::time::{Duration, SystemTime};
 use telamon_balance::health::Health;
 use telamon_balance::member::Times;
 use telamon_balance::{Admin, Load, Member, PerWorker, RateCounter};
+use telamon_dns_proto::Name;
 use telamon_runtime::Endpoint;
 use telamon_runtime::limit::Limit;
 
 use crate::check::{CheckStatus, Finding};
-use crate::model::Model;
+use crate::model::{Model, ServerAddress};
 use crate::upstream::IdlePool;
 
 /// The state of one proxy; a `listen` uses both sides.
@@ -93,6 +94,8 @@ pub struct ServerState {
     place: Mutex<Located>,
     /// The value of its dynamic cookie, which follows its address; 0 is none.
     dynamic_cookie: AtomicU64,
+    /// The host whose addresses it takes, where `resolvers` look for them: its line's, an SRV record's, or the socket's.
+    host: Mutex<Option<Name>>,
     /// Counts changes of the address: idle connections made before are not used again.
     pub generation: AtomicU32,
     /// Where connections go depends on the client's destination: they cannot be shared.
@@ -253,6 +256,14 @@ impl Located {
 }
 
 impl Address {
+    /// The same port at another address.
+    pub(crate) fn with_ip(mut self, ip: Option<IpAddr>) -> Self {
+        if let (Endpoint::Inet(inet), Some(ip)) = (&mut self.endpoint, ip) {
+            inet.set_ip(ip);
+        }
+        self
+    }
+
     fn follows_client(&self) -> bool {
         self.mapped_port.is_some() || self.endpoint.ip().is_some_and(|ip| ip.is_unspecified())
     }
@@ -265,6 +276,7 @@ impl ServerState {
             follows_client: AtomicBool::new(address.follows_client()),
             place: Mutex::new(Located { address, cookie_key: None }),
             dynamic_cookie: AtomicU64::new(0),
+            host: Mutex::default(),
             generation: AtomicU32::new(0),
             idle: AtomicU32::new(0),
             last_session: AtomicI64::new(0),
@@ -322,6 +334,15 @@ impl ServerState {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The host whose addresses it takes now, where `resolvers` look for them.
+    pub fn host(&self) -> Option<Name> {
+        self.host.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_host(&self, host: Option<Name>) {
+        *self.host.lock().unwrap_or_else(PoisonError::into_inner) = host;
+    }
+
     /// Moves the server; idle connections to the old place are not used again.
     pub fn set_address(&self, address: Address) {
         self.follows_client.store(address.follows_client(), Relaxed);
@@ -372,8 +393,18 @@ pub fn adopt(new: &mut Model, old: &Model) {
                 }
                 let fresh = std::mem::replace(&mut server.state, Arc::clone(&was.state));
                 server.state.member.configure(&server.member_config);
-                if was.address != server.address {
-                    server.state.set_address(fresh.address());
+                if server.resolution.is_none() || was.resolution != server.resolution {
+                    server.state.set_host(fresh.host());
+                    if was.address != server.address || was.resolution != server.resolution {
+                        server.state.set_address(fresh.address());
+                    }
+                } else if let (ServerAddress::Ip { port, .. }, ServerAddress::Ip { port: new, .. }) =
+                    (&was.address, &server.address)
+                    && port != new
+                {
+                    // It stays where name servers say it is.
+                    let found = server.state.address().endpoint.ip();
+                    server.state.set_address(fresh.address().with_ip(found));
                 }
             }
             new.servers.iter().for_each(|server| server.state.set_cookie_key(key));

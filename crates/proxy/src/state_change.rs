@@ -57,12 +57,15 @@ pub enum Order {
     Agent { up: bool },
     /// It has an address now.
     Resolved,
+    /// It has none any more.
+    Unresolved,
 }
 
 /// Maintenance for want of an address.
 fn resolution(server: &Server) -> Admin {
     let address = server.state.address();
-    let lost = server.unresolved && address.endpoint.ip().is_some_and(|ip| ip.is_unspecified());
+    let may_be_lost = server.unresolved || server.resolution.is_some();
+    let lost = may_be_lost && address.endpoint.ip().is_some_and(|ip| ip.is_unspecified());
     if lost { Admin::MAINT_RESOLUTION } else { Admin::READY }
 }
 
@@ -172,6 +175,7 @@ pub fn order(
             site.set_flag(Admin::MAINT_FORCED, cause);
             site.clear_flag(Admin::DRAIN_FORCED);
         }
+        Order::Unresolved => site.set_flag(Admin::MAINT_RESOLUTION, cause),
         Order::Resolved => site.clear_flag(Admin::MAINT_RESOLUTION),
         Order::Health(forced) => {
             let reason = if cause.is_empty() { Reason::None } else { Reason::Text(cause) };

@@ -138,6 +138,10 @@ async fn admitted(
                     *until.get_or_insert_with(|| Instant::now() + limit.unwrap_or_default());
                 read_more(stream, socket, deadline, until).await;
             }
+            Verdict::LookUp { resume, pending } => {
+                from = resume;
+                pending.finish(stream).await;
+            }
             Verdict::Close { silent } => {
                 (stream.log.cause, stream.log.phase) = (Cause::Proxy, Phase::Request);
                 account::denied_request(stream);

@@ -79,6 +79,8 @@ pub struct Shared {
     pub connection_rate: RateCounter,
     pub session_rate: RateCounter,
     pub bytes_out_rate: RateCounter,
+    /// The way to name servers, for rules and sockets.
+    pub(crate) names: crate::resolve::Names,
     /// Where the status page is made.
     pub page: telamon_runtime::service::ServiceHandle,
     /// The last request and the last response that could not be parsed, by proxy (`show errors`).
@@ -270,6 +272,7 @@ impl Shared {
             connection_rate: RateCounter::default(),
             session_rate: RateCounter::default(),
             bytes_out_rate: RateCounter::default(),
+            names: crate::resolve::Names::default(),
             page,
             errors: crate::capture::Errors::default(),
         }

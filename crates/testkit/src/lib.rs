@@ -17,6 +17,7 @@
 //! HTTP/1 and bytes; it does not check what it is not asked about.
 
 mod client;
+mod dns;
 mod load;
 mod process;
 mod server;
@@ -29,6 +30,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 pub use client::{RawClient, Response};
+pub use dns::{DnsManner, DnsServer};
 pub use load::Load;
 pub use process::{Scratch, Signal, Telamon, signal_process};
 pub use server::{Behaviour, TestServer};

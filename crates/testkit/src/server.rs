@@ -19,6 +19,7 @@ use crate::{PATIENCE, free_port};
 #[derive(Debug)]
 pub struct TestServer {
     name: String,
+    ip: String,
     port: u16,
     shared: Arc<Shared>,
 }
@@ -99,7 +100,16 @@ impl TestServer {
     /// When the port is taken.
     #[track_caller]
     pub fn start_on(port: u16, name: &str, behaviour: Behaviour) -> Self {
-        let mut bound = TcpListener::bind(("127.0.0.1", port));
+        Self::start_at("127.0.0.1", port, name, behaviour)
+    }
+
+    /// On another loopback address, such as `127.0.0.2`.
+    ///
+    /// # Panics
+    /// When the port is taken there.
+    #[track_caller]
+    pub fn start_at(ip: &str, port: u16, name: &str, behaviour: Behaviour) -> Self {
+        let mut bound = TcpListener::bind((ip, port));
         // A process that another test starts just now holds copies of this one's sockets until it becomes its program,
         // the one that `free_port` has looked with among them.
         let patience = Instant::now() + PATIENCE;
@@ -107,7 +117,7 @@ impl TestServer {
             && Instant::now() < patience
         {
             thread::sleep(Duration::from_millis(5));
-            bound = TcpListener::bind(("127.0.0.1", port));
+            bound = TcpListener::bind((ip, port));
         }
         let listener = bound.expect("the port is free");
         let shared = Arc::new(Shared {
@@ -120,7 +130,7 @@ impl TestServer {
         });
         let (owned, state) = (name.to_owned(), Arc::clone(&shared));
         thread::spawn(move || accept(&listener, &owned, &state));
-        Self { name: name.to_owned(), port, shared }
+        Self { name: name.to_owned(), ip: ip.to_owned(), port, shared }
     }
 
     /// Changes what it does from the next request on.
@@ -131,18 +141,18 @@ impl TestServer {
     /// Dies as a process does: stops listening and resets what is open. Dropping it does the same.
     pub fn kill(&self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(("127.0.0.1", self.port)); // wakes the accepting thread
+        let _ = TcpStream::connect((self.ip.as_str(), self.port)); // wakes the accepting thread
         for stream in lock(&self.shared.open).drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
         crate::eventually("the port is closed", || {
-            TcpStream::connect(("127.0.0.1", self.port)).is_err()
+            TcpStream::connect((self.ip.as_str(), self.port)).is_err()
         });
     }
 
     /// `127.0.0.1:PORT`, as a `server` line takes it.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.ip, self.port)
     }
 
     /// The port it listens on.

@@ -8,7 +8,6 @@ pub(super) const COMMANDS: &[Row] = &[
     not_yet(&["add", "server"], "create a new server"),
     not_yet(&["del", "server"], "remove a dynamically added server"),
     not_yet(&["set", "rate-limit"], "change a rate limiting value"),
-    not_yet(&["show", "resolvers"], "dumps counters from all resolvers sections"),
     not_yet(&["show", "table"], "report table usage stats or dump this table's contents"),
     not_yet(&["set", "table"], "update or create a table entry's data"),
     not_yet(&["clear", "table"], "remove an entry from a table"),

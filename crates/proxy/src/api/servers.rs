@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use telamon_balance::health::Forced;
 use telamon_balance::{Admin, AgentState, Run};
+use telamon_dns_proto::Name;
 use telamon_runtime::Endpoint;
 use telamon_runtime::api::{Answer, Invocation, Level};
 
@@ -152,10 +153,16 @@ fn write_state(proxy: &Proxy, server: &Server, now_ms: u64, out: &mut String) {
         None if status.run == Run::Stopped && (server.tracks.is_none() || maintenance) => 0,
         None => server.rise,
     };
-    let host = match &server.address {
-        ServerAddress::Ip { host: Some(host), .. } => host,
-        _ => "-",
+    let written = match &server.address {
+        ServerAddress::Ip { host: Some(host), .. } => Some(host.to_string()),
+        _ => None,
     };
+    let now = state.host().map(|host| host.to_string());
+    // A host that the line does not name: the socket's, or an SRV record's.
+    let renamed = if now.is_some() && now != written { 64 } else { 0 };
+    let host = now.or(written).unwrap_or_else(|| "-".to_owned());
+    let service = server.resolution.as_ref().and_then(|resolution| resolution.service());
+    let service = service.map_or_else(|| "-".to_owned(), |name| name.to_string());
     let check = server.check.as_ref();
     let set = state.check_target();
     let check_port = set.1.or(check.and_then(|check| check.port)).unwrap_or(0);
@@ -165,13 +172,13 @@ fn write_state(proxy: &Proxy, server: &Server, now_ms: u64, out: &mut String) {
     _ = writeln!(
         out,
         "{} {} {} {} {address} {} {} {} {} {} {} {result} {health} {check_state} {} 0 0 {host} \
-         {port} - 0 {check_port} {check_address} {} {}",
+         {port} {service} 0 {check_port} {check_address} {} {}",
         proxy.number,
         proxy.name,
         server.number,
         server.name,
         status.run as u8,
-        admin_number(status.admin, server.disabled),
+        admin_number(status.admin, server.disabled) | renamed,
         member.weight(),
         member.weight_initial(),
         now_ms.saturating_sub(member.last_change_ms()) / 1000,
@@ -349,9 +356,7 @@ fn set_server(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
         Some("fqdn") if value.is_none() => {
             return refuse("set server <b>/<s> fqdn requires a FQDN.\n");
         }
-        Some("fqdn") => {
-            return refuse("set server <b>/<s> fqdn failed because no resolution is configured.\n");
-        }
+        Some("fqdn") => return set_host(view, &target, value.unwrap_or_default()),
         Some("ssl") => {
             return refuse(
                 "'set server <srv> ssl' cannot be set.  default-server should define ssl \
@@ -404,6 +409,31 @@ fn set_probe_target(target: &Target, what: &str, args: &[&str]) -> Result<Answer
         set.check_port = port.or(set.check_port);
     }
     done()
+}
+
+/// `fqdn NAME`: name servers are asked for this host from now on.
+fn set_host(view: &View, target: &Target, text: &str) -> Result<Answer, String> {
+    const BY: &str = " by 'stats socket command'\n";
+    let refuse = |why: &str| Err(format!("set server <b>/<s> fqdn failed because {why}.\n"));
+    let (proxy, server) = (target.proxy(), target.server());
+    let Some(resolution) = &server.resolution else {
+        return refuse("no resolution is configured");
+    };
+    if resolution.service().is_some() {
+        return refuse("SRV resolution is configured");
+    }
+    let Ok(host) = Name::parse(text) else {
+        return Ok(Answer::Text(format!("invalid fqdn '{text}'{BY}")));
+    };
+    let before = server.state.host();
+    if before.as_ref() == Some(&host) {
+        return Ok(Answer::Text(format!("no need to change the FDQN{BY}")));
+    }
+    let before = before.map_or_else(|| "(null)".to_owned(), |host| host.to_string());
+    server.state.set_host(Some(host));
+    view.shared.names.renamed();
+    let name = &server.name;
+    Ok(Answer::Text(format!("{}/{name} changed its FQDN from {before} to {text}{BY}", proxy.name)))
 }
 
 /// `addr IP [port PORT]`. Tells what it changed.

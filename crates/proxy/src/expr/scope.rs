@@ -48,6 +48,8 @@ pub struct ParseScope<'s> {
 pub struct Directory {
     pub proxies: Vec<ProxyEntry>,
     pub userlists: HashMap<Box<str>, Arc<Userlist>>,
+    /// The names of the `resolvers` sections, once these have been read.
+    pub resolvers: OnceCell<Vec<Box<str>>>,
     /// The first frontend and the first backend of each name, made when one is first looked for.
     pub(crate) index: OnceCell<[HashMap<Arc<str>, ProxyId>; 2]>,
     /// How often the nearest name was looked for, which takes time with every name there is.

@@ -243,7 +243,7 @@ async fn attempt(
                 phase: Phase::Request,
             };
         }
-        Verdict::Pass | Verdict::Tarpit(_) | Verdict::Wait { .. } => {}
+        Verdict::Pass | Verdict::Tarpit(_) | Verdict::Wait { .. } | Verdict::LookUp { .. } => {}
     }
 
     if let Some(cookie) = &backend.cookie

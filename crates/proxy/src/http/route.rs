@@ -153,6 +153,10 @@ async fn run_set(
                 // Whatever the outcome, a rule does not wait twice for the same body.
                 stream.request_input_complete = true;
             }
+            Verdict::LookUp { resume, pending } => {
+                from = resume;
+                pending.finish(stream).await;
+            }
             Verdict::WaitForBody { resume, time, at_least } => {
                 from = resume;
                 if !body::wait(client, stream, at_least, Some(time)).await {

@@ -46,7 +46,6 @@ pub(super) const KEYWORDS: &[K] = &[
 pub(super) fn sections(sections: &[Section], diagnostics: &mut Diagnostics) {
     for section in sections {
         let why = match section.spec.bit {
-            Sections::RESOLVERS => "nothing asks it yet: `server ... resolvers` would",
             Sections::PEERS => "there are no stick tables to share yet",
             Sections::MAILERS => "nothing sends mail yet: `email-alert` would",
             Sections::RING => "nothing writes to it yet: `log ring@` would",

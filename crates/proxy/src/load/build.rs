@@ -1,6 +1,5 @@
 //! From what the lines say to a [`Proxy`].
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use telamon_balance::{Member, MemberConfig, Pool, PoolOptions};
@@ -10,19 +9,19 @@ use telamon_config::{
 use telamon_runtime::connect::{Source, SourcePorts};
 use telamon_runtime::{ConnectOptions, Endpoint};
 
-use super::base::unspecified;
 use super::draft::{Format, ProxyContext};
 use super::mistake::ProxyMistake;
 use super::names::assign_numbers;
-use super::server::{InitWay, ServerLine, ServerSettings, SourceDraft};
+use super::place::{Place, locate};
+use super::server::{ServerLine, ServerSettings, SourceDraft};
 use crate::expr::LogFormat;
 use crate::log::Builtin;
 use crate::model::{
-    AgentCheck, Backend, Balance, Frontend, Listener, LogSettings, Mode, Proxy, ProxyId, Rules,
-    Server, ServerAddress, ServerCheck, ServerId, ServerPort, StatsPage,
+    AgentCheck, Backend, Balance, Frontend, Listener, LogSettings, Mode, Proxy, ProxyId,
+    ResolvedFrom, Rules, Server, ServerCheck, ServerId, StatsPage,
 };
 use crate::rules::Routes;
-use crate::state::{self, ListenerState, ProxyState, ServerState};
+use crate::state::{ListenerState, ProxyState, ServerState};
 
 /// Makes the proxy of a section whose lines have been read.
 pub(super) fn proxy(
@@ -254,71 +253,8 @@ fn server(
     let draft = &context.draft;
     let names = &base.directory.proxies[id.0 as usize].servers;
     let name = names.get(index as usize).map_or_else(|| line.name.as_ref().into(), Arc::clone);
-    let mut unresolved = false;
-    let (address, address_at) = address;
-    let (address, endpoint, mapped_port) = match address {
-        Address::Ip { host, port, family, .. } => {
-            let ip = match &host {
-                Host::Ip(ip) => *ip,
-                Host::Unspecified => unspecified(family),
-                Host::Name(name) => {
-                    let ways = &settings.init_address.ways;
-                    let found = if ways.is_empty() {
-                        base.look_up_unless_offline(name, family)
-                    } else {
-                        ways.iter().find_map(|way| match way {
-                            InitWay::Last => None,
-                            InitWay::Libc => base.look_up_unless_offline(name, family),
-                            InitWay::Ip(ip) => Some(*ip),
-                            InitWay::None => Some(unspecified(family)),
-                        })
-                    };
-                    let lost = ways.contains(&InitWay::None)
-                        && found.is_some_and(|ip| ip.is_unspecified());
-                    match found {
-                        Some(ip) => {
-                            unresolved = lost;
-                            ip
-                        }
-                        None => {
-                            if !base.options.offline && !base.options.ignore_resolve_failures {
-                                let kind = ConfigErrorKind::Unresolved {
-                                    what: "host",
-                                    name: name.clone(),
-                                };
-                                diagnostics.error(address_at, kind);
-                            }
-                            unresolved = true;
-                            unspecified(family)
-                        }
-                    }
-                }
-            };
-            let (port, number, mapped) = match port {
-                Port::One(port) => (ServerPort::Fixed(port), port, None),
-                Port::Offset(shift) => (ServerPort::Mapped(shift), 0, Some(shift)),
-                Port::None | Port::Range(..) => (ServerPort::Mapped(0), 0, Some(0)),
-            };
-            let host = match host {
-                Host::Name(name) => Some(name.into()),
-                _ => None,
-            };
-            let endpoint = Endpoint::Inet(SocketAddr::new(ip, number));
-            (ServerAddress::Ip { address: ip, port, host }, endpoint, mapped)
-        }
-        Address::Unix { path, .. } => {
-            let path = std::path::PathBuf::from(path);
-            (ServerAddress::Unix(path.clone()), Endpoint::Unix(path), None)
-        }
-        Address::Abstract { name } => {
-            let name: Box<[u8]> = name.into_bytes().into();
-            (ServerAddress::Abstract(name.clone()), Endpoint::Abstract(name), None)
-        }
-        // The rules for servers do not let it through.
-        Address::Descriptor(_) => {
-            (ServerAddress::Abstract(Box::default()), Endpoint::Unnamed, None)
-        }
-    };
+    let Place { written, now, unresolved, resolution } =
+        locate(base, address, &settings, diagnostics);
     let check_address = settings
         .check_address
         .as_deref()
@@ -349,9 +285,9 @@ fn server(
         send: agent.send.clone(),
     });
     // Without an address there is nothing to check yet: the socket may set one, and a port with it.
-    let has_place = matches!(&endpoint, Endpoint::Inet(inet) if !inet.ip().is_unspecified());
+    let has_place = matches!(&now.endpoint, Endpoint::Inet(inet) if !inet.ip().is_unspecified());
     let has_port = !has_place
-        || mapped_port.is_none()
+        || now.mapped_port.is_none()
         || settings.check_port.is_some()
         || draft.check.has_port();
     if check.is_some() && !has_port {
@@ -387,12 +323,17 @@ fn server(
         fast_open: settings.fast_open,
         ..ConnectOptions::default()
     };
+    let state = ServerState::new(member, now, workers);
+    if let Some(ResolvedFrom::Host(host)) = resolution.as_ref().map(|r| &r.from) {
+        state.set_host(Some(host.clone()));
+    }
     Server {
         name,
         index,
         number,
         at,
-        address,
+        address: written,
+        resolution,
         check,
         agent,
         rise: u16::try_from(settings.rise).unwrap_or(u16::MAX),
@@ -408,7 +349,7 @@ fn server(
         tracks,
         trackers: Vec::new(),
         written_cookie: settings.cookie,
-        state: ServerState::new(member, state::Address { endpoint, mapped_port }, workers),
+        state,
     }
 }
 

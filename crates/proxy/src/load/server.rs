@@ -13,6 +13,7 @@ use super::bind::no_effect;
 use super::draft::ProxyContext;
 use super::names::{TEMPLATE_MAX, template_range};
 use super::settings::NUMBER_MAX;
+use crate::expr::Network;
 
 type K = Keyword<ProxyContext>;
 type S = Keyword<ServerSettings>;
@@ -122,6 +123,18 @@ pub(super) struct ServerSettings {
     pub(super) pool_purge_delay: Duration,
     pub(super) max_reuse: Option<u32>,
     pub(super) init_address: InitAddress,
+    pub(super) resolvers: Option<Box<(Box<str>, Location)>>,
+    pub(super) resolve: Resolve,
+}
+
+/// `resolve-prefer`, `resolve-net` and `resolve-opts`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Resolve {
+    /// `resolve-prefer ipv4`.
+    pub(super) prefer_ipv4: bool,
+    pub(super) networks: Vec<Network>,
+    pub(super) allow_duplicates: bool,
+    pub(super) ignore_weight: bool,
 }
 
 /// `agent-check` and its kin.
@@ -197,6 +210,8 @@ impl Default for ServerSettings {
             pool_purge_delay: Duration::from_secs(5),
             max_reuse: None,
             init_address: InitAddress::default(),
+            resolvers: None,
+            resolve: Resolve::default(),
         }
     }
 }
@@ -450,35 +465,71 @@ const OPTION_KEYWORDS: &[S] = &[
             server.agent.send = token.bytes.into();
         }
     }),
-    S::idle(
+    S::works(
         "resolve-net",
         HERE,
         "resolve-net <network>,...",
-        "which of a name's addresses to prefer",
-        |_, args| {
-            args.next("a network");
+        "which of a name's addresses are taken before others",
+        |server, args| {
+            const EXPECTED: &str = "networks such as `10.0.0.0/8`, separated by commas";
+            let Some(token) = args.next(EXPECTED) else { return };
+            let mut start = 0;
+            server.resolve.networks.clear();
+            for part in token.text.split(',') {
+                let at = token.part(start..start + part.len());
+                start += part.len() + 1;
+                match Network::parse(part.as_bytes()) {
+                    Some(network) => server.resolve.networks.push(network),
+                    None => args.fail(at, bad_value("network", part, EXPECTED)),
+                }
+            }
         },
     ),
-    S::idle(
+    S::works(
         "resolve-opts",
         HERE,
-        "resolve-opts <option>,...",
-        "details of `resolvers`",
-        |_, args| {
-            args.next("an option");
+        "resolve-opts { allow-dup-ip | prevent-dup-ip | ignore-weight },...",
+        "whether servers may share an address, and whether SRV records set weights",
+        |server, args| {
+            const EXPECTED: &str =
+                "`allow-dup-ip`, `prevent-dup-ip` or `ignore-weight`, separated by commas";
+            let Some(token) = args.next(EXPECTED) else { return };
+            let mut start = 0;
+            for part in token.text.split(',') {
+                let at = token.part(start..start + part.len());
+                start += part.len() + 1;
+                match part {
+                    "allow-dup-ip" => server.resolve.allow_duplicates = true,
+                    "prevent-dup-ip" => server.resolve.allow_duplicates = false,
+                    "ignore-weight" => server.resolve.ignore_weight = true,
+                    _ => args.fail(at, bad_value("option", part, EXPECTED)),
+                }
+            }
         },
     ),
-    S::idle(
+    S::works(
         "resolve-prefer",
         HERE,
         "resolve-prefer { ipv4 | ipv6 }",
-        "a detail of `resolvers`",
-        |_, args| {
-            args.one_of("family", &[("ipv4", ()), ("ipv6", ())]);
+        "the family of addresses that is asked for first; ipv6 unless set",
+        |server, args| {
+            let words = [("ipv4", true), ("ipv6", false)];
+            if let Some(ipv4) = args.one_of("family", &words) {
+                server.resolve.prefer_ipv4 = ipv4;
+            }
         },
     ),
-    S::not_yet("resolvers", HERE)
-        .documented("resolvers <section>", "asks these name servers for its address"),
+    S::works(
+        "resolvers",
+        HERE,
+        "resolvers <section>",
+        "the `resolvers` section that is asked for its address from time to time",
+        |server, args| {
+            server.resolvers = args
+                .next("the name of a `resolvers` section")
+                .map(|token| Box::new((token.text.into(), token.at)));
+        },
+    ),
     S::not_yet("observe", HERE)
         .documented("observe { layer4 | layer7 }", "learns its health from traffic"),
     S::idle("error-limit", HERE, "error-limit <count>", "a detail of `observe`", |_, args| {
@@ -636,6 +687,11 @@ fn interval(args: &mut Args<'_>) -> Option<Duration> {
         return None;
     }
     Some(time)
+}
+
+fn bad_value(what: &'static str, found: &str, expected: &'static str) -> ConfigErrorKind {
+    let (what, expected) = (what.into(), expected.into());
+    ConfigErrorKind::BadValue { what, found: found.to_owned(), expected }
 }
 
 fn init_address(args: &mut Args<'_>) -> Option<InitAddress> {

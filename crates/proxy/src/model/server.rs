@@ -18,6 +18,8 @@ pub struct Server {
     pub at: Location,
     /// The address as written; what it resolves to now is in the state, which the socket can change.
     pub address: ServerAddress,
+    /// How its address is found out while traffic flows (`resolvers`).
+    pub resolution: Option<super::Resolution>,
     pub check: Option<ServerCheck>,
     pub agent: Option<AgentCheck>,
     /// `rise`, which dumps of states show also where nothing is checked; 2 unless set.

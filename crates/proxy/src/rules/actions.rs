@@ -6,8 +6,8 @@ use telamon_config::{Args, ConfigErrorKind, Keyword, Sections, Table};
 
 use super::{
     AddressEdit, AddressField, AfterResponseRule, BackendChoice, Capture, HeaderEdit, HttpAction,
-    HttpRequestRule, HttpResponseRule, ListEdit, Normalizer, PersistenceRule, Redirect, Reply,
-    Rule, ServerChoice, TargetPart, TcpAction, TcpRequestRule, TcpResponseRule, TimeoutKind,
+    HttpRequestRule, HttpResponseRule, ListEdit, LookUp, Normalizer, PersistenceRule, Redirect,
+    Reply, Rule, ServerChoice, TargetPart, TcpAction, TcpRequestRule, TcpResponseRule, TimeoutKind,
     TimeoutValue, UriEdit, UseBackendRule, UseServerRule, VariableEdit,
 };
 use crate::expr::{Condition, Expr, FormatUse, LogFormat, ParseScope, Place, ValueType};
@@ -245,6 +245,12 @@ const REQUEST_ACTIONS: &[H] = &[
         "deny [status <code>] [<reply>]",
         "answers with 403, or as told",
         |args, scope| { Reply::read_denial(args, scope, 403).map(HttpAction::Deny) }
+    ),
+    action!(
+        "do-resolve(",
+        "do-resolve(<var>,<resolvers>[,ipv4|ipv6]) <sample>",
+        "asks name servers for a host's address while the request waits",
+        |args, scope| LookUp::read(args, scope).map(HttpAction::LookUp)
     ),
     action!(
         "early-hint",
@@ -542,7 +548,6 @@ const HTTP_PLANNED: &[H] = &[
 const REQUEST_PLANNED: &[H] = &[
     H::not_yet("cache-use", ANY),
     H::no_effect("disable-l7-retry", ANY, "requests are not repeated for the sake of their answer"),
-    H::not_yet_guard("do-resolve(", ANY),
     H::not_yet("set-priority-class", ANY),
     H::not_yet("set-priority-offset", ANY),
     H::not_yet_guard("use-service", ANY),
@@ -620,6 +625,12 @@ const CONTENT_ACTIONS: &[T] = &[
         |args, scope| Capture::read(args, scope).map(TcpAction::Capture)
     ),
     action!(
+        "do-resolve(",
+        "do-resolve(<var>,<resolvers>[,ipv4|ipv6]) <sample>",
+        "asks name servers for a host's address while the request waits",
+        |args, scope| LookUp::read(args, scope).map(TcpAction::LookUp)
+    ),
+    action!(
         "set-log-level",
         "set-log-level <level>",
         "sets the severity of the log line",
@@ -658,7 +669,6 @@ const CONNECTION_PLANNED: &[T] =
 
 const CONTENT_PLANNED: &[T] = &[
     T::not_yet("ot-group", ANY),
-    T::not_yet_guard("do-resolve(", ANY),
     T::not_yet_guard("send-spoe-group", ANY),
     T::not_yet("set-priority-class", ANY),
     T::not_yet("set-priority-offset", ANY),

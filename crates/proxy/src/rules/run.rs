@@ -70,8 +70,8 @@ pub fn run_tcp_request_session(rules: &[TcpRequestRule], session: &Session) -> V
             TcpAction::SilentDrop => return Verdict::Close { silent: true },
             TcpAction::Variable(edit) => edit.apply(&cx),
             TcpAction::Address(edit) => edit.apply(&cx),
-            // The tables give these two only to content rules.
-            TcpAction::Capture(_) | TcpAction::SetLogLevel(_) => {}
+            // The tables give these only to content rules.
+            TcpAction::Capture(_) | TcpAction::SetLogLevel(_) | TcpAction::LookUp(_) => {}
         }
     }
     Verdict::Pass
@@ -89,7 +89,7 @@ fn run_http(
             continue;
         }
         if let Some(verdict) = act(rules, index, stream, direction, &mut strict) {
-            if !matches!(verdict, Verdict::WaitForBody { .. }) {
+            if !matches!(verdict, Verdict::WaitForBody { .. } | Verdict::LookUp { .. }) {
                 stream.last_rule = Some(rule.at);
             }
             return verdict;
@@ -128,6 +128,10 @@ fn act(
         HttpAction::WaitForBody { time, at_least } => {
             let (resume, time, at_least) = (index + 1, *time, *at_least);
             return Some(Verdict::WaitForBody { resume, time, at_least });
+        }
+        HttpAction::LookUp(look_up) => {
+            let pending = look_up.begin(stream, direction)?;
+            return Some(Verdict::LookUp { resume: index + 1, pending });
         }
         HttpAction::StrictMode(on) => {
             *strict = *on;
@@ -224,6 +228,11 @@ fn run_tcp(
             }
             TcpAction::SetLogLevel(level) => stream.log.level = Some(*level),
             TcpAction::Address(edit) => edit.apply_to_request(stream, direction),
+            TcpAction::LookUp(look_up) => {
+                if let Some(pending) = look_up.begin(stream, direction) {
+                    return Verdict::LookUp { resume: index + 1, pending };
+                }
+            }
             TcpAction::Variable(edit) => {
                 edit.apply(&cx);
                 if wants_more.get() && !complete {

@@ -137,6 +137,7 @@ fn show(verdict: Verdict, head: &Head) -> String {
         Verdict::WaitForBody { resume, time, at_least } => {
             format!("body {resume} {time:?} {at_least}")
         }
+        Verdict::LookUp { resume, pending } => format!("look up {resume} {pending:?}"),
         Verdict::Wait { resume, timeout } => format!("wait {resume} {timeout:?}"),
     }
 }

@@ -98,6 +98,7 @@ pub(crate) fn server(name: &str, address: SocketAddr) -> Server {
         number: 1,
         at: Location::COMMAND_LINE,
         address: ServerAddress::Ip { address: address.ip(), port, host: None },
+        resolution: None,
         check: None,
         agent: None,
         rise: 2,
