@@ -15,6 +15,7 @@ pub struct Consistent {
     name: &'static str,
     ring: Ring,
     members: Vec<Points>,
+    usable: usize,
     /// The point whose turn was last.
     turn: Option<PointId>,
     bound: Bound,
@@ -38,6 +39,7 @@ impl Consistent {
             name,
             ring: Ring::default(),
             members: Vec::new(),
+            usable: 0,
             turn: None,
             bound: Bound::new(balance_factor),
         }
@@ -57,6 +59,8 @@ impl Consistent {
         for nth in now.min(kept)..count {
             self.ring.insert(place(number, nth), id);
         }
+        self.usable =
+            self.usable + usize::from(now == 0 && count > 0) - usize::from(now > 0 && count == 0);
         self.members[id.index()] = Points { number, now: count, most: most.max(count) };
     }
 
@@ -91,7 +95,7 @@ impl Strategy for Consistent {
 
     fn reset(&mut self, group: &Group<'_>) {
         self.ring.clear();
-        self.turn = None;
+        (self.turn, self.usable) = (None, 0);
         let points = |member: &std::sync::Arc<crate::Member>| Points {
             number: member.number(),
             now: 0,
@@ -117,7 +121,12 @@ impl Strategy for Consistent {
         _rng: &mut Rng,
         _now_ms: u64,
     ) -> Option<MemberId> {
-        let Some(Key(key)) = key else { return self.next(from) };
+        let key = match key {
+            Some(Key(key)) => key,
+            // HAProxy does not look for a key then, and nobody's turn is over.
+            None if self.usable == 1 => 0,
+            None => return self.next(from),
+        };
         let mut point = self.ring.closest(key)?;
         let mut fallback = None;
         for _ in 0..self.ring.len() {

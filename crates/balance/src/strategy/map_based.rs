@@ -44,9 +44,14 @@ impl Strategy for MapBased {
         _rng: &mut Rng,
         _now_ms: u64,
     ) -> Option<MemberId> {
-        let Some(key) = key else { return self.map.next(from) };
+        let key = match key {
+            Some(Key(key)) => key,
+            // HAProxy does not look for a key then, and nobody's turn is over.
+            None if self.map.is_of_one() => 0,
+            None => return self.map.next(from),
+        };
         let entries = self.map.entries();
-        let start = (key.0 as usize).checked_rem(entries.len())?;
+        let start = (key as usize).checked_rem(entries.len())?;
         let (before, after) = entries.split_at(start);
         after.iter().chain(before).copied().find(|id| !from.is_tried(*id))
     }

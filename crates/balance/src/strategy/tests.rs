@@ -9,6 +9,8 @@ use crate::hash::KeyHash;
 use crate::member::{Admin, Limits, MemberConfig, Status};
 use crate::pool::{Assignment, Pool, PoolOptions, Unit};
 
+mod haproxy;
+
 /// A pool of members `a`, `b`, … with these weights.
 pub(super) fn pool(strategy: impl Fn() -> Box<dyn Strategy>, weights: &[u32]) -> Pool<()> {
     let member = |(at, weight): (usize, &u32)| {

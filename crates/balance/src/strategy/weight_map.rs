@@ -16,6 +16,8 @@ pub(crate) struct WeightMap {
     divisor: u32,
     /// The entry whose turn is next; it stays when the table changes.
     turn: usize,
+    /// Different members in the table.
+    members: usize,
 }
 
 impl WeightMap {
@@ -35,6 +37,7 @@ impl WeightMap {
         let divisor = self.divisor.max(1);
         let weight = |id: MemberId| u64::from(group.weight(id).div_ceil(divisor));
         let total: u64 = group.usable().map(weight).sum();
+        self.members = group.usable().count();
         self.entries.clear();
         self.entries.reserve(total as usize);
         // (entry at which it happens, member): the member's balance passes one more total.
@@ -70,6 +73,11 @@ impl WeightMap {
 
     pub(crate) fn entries(&self) -> &[MemberId] {
         &self.entries
+    }
+
+    /// Whether all entries are of the same member.
+    pub(crate) fn is_of_one(&self) -> bool {
+        self.members == 1
     }
 
     /// The next entry in turn whose member has a free slot and was not tried.
