@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::agent::Usage;
 use crate::counters::PerWorker;
 use crate::rate::{RateCounter, SlidingAverage};
+use crate::strategy::WEIGHT_SCALE;
 
 use usage::LastUsage;
 pub use usage::{UsageError, WHOLE};
@@ -106,6 +107,8 @@ pub struct Member {
     maxconn: AtomicU32,
     minconn: AtomicU32,
     maxqueue: AtomicU32,
+    /// Seconds of the slow start that are over, then (upper half) all that it takes; 0 is none.
+    slow_start: AtomicU64,
     status: AtomicU64,
     last_change_ms: AtomicU64,
     usage: LastUsage,
@@ -177,6 +180,7 @@ impl Member {
             maxconn: AtomicU32::new(0),
             minconn: AtomicU32::new(0),
             maxqueue: AtomicU32::new(0),
+            slow_start: AtomicU64::new(0),
             status: AtomicU64::new(Status::default().pack()),
             last_change_ms: AtomicU64::new(0),
             usage: LastUsage::default(),
@@ -300,6 +304,45 @@ impl Member {
         if self.status().takes_new() { self.weight() } else { 0 }
     }
 
+    /// The same in sixteenths, of which a slow start allows as many as its time has passed, one at
+    /// least.
+    pub fn effective_share(&self) -> u32 {
+        let steps = match self.slow_start() {
+            Some(slow) => {
+                let (over, total) = (u64::from(slow.elapsed_s), u64::from(slow.total_s));
+                ((u64::from(WEIGHT_SCALE) * over + total) / total).min(WEIGHT_SCALE.into()) as u32
+            }
+            None => WEIGHT_SCALE,
+        };
+        self.effective_weight() * steps
+    }
+
+    /// How far its slow start is; `None` when it is in none.
+    pub fn slow_start(&self) -> Option<SlowStart> {
+        let packed = self.slow_start.load(Relaxed);
+        let (elapsed_s, total_s) = (packed as u32, (packed >> 32) as u32);
+        (total_s > 0).then_some(SlowStart { elapsed_s, total_s })
+    }
+
+    /// Sets how far its slow start is. Tell the pool.
+    pub fn set_slow_start(&self, slow: Option<SlowStart>) {
+        let pack = |slow: SlowStart| u64::from(slow.total_s) << 32 | u64::from(slow.elapsed_s);
+        self.slow_start.store(slow.map_or(0, pack), Relaxed);
+    }
+
+    /// How many units it may have in flight now, while the pool holds `units` of its `fullconn`;
+    /// `None` is no limit. A slow start allows a part of it, one at least.
+    pub fn limit(&self, units: u32, fullconn: u32) -> Option<u32> {
+        let limit = self.limits().effective(units, fullconn)?;
+        Some(match self.slow_start() {
+            Some(slow) if slow.elapsed_s < slow.total_s => {
+                let percent = 100 * u64::from(slow.elapsed_s) / u64::from(slow.total_s);
+                (u64::from(limit) * percent / 100).max(1) as u32
+            }
+            _ => limit,
+        })
+    }
+
     /// The weight that it would have if its checks had found it well; 0 where it is an
     /// administrator, or the member itself, who wants no new units there.
     pub(crate) fn weight_if_well(&self) -> u32 {
@@ -316,6 +359,15 @@ impl Member {
     pub(crate) fn uid(&self) -> NonZeroU64 {
         self.uid
     }
+}
+
+/// How far a slow start is, in whole seconds. Source: HAProxy configuration manual, `slowstart`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlowStart {
+    /// Since it came up.
+    pub elapsed_s: u32,
+    /// From coming up to its full weight, from 1.
+    pub total_s: u32,
 }
 
 /// The largest weight.

@@ -347,7 +347,7 @@ impl<W: Send> Pool<W> {
     /// may have more than one slot to give.
     pub fn release(&self, id: MemberId) -> Option<Grant<W>> {
         let member = &self.members[id.index()];
-        if member.limits().effective(0, 0).is_none()
+        if member.limit(0, 0).is_none()
             && !self.shared.feedback.load(SeqCst)
             && self.shared.waiting.load(SeqCst) == 0
         {
@@ -490,8 +490,7 @@ impl<W: Send> Pool<W> {
 
     /// How many units a member may have in flight now; `None` is no limit.
     pub fn limit(&self, id: MemberId) -> Option<u32> {
-        let limits = self.members[id.index()].limits();
-        limits.effective(self.shared.load.current(), self.fullconn)
+        self.members[id.index()].limit(self.shared.load.current(), self.fullconn)
     }
 }
 
@@ -544,7 +543,7 @@ impl<W> Shared<W> {
         let mut oldest: Option<(u64, usize, MemberId, bool)> = None;
         for (at, generation) in generations.iter().enumerate() {
             let Some(id) = generation.find(member) else { continue };
-            let limit = member.limits().effective(units, generation.options.fullconn);
+            let limit = member.limit(units, generation.options.fullconn);
             if limit.is_some_and(|limit| member.load.current() >= limit) {
                 continue;
             }

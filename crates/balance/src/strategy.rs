@@ -29,7 +29,7 @@ mod weight_map;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::member::{Member, MemberId};
+use crate::member::{Member, MemberId, WEIGHT_MAX};
 use crate::rng::Rng;
 
 pub use by_usage::ByUsage;
@@ -102,6 +102,7 @@ pub trait Strategy: fmt::Debug + Send {
 #[derive(Debug, Clone, Copy)]
 pub struct Group<'a> {
     pub(crate) members: &'a [Arc<Member>],
+    /// In steps of `1 / WEIGHT_SCALE`.
     pub(crate) weights: &'a [u32],
 }
 
@@ -116,15 +117,16 @@ impl Group<'_> {
         self.weights.is_empty()
     }
 
-    /// The weight of a member, 0 to 256; 0 also for one that is down or not of this group.
+    /// The weight of a member, 0 to 256, rounded up; 0 also for one that is down or not of this
+    /// group.
     pub fn weight(&self, id: MemberId) -> u32 {
-        self.weights.get(id.index()).copied().unwrap_or(0)
+        self.share(id).div_ceil(WEIGHT_SCALE)
     }
 
     /// The weight in steps of `1 / WEIGHT_SCALE`, 0 to 4096, for strategies that can follow a slow
     /// start as finely.
     pub fn share(&self, id: MemberId) -> u32 {
-        self.weight(id) * WEIGHT_SCALE
+        self.weights.get(id.index()).copied().unwrap_or(0)
     }
 
     /// The member itself.
@@ -176,16 +178,15 @@ impl<'a> Candidates<'a> {
     /// invites.
     pub fn has_room(&self, id: MemberId) -> bool {
         let member = self.group.member(id);
-        let limits = member.limits();
         let busy = u64::from(member.load.current()) + u64::from(member.load.queued());
-        limits
-            .effective(self.units, self.fullconn)
-            .is_none_or(|limit| busy < u64::from(limit) + u64::from(limits.maxqueue))
+        member
+            .limit(self.units, self.fullconn)
+            .is_none_or(|limit| busy < u64::from(limit) + u64::from(member.limits().maxqueue))
     }
 }
 
 pub(crate) fn has_slot(member: &Member, units: u32, fullconn: u32) -> bool {
-    let limit = member.limits().effective(units, fullconn);
+    let limit = member.limit(units, fullconn);
     limit.is_none_or(|limit| member.load.queued() == 0 && member.load.current() < limit)
 }
 
@@ -196,6 +197,8 @@ pub struct Key(pub u32);
 
 /// The steps in a unit of weight ([`Group::share`]).
 pub const WEIGHT_SCALE: u32 = 16;
+/// The largest share.
+pub const SHARE_MAX: u32 = WEIGHT_MAX * WEIGHT_SCALE;
 
 /// How a unit ended, for strategies that learn from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::queue::Lane;
 use super::{InUse, PoolOptions, Unit};
 use crate::member::{Member, MemberId};
 use crate::rng::Rng;
-use crate::strategy::{Candidates, Group, Key, Outcome, Strategy};
+use crate::strategy::{Candidates, Group, Key, Outcome, Strategy, WEIGHT_SCALE};
 
 /// The part of a configuration that the lock guards.
 pub(super) struct Generation {
@@ -36,6 +36,7 @@ pub(super) struct Generation {
 struct Side {
     priority: u8,
     strategy: Box<dyn Strategy>,
+    /// In steps of `1 / WEIGHT_SCALE`.
     weights: Box<[u32]>,
     usable: u32,
     /// How many would be usable if they were well; only counted with a panic threshold.
@@ -87,6 +88,7 @@ impl Generation {
         };
         let places: Box<[Place]> = members.iter().map(place).collect();
         let panics = options.panic_threshold > 0;
+        let follows = strategy().follows_weights();
         let side = |priority: u8, weight: &dyn Fn(&Member, Place) -> u32, place: Option<Place>| {
             let pairs = || members.iter().zip(&places);
             let weights: Box<[u32]> = pairs().map(|(m, place)| weight(m, *place)).collect();
@@ -99,14 +101,16 @@ impl Generation {
             Side { priority, strategy, weights, usable, wanted }
         };
         let here = |priority: u8, place: Place| {
-            let weight = |m: &Member, at| if at == place { m.effective_weight() } else { 0 };
+            let weight = |m: &Member, at| if at == place { share(m, follows) } else { 0 };
             side(priority, &weight, Some(place))
         };
         let levels =
             (0..=u8::MAX).zip(&priorities).map(|(at, p)| here(*p, Place::Level(at))).collect();
         let backup = here(0, Place::Backup);
         let panic = panics.then(|| {
-            let weight = |m: &Member, at| if at == Place::Backup { 0 } else { m.weight_if_well() };
+            let weight = |m: &Member, at| {
+                if at == Place::Backup { 0 } else { m.weight_if_well() * WEIGHT_SCALE }
+            };
             side(0, &weight, None)
         });
         let ids = members.iter().map(|m| m.uid()).zip((0..).map(MemberId)).collect();
@@ -132,14 +136,14 @@ impl Generation {
     /// Takes over a member's effective weight.
     pub(super) fn commit(&mut self, id: MemberId) {
         let place = self.places[id.index()];
-        let weight = self.members[id.index()].effective_weight();
+        let weight = share(&self.members[id.index()], self.strategy().follows_weights());
         let changed = match place {
             Place::Level(level) => self.levels[usize::from(level)].set(id, weight, &self.members),
             Place::Backup => self.backup.set(id, weight, &self.members),
         };
         let mut panics = false;
         if let (Some(panic), Place::Level(level)) = (&mut self.panic, place) {
-            let weight = self.members[id.index()].weight_if_well();
+            let weight = self.members[id.index()].weight_if_well() * WEIGHT_SCALE;
             let before = panic.usable;
             panics = panic.set(id, weight, &self.members);
             let side = &mut self.levels[usize::from(level)];
@@ -187,12 +191,13 @@ impl Generation {
         (self.levels.iter().map(|level| level.usable).sum(), self.backup.usable)
     }
 
-    /// The sum of the weights in use.
+    /// The sum of the weights in use, rounded up.
     pub(super) fn weight(&self) -> u32 {
-        match self.in_use {
+        let shares: u32 = match self.in_use {
             Using::FirstBackup(id) => self.backup.weights[id.index()],
             _ => self.side_in_use().map_or(0, |side| side.weights.iter().sum()),
-        }
+        };
+        shares.div_ceil(WEIGHT_SCALE)
     }
 
     /// The strategy, as one of its instances.
@@ -290,6 +295,11 @@ impl Generation {
     pub(super) fn id_of(&self, member: &Member, own: u64, id: MemberId) -> Option<MemberId> {
         if self.id == own { Some(id) } else { self.find(member) }
     }
+}
+
+/// What a strategy is to see of a member's weight: its slow start only if it can follow it.
+fn share(member: &Member, follows: bool) -> u32 {
+    if follows { member.effective_share() } else { member.effective_weight() * WEIGHT_SCALE }
 }
 
 impl Side {

@@ -66,12 +66,12 @@ impl Draw {
         self.stale = false;
         self.cells.clear();
         let count = group.usable().count() as u64;
-        let total: u64 = group.usable().map(|id| u64::from(group.weight(id))).sum();
+        let total: u64 = group.usable().map(|id| u64::from(group.share(id))).sum();
         // What each has of its cell; those with less than a whole one are filled by the others.
         let mut have = Vec::with_capacity(count as usize);
         let (mut small, mut large) = (Vec::new(), Vec::new());
         for (at, id) in group.usable().enumerate() {
-            let share = u64::from(group.weight(id)) * count;
+            let share = u64::from(group.share(id)) * count;
             have.push(share);
             if share < total { &mut small } else { &mut large }.push(at);
             self.cells.push(Cell { own: id.0, other: id.0, keep: u64::MAX });

@@ -7,9 +7,9 @@
 //! Members of one weight are kept in lists by their number of units; a unit moves its member by
 //! one list, so nothing is searched.
 
-use super::order::{Heap, Links, List};
-use super::{Candidates, Group, Key, Strategy};
-use crate::member::{MemberId, WEIGHT_MAX};
+use super::order::{Classes, Heap, Links, List};
+use super::{Candidates, Group, Key, SHARE_MAX, Strategy};
+use crate::member::MemberId;
 use crate::rng::Rng;
 
 /// Least connections in HAProxy's order.
@@ -17,7 +17,8 @@ use crate::rng::Rng;
 pub struct LeastConn {
     members: Vec<Level>,
     links: Links,
-    classes: Box<[Class]>,
+    shares: Classes,
+    classes: Vec<Class>,
     /// The classes by their first member's rank.
     heads: Heap,
     passed: Vec<u32>,
@@ -26,8 +27,9 @@ pub struct LeastConn {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Level {
-    /// 0 is out.
-    weight: u32,
+    is_in: bool,
+    /// By weight.
+    class: u32,
     units: usize,
     arrival: u64,
 }
@@ -51,8 +53,6 @@ impl Strategy for LeastConn {
         *self = Self { passed: Vec::with_capacity(group.len()), ..Self::default() };
         self.members.resize(group.len(), Level::default());
         self.links.resize(group.len());
-        self.classes = vec![Class::default(); WEIGHT_MAX as usize + 1].into();
-        self.heads.reset(self.classes.len());
         for id in group.usable() {
             self.enter(id, group);
         }
@@ -60,8 +60,8 @@ impl Strategy for LeastConn {
 
     fn weight_changed(&mut self, id: MemberId, group: &Group<'_>) {
         self.leave(id.0);
-        self.members[id.index()].weight = 0;
-        if group.weight(id) > 0 {
+        self.members[id.index()].is_in = false;
+        if group.share(id) > 0 {
             self.enter(id, group);
         }
     }
@@ -85,10 +85,10 @@ impl Strategy for LeastConn {
         // Last out, first in: each comes back to the head of its list, where it was.
         while let Some(member) = self.passed.pop() {
             let level = self.members[member as usize];
-            let class = &mut self.classes[level.weight as usize];
+            let class = &mut self.classes[level.class as usize];
             self.links.push_front(&mut class.by_units[level.units], member);
             class.count_in(level.units);
-            self.rank(level.weight);
+            self.rank(level.class);
         }
         chosen
     }
@@ -99,7 +99,7 @@ impl Strategy for LeastConn {
 
     fn load_changed(&mut self, id: MemberId, group: &Group<'_>) {
         let level = self.members[id.index()];
-        if level.weight > 0 && level.units != units(id, group) {
+        if level.is_in && level.units != units(id, group) {
             self.unlink(id.0, level);
             self.enter(id, group);
         }
@@ -112,30 +112,35 @@ impl LeastConn {
     }
 
     fn enter(&mut self, id: MemberId, group: &Group<'_>) {
-        let level =
-            Level { weight: group.weight(id), units: units(id, group), arrival: self.arrivals };
+        let class = self.shares.of(group.share(id));
+        if self.shares.len() > self.classes.len() {
+            self.classes.push(Class::default());
+            self.heads.grow(self.shares.len());
+        }
+        let units = units(id, group);
+        let level = Level { is_in: true, class, units, arrival: self.arrivals };
         self.arrivals += 1;
         self.members[id.index()] = level;
-        let class = &mut self.classes[level.weight as usize];
+        let class = &mut self.classes[level.class as usize];
         if class.by_units.len() <= level.units {
             class.by_units.resize(level.units + 1, List::default());
         }
         self.links.push_back(&mut class.by_units[level.units], id.0);
         class.count_in(level.units);
-        self.rank(level.weight);
+        self.rank(level.class);
     }
 
     fn leave(&mut self, member: u32) {
         let level = self.members[member as usize];
-        if level.weight > 0 {
+        if level.is_in {
             self.unlink(member, level);
-            self.rank(level.weight);
+            self.rank(level.class);
         }
     }
 
     /// Leaves the class's rank to the caller.
     fn unlink(&mut self, member: u32, level: Level) {
-        let class = &mut self.classes[level.weight as usize];
+        let class = &mut self.classes[level.class as usize];
         self.links.remove(&mut class.by_units[level.units], member);
         class.len -= 1;
         while class.len > 0 && class.by_units[class.lowest].is_empty() {
@@ -143,17 +148,19 @@ impl LeastConn {
         }
     }
 
-    fn rank(&mut self, weight: u32) {
-        match self.classes[weight as usize].first() {
+    fn rank(&mut self, class: u32) {
+        match self.classes[class as usize].first() {
             Some(head) => {
                 let level = self.members[head as usize];
                 let key = match level.units as u64 {
                     0 => 0,
-                    units => (units + 1) * u64::from(WEIGHT_MAX) / u64::from(weight),
+                    units => {
+                        (units + 1) * u64::from(SHARE_MAX) / u64::from(self.shares.share(class))
+                    }
                 };
-                self.heads.set(weight, (key, level.arrival));
+                self.heads.set(class, (key, level.arrival));
             }
-            None => self.heads.remove(weight),
+            None => self.heads.remove(class),
         }
     }
 }

@@ -68,7 +68,7 @@ impl Strategy for LeastTime {
         let group = from.group();
         let cost = |id: MemberId| {
             let in_flight = f64::from(group.member(id).load.current() + 1);
-            self.expected(id, now_ms) * in_flight / f64::from(group.weight(id))
+            self.expected(id, now_ms) * in_flight / f64::from(group.share(id))
         };
         Some(if cost(first) > cost(second) { second } else { first })
     }

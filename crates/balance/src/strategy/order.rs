@@ -99,13 +99,9 @@ pub(crate) struct Heap {
 }
 
 impl Heap {
-    /// Empties it and makes room for elements below `len`.
-    pub(crate) fn reset(&mut self, len: usize) {
-        self.order.clear();
-        self.order.reserve(len);
-        self.place.clear();
+    /// Makes room for elements below `len`, and keeps those that are in.
+    pub(crate) fn grow(&mut self, len: usize) {
         self.place.resize(len, NONE);
-        self.rank.clear();
         self.rank.resize(len, (0, 0));
     }
 
@@ -174,6 +170,38 @@ impl Heap {
     }
 }
 
+/// The distinct shares of a group's members, numbered as they come up: at most as many as there
+/// are shares, nearly always a few.
+#[derive(Debug, Default)]
+pub(crate) struct Classes {
+    shares: Vec<u32>,
+    /// The numbers, by their share.
+    sorted: Vec<u32>,
+}
+
+impl Classes {
+    /// The number of a share.
+    pub(crate) fn of(&mut self, share: u32) -> u32 {
+        match self.sorted.binary_search_by_key(&share, |class| self.shares[*class as usize]) {
+            Ok(at) => self.sorted[at],
+            Err(at) => {
+                let class = self.shares.len() as u32;
+                self.shares.push(share);
+                self.sorted.insert(at, class);
+                class
+            }
+        }
+    }
+
+    pub(crate) fn share(&self, class: u32) -> u32 {
+        self.shares[class as usize]
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.shares.len()
+    }
+}
+
 const NONE: u32 = u32::MAX;
 
 #[cfg(test)]
@@ -185,7 +213,7 @@ mod tests {
     fn a_heap_yields_its_elements_in_order() {
         let mut rng = Rng::new(3);
         let mut heap = Heap::default();
-        heap.reset(100);
+        heap.grow(100);
         let mut model = [None; 100];
         for seq in 0..20_000 {
             let element = rng.below(100) as usize;

@@ -40,7 +40,7 @@ impl Strategy for P2c {
         let (first, second) = self.draw.two(from, rng)?;
         let group = from.group();
         let load = |id| u64::from(group.member(id).load.current());
-        let weight = |id| u64::from(group.weight(id));
+        let weight = |id| u64::from(group.share(id));
         let heavier = load(first) * weight(second) > load(second) * weight(first);
         Some(if heavier { second } else { first })
     }

@@ -32,12 +32,12 @@ impl Strategy for Random {
         self.weights = vec![0; group.len()];
         self.sums = vec![0; group.len() + 1];
         for id in group.usable() {
-            self.set(id, group.weight(id));
+            self.set(id, group.share(id));
         }
     }
 
     fn weight_changed(&mut self, id: MemberId, group: &Group<'_>) {
-        self.set(id, group.weight(id));
+        self.set(id, group.share(id));
     }
 
     /// `None` when the one chosen is full: the unit then waits for any member.

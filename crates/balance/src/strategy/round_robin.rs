@@ -17,11 +17,11 @@
 //! the first in line all the same. When neither is left, those put off become fresh and the next
 //! window begins, with the weights of that moment.
 //!
-//! Weights are scaled by 16 so that a slow start can step finely; this shows in the order, since
-//! it makes the window 16 times longer.
+//! Weights are counted in sixteenths so that a slow start can step finely; this shows in the order,
+//! since it makes the window 16 times longer.
 
-use super::order::{Heap, Links, List};
-use super::{Candidates, Group, Key, Strategy};
+use super::order::{Classes, Heap, Links, List};
+use super::{Candidates, Group, Key, SHARE_MAX, Strategy, WEIGHT_SCALE};
 use crate::member::{MemberId, WEIGHT_MAX};
 use crate::rng::Rng;
 
@@ -30,6 +30,7 @@ use crate::rng::Rng;
 pub struct RoundRobin {
     members: Vec<Turns>,
     links: Links,
+    classes: Classes,
     /// One holds the fresh members, the other those for later; they swap with each window.
     weighted: [ByWeight; 2],
     fresh: usize,
@@ -47,8 +48,10 @@ pub struct RoundRobin {
 
 #[derive(Debug, Clone, Default)]
 struct Turns {
-    /// Scaled; 0 is out.
+    /// In sixteenths; 0 is out.
     weight: i64,
+    /// Members of this weight.
+    class: u32,
     place: Where,
     /// When it is due, and when it was due last.
     due: i64,
@@ -77,10 +80,9 @@ impl Strategy for RoundRobin {
         *self = Self { passed: Vec::with_capacity(group.len()), ..Self::default() };
         self.members.resize(group.len(), Turns::default());
         self.links.resize(group.len());
-        self.lined.heads.reset(CLASSES);
         for id in group.usable() {
-            let weight = scaled(group.weight(id));
-            self.members[id.index()].weight = weight;
+            let weight = i64::from(group.share(id));
+            self.weigh(id.0, weight);
             self.window_next += weight;
             self.enter_fresh(id.0);
         }
@@ -89,7 +91,7 @@ impl Strategy for RoundRobin {
     }
 
     fn weight_changed(&mut self, id: MemberId, group: &Group<'_>) {
-        let weight = scaled(group.weight(id));
+        let weight = i64::from(group.share(id));
         let member = &mut self.members[id.index()];
         let place = member.place;
         self.window_next += weight - member.weight;
@@ -97,8 +99,8 @@ impl Strategy for RoundRobin {
             (Where::Out, 0) => {}
             (Where::Out, _) => {
                 let ahead = (self.window_next + self.window - self.now) / weight;
-                member.weight = weight;
                 member.due = self.now + ahead;
+                self.weigh(id.0, weight);
                 self.enter_line(id.0);
             }
             (_, 0) => {
@@ -107,7 +109,7 @@ impl Strategy for RoundRobin {
             }
             (Where::Weighted(half), _) if half == self.fresh => {
                 self.leave(id.0);
-                self.members[id.index()].weight = weight;
+                self.weigh(id.0, weight);
                 self.enter_fresh(id.0);
             }
             (Where::Weighted(_) | Where::Lined, _) => {
@@ -124,7 +126,7 @@ impl Strategy for RoundRobin {
                     member.due = self.now + step;
                 }
                 member.rest = 0;
-                member.weight = weight;
+                self.weigh(id.0, weight);
                 self.enter_line(id.0);
             }
         }
@@ -226,7 +228,23 @@ impl RoundRobin {
     fn enter_weighted(&mut self, member: u32, half: usize) {
         let turns = &mut self.members[member as usize];
         turns.place = Where::Weighted(half);
-        self.weighted[half].push(&mut self.links, member, turns.weight);
+        self.weighted[half].push(&mut self.links, member, turns);
+    }
+
+    /// Sets the weight of a member that is in no place.
+    fn weigh(&mut self, member: u32, weight: i64) {
+        let class = self.classes.of(weight as u32);
+        let turns = &mut self.members[member as usize];
+        (turns.weight, turns.class) = (weight, class);
+        let len = self.classes.len();
+        if self.lined.lists.len() < len {
+            self.lined.lists.resize(len, List::default());
+            self.lined.heads.grow(len);
+            for half in &mut self.weighted {
+                half.lists.resize(len, List::default());
+                half.heads.grow(len);
+            }
+        }
     }
 
     /// Puts a member where its due turn belongs: in line, or off to a later window.
@@ -238,7 +256,8 @@ impl RoundRobin {
             return;
         }
         // Equal turns go by what the divisions left over, in steps of a whole weight.
-        let tie = (scaled(WEIGHT_MAX) + turns.rest - turns.weight).max(0) / SCALE;
+        let tie = (i64::from(SHARE_MAX) + turns.rest - turns.weight).max(0);
+        let tie = tie / i64::from(WEIGHT_SCALE);
         turns.key = (i64::from(WEIGHT_MAX) * turns.due.max(0) + tie) as u64;
         turns.arrival = self.arrivals;
         turns.place = Where::Lined;
@@ -251,7 +270,8 @@ impl RoundRobin {
         match std::mem::take(&mut turns.place) {
             Where::Out => {}
             Where::Weighted(half) => {
-                self.weighted[half].remove(&mut self.links, member, turns.weight);
+                let class = turns.class;
+                self.weighted[half].remove(&mut self.links, member, class);
             }
             Where::Lined => self.lined.remove(&mut self.links, &self.members, member),
         }
@@ -259,51 +279,37 @@ impl RoundRobin {
 }
 
 /// Members by weight, the heaviest first, equal ones in the order of arrival.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct ByWeight {
-    lists: Box<[List]>,
-    /// A bit per weight that has members.
-    present: [u64; CLASSES.div_ceil(64)],
-}
-
-impl Default for ByWeight {
-    fn default() -> Self {
-        Self { lists: vec![List::default(); CLASSES].into(), present: [0; CLASSES.div_ceil(64)] }
-    }
+    lists: Vec<List>,
+    heads: Heap,
 }
 
 impl ByWeight {
     fn first(&self) -> Option<u32> {
-        let word = self.present.iter().rposition(|bits| *bits != 0)?;
-        self.lists[64 * word + self.present[word].ilog2() as usize].first()
+        self.lists[self.heads.first()? as usize].first()
     }
 
-    fn push(&mut self, links: &mut Links, member: u32, weight: i64) {
-        let class = class(weight);
-        links.push_back(&mut self.lists[class], member);
-        self.present[class / 64] |= 1 << (class % 64);
+    fn push(&mut self, links: &mut Links, member: u32, turns: &Turns) {
+        let list = &mut self.lists[turns.class as usize];
+        links.push_back(list, member);
+        self.heads.set(turns.class, (u64::from(SHARE_MAX) - turns.weight as u64, 0));
     }
 
-    fn remove(&mut self, links: &mut Links, member: u32, weight: i64) {
-        let class = class(weight);
-        links.remove(&mut self.lists[class], member);
-        if self.lists[class].is_empty() {
-            self.present[class / 64] &= !(1 << (class % 64));
+    fn remove(&mut self, links: &mut Links, member: u32, class: u32) {
+        let list = &mut self.lists[class as usize];
+        links.remove(list, member);
+        if list.is_empty() {
+            self.heads.remove(class);
         }
     }
 }
 
 /// Members by due turn: a sorted list per weight, and the order of their heads.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Line {
-    lists: Box<[List]>,
+    lists: Vec<List>,
     heads: Heap,
-}
-
-impl Default for Line {
-    fn default() -> Self {
-        Self { lists: vec![List::default(); CLASSES].into(), heads: Heap::default() }
-    }
 }
 
 impl Line {
@@ -314,7 +320,7 @@ impl Line {
     /// Among equal weights the newest is nearly always due last, so the search for its place
     /// from the end is short.
     fn insert(&mut self, links: &mut Links, members: &[Turns], member: u32) {
-        let class = class(members[member as usize].weight);
+        let class = members[member as usize].class as usize;
         let list = &mut self.lists[class];
         let mut place = list.last();
         while let Some(at) = place
@@ -329,7 +335,7 @@ impl Line {
     }
 
     fn remove(&mut self, links: &mut Links, members: &[Turns], member: u32) {
-        let class = class(members[member as usize].weight);
+        let class = members[member as usize].class as usize;
         let was_first = self.lists[class].first() == Some(member);
         links.remove(&mut self.lists[class], member);
         if was_first {
@@ -347,14 +353,3 @@ impl Line {
         }
     }
 }
-
-fn scaled(weight: u32) -> i64 {
-    i64::from(weight) * SCALE
-}
-
-fn class(weight: i64) -> usize {
-    (weight / SCALE) as usize
-}
-
-const SCALE: i64 = 16;
-const CLASSES: usize = WEIGHT_MAX as usize + 1;
