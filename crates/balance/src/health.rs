@@ -11,6 +11,7 @@
 //!   │ Stopping │   (its check says: no new units)
 //!   └──────────┘
 //!   Maintenance stops it from any state; leaving it starts anew, one failure from Stopped.
+//!   With a slow start it is Starting before it is Running, for as long as that takes.
 //! ```
 //!
 //! An agent beside the member has a veto: while it says down, no success of a check brings the
@@ -23,7 +24,7 @@
 //! [`Transition`] came out. Source: HAProxy configuration manual, `rise`, `fall`, `inter`,
 //! `fastinter`, `downinter`, `spread-checks`; management guide, `set server … health|state`.
 
-use crate::member::{Admin, AgentState, Member, Progress, Run, Status};
+use crate::member::{Admin, AgentState, Member, Progress, Run, SlowStart, Status};
 use crate::rng::Rng;
 
 /// How a member is checked.
@@ -100,6 +101,10 @@ pub struct Health {
     down_ms: u64,
     transitions: u64,
     failures: u64,
+    /// Seconds from coming up to its full weight; 0 is at once.
+    slow_start_s: u32,
+    /// How many of them are over.
+    started_s: u32,
 }
 
 impl Health {
@@ -123,6 +128,8 @@ impl Health {
             down_ms: 0,
             transitions: 0,
             failures: 0,
+            slow_start_s: 0,
+            started_s: 0,
         }
     }
 
@@ -156,6 +163,29 @@ impl Health {
         };
         let transition = self.change(Status { run, ..self.status }, now_ms);
         Checked { counted: health != before, transition }
+    }
+
+    /// Sets how many seconds it takes from coming up to its full weight; 0 is none. A slow start
+    /// that is under way goes on by the new time.
+    pub fn set_slow_start(&mut self, seconds: u32) {
+        self.slow_start_s = seconds;
+    }
+
+    /// Goes on with a slow start, to be called every second or so while the member is
+    /// [`Run::Starting`]. Whether there is news for the pool, and the transition at the end.
+    pub fn warm_up(&mut self, now_ms: u64) -> (bool, Option<Transition>) {
+        if self.status.run != Run::Starting {
+            return (false, None);
+        }
+        let elapsed_ms = now_ms.saturating_sub(self.last_change_ms);
+        if elapsed_ms >= u64::from(self.slow_start_s) * 1000 {
+            let from = self.status;
+            self.status.run = Run::Running;
+            self.last_change_ms = now_ms;
+            return (true, Some(Transition { from, to: self.status }));
+        }
+        let before = std::mem::replace(&mut self.started_s, (elapsed_ms / 1000) as u32);
+        (before != self.started_s, None)
     }
 
     /// Switches the agent on or off. Neither changes what the member is.
@@ -268,6 +298,11 @@ impl Health {
 
     /// Publishes the state. Tell the pool as well when a transition came out.
     pub fn publish(&self, member: &Member) {
+        let is_starting = self.status.run == Run::Starting && self.slow_start_s > 0;
+        member.set_slow_start(
+            is_starting
+                .then_some(SlowStart { elapsed_s: self.started_s, total_s: self.slow_start_s }),
+        );
         member.set_status(self.status, self.last_change_ms);
     }
 
@@ -319,7 +354,13 @@ impl Health {
         self.failures
     }
 
-    fn change(&mut self, to: Status, now_ms: u64) -> Option<Transition> {
+    fn change(&mut self, mut to: Status, now_ms: u64) -> Option<Transition> {
+        if to.run == Run::Running && self.status.run != Run::Running && self.slow_start_s > 0 {
+            if self.status.run != Run::Starting {
+                self.started_s = 0;
+            }
+            to.run = Run::Starting;
+        }
         let from = std::mem::replace(&mut self.status, to);
         if from.run == to.run && from.admin == to.admin {
             return None;
@@ -412,6 +453,47 @@ mod tests {
         check(1, 1, "axe", "UP, UP, UP, UP");
         check(1, 1, "eax+e", "UP, UP, DOWN (agent), DOWN 1/1, UP, UP");
         check(1, 1, "ef+FA-F", "UP, UP, DOWN (agent), DOWN (agent), UP, UP, DOWN, UP 0/1");
+    }
+
+    /// A slow start of four seconds: `u` and `d` forced, `+` and `-` results, `1` a second passes
+    /// and it is looked at. States are `UP`, `DOWN` or the sixteenths of weight 1 and the limit of
+    /// ten units.
+    #[test]
+    fn a_slow_start_goes_by_seconds() {
+        #[track_caller]
+        fn check(script: &str, expected: &str) {
+            let config = CheckConfig { rise: 1, fall: 1, ..CheckConfig::default() };
+            let mut health = Health::new(Some(config), Admin::READY, 0);
+            health.set_slow_start(4);
+            let limits = crate::Limits { maxconn: 10, ..crate::Limits::default() };
+            let config = crate::MemberConfig { limits, ..crate::MemberConfig::default() };
+            let member = Member::new("a", &config, 1);
+            let mut now_ms = 0;
+            let mut states = Vec::new();
+            for step in script.chars() {
+                match step {
+                    '+' => _ = health.on_result(CheckResult::Passed, now_ms),
+                    '-' => _ = health.on_result(CheckResult::Failed, now_ms),
+                    'u' => _ = health.force(Forced::Up, now_ms),
+                    'd' => _ = health.force(Forced::Down, now_ms),
+                    _ => {
+                        now_ms += 1000;
+                        health.warm_up(now_ms);
+                    }
+                }
+                health.publish(&member);
+                let limit = member.limit(0, 0).unwrap_or(0);
+                states.push(match health.status().run {
+                    Run::Starting => format!("{}/{limit}", member.effective_share()),
+                    Run::Running => "UP".to_owned(),
+                    _ => "DOWN".to_owned(),
+                });
+            }
+            assert_eq!(states.join(" "), expected);
+        }
+        check("+1-1+1111", "UP UP DOWN DOWN 1/1 5/2 9/5 13/7 UP");
+        check("-+1+1+u11", "DOWN 1/1 5/2 5/2 9/5 9/5 9/5 13/7 UP");
+        check("-+11d+1", "DOWN 1/1 5/2 9/5 DOWN 1/1 5/2");
     }
 
     #[test]

@@ -41,7 +41,8 @@ pub mod strategy;
 pub use crate::agent::Usage;
 pub use crate::counters::{Counter, Counters, PerWorker};
 pub use crate::member::{
-    Admin, AgentState, Limits, Load, Member, MemberConfig, MemberId, Run, Status, UsageError,
+    Admin, AgentState, Limits, Load, Member, MemberConfig, MemberId, Run, SlowStart, Status,
+    UsageError,
 };
 pub use crate::pool::{
     Assignment, Grant, InUse, Pinned, Place, Pool, PoolOptions, Refusal, Settled, Ticket, Unit,

@@ -307,14 +307,31 @@ impl Member {
     /// The same in sixteenths, of which a slow start allows as many as its time has passed, one at
     /// least.
     pub fn effective_share(&self) -> u32 {
-        let steps = match self.slow_start() {
+        self.effective_weight() * self.warm_steps()
+    }
+
+    /// The weight now, rounded up, whatever its state; less than [`Member::weight`] in a slow start.
+    pub fn warm_weight(&self) -> u32 {
+        (self.weight() * self.warm_steps()).div_ceil(WEIGHT_SCALE)
+    }
+
+    /// How many percent of its weight a slow start allows; `None` when it is in none.
+    pub(crate) fn throttle_percent(&self) -> Option<u32> {
+        self.slow_start()?;
+        let weight = self.weight();
+        let share = weight * self.warm_steps();
+        Some((100 * share + WEIGHT_SCALE - 1).checked_div(WEIGHT_SCALE * weight).unwrap_or(100))
+    }
+
+    /// How many of [`WEIGHT_SCALE`] steps its slow start has come to.
+    fn warm_steps(&self) -> u32 {
+        match self.slow_start() {
             Some(slow) => {
                 let (over, total) = (u64::from(slow.elapsed_s), u64::from(slow.total_s));
                 ((u64::from(WEIGHT_SCALE) * over + total) / total).min(WEIGHT_SCALE.into()) as u32
             }
             None => WEIGHT_SCALE,
-        };
-        self.effective_weight() * steps
+        }
     }
 
     /// How far its slow start is; `None` when it is in none.

@@ -460,6 +460,18 @@ impl<W: Send> Pool<W> {
         self.follows_weights
     }
 
+    /// The weight that the strategy uses for a member while it is up, rounded up.
+    pub fn weight_of(&self, id: MemberId) -> u32 {
+        let member = &self.members[id.index()];
+        if self.follows_weights { member.warm_weight() } else { member.weight() }
+    }
+
+    /// How many percent of its weight a slow start leaves a member; `None` when it is in none.
+    pub fn throttle_percent(&self, id: MemberId) -> Option<u32> {
+        let percent = self.members[id.index()].throttle_percent()?;
+        Some(if self.follows_weights { percent } else { 100 })
+    }
+
     /// The load at which members reach their `maxconn`; 0 is at once.
     pub fn fullconn(&self) -> u32 {
         self.fullconn
@@ -475,6 +487,12 @@ impl<W: Send> Pool<W> {
     pub fn weight(&self) -> u32 {
         let mut state = self.shared.lock();
         state.generation(self.generation).map_or(0, |generation| generation.weight())
+    }
+
+    /// The same as it was set, without slow starts.
+    pub fn weight_set(&self) -> u32 {
+        let mut state = self.shared.lock();
+        state.generation(self.generation).map_or(0, |generation| generation.weight_set())
     }
 
     /// Which members take its units now.

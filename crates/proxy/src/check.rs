@@ -52,6 +52,7 @@ pub struct Checks {
     shared: Arc<Shared>,
     newest: watch::Sender<Arc<Snapshot>>,
     calendar: AbortHandle,
+    slow_starts: AbortHandle,
 }
 
 /// What one check found.
@@ -92,8 +93,10 @@ impl Checks {
             rng: Rng::new(seed ^ u64::from(std::process::id())),
         };
         calendar.fill();
+        let warming = warm_up(Arc::clone(&shared), snapshots.clone());
+        let slow_starts = tokio::task::spawn_local(warming).abort_handle();
         let calendar = tokio::task::spawn_local(calendar.keep(snapshots)).abort_handle();
-        Self { shared, newest, calendar }
+        Self { shared, newest, calendar, slow_starts }
     }
 
     /// Checks by a new configuration. Servers that stay keep their health and rhythm; those that are new have their first
@@ -107,6 +110,21 @@ impl Checks {
     /// Ends all checks, also those under way.
     pub fn stop(&self) {
         self.calendar.abort();
+        self.slow_starts.abort();
+    }
+}
+
+/// Sees to the slow starts, as long as there are any.
+async fn warm_up(shared: Arc<Shared>, snapshots: watch::Receiver<Arc<Snapshot>>) {
+    loop {
+        shared.slow_start.notified().await;
+        loop {
+            tokio::time::sleep(WARM_UP_STEP).await;
+            let snapshot = Arc::clone(&snapshots.borrow());
+            if !state_change::warm_up(&shared, &snapshot) {
+                break;
+            }
+        }
     }
 }
 
@@ -382,6 +400,9 @@ impl Probe {
         }
     }
 }
+
+/// How often slow starts are looked at; they go on by whole seconds.
+const WARM_UP_STEP: Duration = Duration::from_millis(200);
 
 /// Checks under way at a time. Each holds a descriptor and, while it waits for an answer, 1 KiB or so; more that are due
 /// wait for one of these to end, at the latest when its time-out is over.

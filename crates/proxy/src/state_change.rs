@@ -89,6 +89,7 @@ pub(crate) fn begin(shared: &Shared, snapshot: &Snapshot) {
                 let before = health.status();
                 let decided = before.checks.is_some() || before.agent != AgentState::Absent;
                 health.configure(config);
+                health.set_slow_start(server.slow_start_s);
                 health.set_agent(agent);
                 // What took it down is gone, and nothing else would bring it up again.
                 if decided && config.is_none() && !agent && server.tracks.is_none() {
@@ -103,6 +104,7 @@ pub(crate) fn begin(shared: &Shared, snapshot: &Snapshot) {
         let admin = admin.with(resolution(server));
         site.change(|health, now_ms| {
             *health = Health::new(config, admin, now_ms);
+            health.set_slow_start(server.slow_start_s);
             health.set_agent(agent);
         });
         if agent {
@@ -122,6 +124,23 @@ pub(crate) fn begin(shared: &Shared, snapshot: &Snapshot) {
             });
         }
     });
+}
+
+/// Goes on with the slow starts of all servers. Returns whether any is still under way.
+pub(crate) fn warm_up(shared: &Shared, snapshot: &Snapshot) -> bool {
+    let mut any = false;
+    for (proxy, config) in snapshot.model.numbered() {
+        for server in config.backend.iter().flat_map(|backend| &backend.servers) {
+            if server.state.member.status().run != Run::Starting {
+                continue;
+            }
+            let place = Place { proxy, server: ServerId(server.index) };
+            if let Some(site) = Site::new(shared, snapshot, place) {
+                any |= site.warm_up();
+            }
+        }
+    }
+    any
 }
 
 /// Takes in what a check found.
@@ -241,11 +260,34 @@ impl<'a> Site<'a> {
         edit(&mut health, self.shared.now_ms());
         let to = health.status();
         let changed = from.run != to.run || from.admin != to.admin;
+        if changed && to.run == Run::Starting {
+            self.shared.slow_start.notify_one();
+        }
         // The pool reads the member: what it counted before has to be asked first.
         let before = if changed { self.backend.pool.usable() } else { (0, 0) };
         health.publish(&state.member);
         drop(health);
         changed.then(|| Change { from, to, before, moved: self.settle() })
+    }
+
+    /// One step of a slow start; returns whether it is still under way.
+    fn warm_up(&self) -> bool {
+        let state = &self.server.state;
+        let before = self.backend.pool.usable();
+        let mut health = state.health();
+        let (changed, transition) = health.warm_up(self.shared.now_ms());
+        let is_starting = health.status().run == Run::Starting;
+        if changed {
+            health.publish(&state.member);
+            drop(health);
+            let moved = self.settle();
+            if let Some(transition) = transition {
+                let change = Change { from: transition.from, to: transition.to, before, moved };
+                self.tell_run(&change, &Reason::None);
+                self.tell_backend(&change);
+            }
+        }
+        is_starting
     }
 
     /// Tells the pool of a changed member, and those who waited what became of it.

@@ -85,6 +85,8 @@ pub struct Shared {
     pub page: telamon_runtime::service::ServiceHandle,
     /// The last request and the last response that could not be parsed, by proxy (`show errors`).
     pub errors: crate::capture::Errors,
+    /// A server has begun a slow start.
+    pub slow_start: tokio::sync::Notify,
 }
 
 impl Worker {
@@ -275,6 +277,7 @@ impl Shared {
             names: crate::resolve::Names::default(),
             page,
             errors: crate::capture::Errors::default(),
+            slow_start: tokio::sync::Notify::new(),
         }
     }
 

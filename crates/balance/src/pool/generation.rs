@@ -200,6 +200,18 @@ impl Generation {
         shares.div_ceil(WEIGHT_SCALE)
     }
 
+    /// The same without slow starts.
+    pub(super) fn weight_set(&self) -> u32 {
+        let set = |weights: &[u32]| {
+            let in_use = self.members.iter().zip(weights).filter(|(_, share)| **share > 0);
+            in_use.map(|(member, _)| member.weight()).sum()
+        };
+        match self.in_use {
+            Using::FirstBackup(id) => self.members[id.index()].weight(),
+            _ => self.side_in_use().map_or(0, |side| set(&side.weights)),
+        }
+    }
+
     /// The strategy, as one of its instances.
     pub(super) fn strategy(&self) -> &dyn Strategy {
         &*self.levels[0].strategy

@@ -337,6 +337,7 @@ fn server(
         check,
         agent,
         rise: u16::try_from(settings.rise).unwrap_or(u16::MAX),
+        slow_start_s: settings.slow_start_s,
         disabled: settings.disabled,
         unresolved,
         member_config,

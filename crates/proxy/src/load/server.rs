@@ -107,6 +107,7 @@ pub(super) struct ServerSettings {
     pub(super) inter: Duration,
     pub(super) fastinter: Option<Duration>,
     pub(super) downinter: Option<Duration>,
+    pub(super) slow_start_s: u32,
     pub(super) rise: u32,
     pub(super) fall: u32,
     pub(super) check_port: Option<u16>,
@@ -189,6 +190,7 @@ impl Default for ServerSettings {
             limits: Limits::default(),
             backup: false,
             priority: 0,
+            slow_start_s: 0,
             disabled: false,
             check: false,
             inter: Duration::from_secs(2),
@@ -546,8 +548,18 @@ const OPTION_KEYWORDS: &[S] = &[
         "on-marked-up shutdown-backup-sessions",
         "ends the backups' sessions when it comes up",
     ),
-    S::not_yet("slowstart", HERE)
-        .documented("slowstart <time>", "gives it its share little by little when it comes up"),
+    S::works(
+        "slowstart",
+        HERE,
+        "slowstart <time>",
+        "gives it its share little by little when it comes up",
+        |server, args| {
+            if let Some(time) = args.duration() {
+                // At most 24.8 days.
+                server.slow_start_s = time.as_millis().div_ceil(1000) as u32;
+            }
+        },
+    ),
     S::idle(
         "log-proto",
         HERE,

@@ -24,6 +24,8 @@ pub struct Server {
     pub agent: Option<AgentCheck>,
     /// `rise`, which dumps of states show also where nothing is checked; 2 unless set.
     pub rise: u16,
+    /// `slowstart`: seconds from coming up to its full weight; 0 is at once.
+    pub slow_start_s: u32,
     /// `disabled`: starts in maintenance.
     pub disabled: bool,
     /// Its name has no address yet (`init-addr none`, `-dr`): it is in maintenance until the socket gives it one.

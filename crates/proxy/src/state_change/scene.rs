@@ -102,6 +102,7 @@ pub(crate) fn server(name: &str, address: SocketAddr) -> Server {
         check: None,
         agent: None,
         rise: 2,
+        slow_start_s: 0,
         disabled: false,
         unresolved: false,
         member_config: MemberConfig::default(),

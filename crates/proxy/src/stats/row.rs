@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use telamon_balance::member::Times;
 use telamon_balance::stats::{Column, Kind, Row};
-use telamon_balance::{AgentState, Counter, Status};
+use telamon_balance::{AgentState, Counter, MemberId, Status};
 use telamon_runtime::Endpoint;
 use telamon_runtime::bind::BindAddress;
 
@@ -91,12 +91,20 @@ pub(super) fn server(model: &Model, proxy: &Proxy, server: &Server, now: Now) ->
         counts(&mut row, &totals, &[RESPONSES, &[(Column::ReqTot, Counter::Requests)]]);
     }
     let limits = member.limits();
+    let pool = proxy.backend.as_ref().map(|backend| &backend.pool);
+    let id = MemberId(server.index);
+    let weight = pool.map_or(member.weight(), |pool| pool.weight_of(id));
+    if let Some(percent) = pool.and_then(|pool| pool.throttle_percent(id))
+        && !member.status().admin.is_drained()
+    {
+        row.set(Column::Throttle, percent);
+    }
     row.set(Column::Qcur, member.load.queued())
         .set(Column::Qmax, member.load.queued_peak())
         .set(Column::Scur, member.load.current())
         .set(Column::Smax, member.load.peak())
         .set(Column::Status, status(model, proxy, server))
-        .set(Column::Weight, member.weight())
+        .set(Column::Weight, weight)
         .set(Column::Uweight, member.weight())
         .set(Column::Act, u32::from(!member.is_backup()))
         .set(Column::Bck, u32::from(member.is_backup()))
@@ -160,7 +168,7 @@ pub(super) fn backend(proxy: &Proxy, backend: &Backend, now: Now) -> Row {
         .set(Column::Slim, pool.fullconn())
         .set(Column::Status, if is_up { "UP" } else { "DOWN" })
         .set(Column::Weight, weight)
-        .set(Column::Uweight, weight)
+        .set(Column::Uweight, pool.weight_set())
         .set(Column::Act, active)
         .set(Column::Bck, backup)
         .set(Column::Chkdown, state.down_transitions.load(Relaxed))

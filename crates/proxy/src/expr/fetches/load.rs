@@ -85,7 +85,8 @@ pub(super) const TABLE: &[Fetch] = &[
     number!("srv_uweight", |cx, args| Some(server(cx, args)?.state.member.weight().into()))
         .with(SERVER, 1),
     number!("srv_weight", |cx, args| {
-        Some(server(cx, args)?.state.member.effective_weight().into())
+        let member = &server(cx, args)?.state.member;
+        Some(if member.effective_weight() > 0 { member.warm_weight() } else { 0 }.into())
     })
     .with(SERVER, 1),
 ];
