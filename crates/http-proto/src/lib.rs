@@ -1,10 +1,12 @@
-//! HTTP messages: bytes in, bytes out; no I/O, no clock.
+//! HTTP messages, and what may precede them: bytes in, bytes out; no I/O, no clock.
 //!
 //! [`Head`] is the one head type of requests and responses; start reading there. [`Limits`]
 //! says how strict it is. [`BodyLength`] says where a body ends, [`ChunkedDecoder`] follows a
 //! chunked one as it passes by. [`ParseError`] says what is wrong and what to answer,
 //! [`error_response`] has the bytes of the answer, [`ResponseBuilder`] makes other answers.
 //! [`uri`], [`values`] and [`cookie`] hold the grammar below: targets, query strings, lists and cookies.
+//!
+//! [`proxy_protocol`] is the header by which one proxy tells another who its client is.
 //!
 //! HTTP/1 is parsed by RFC 9110 and RFC 9112; where HAProxy 2.6 is more lenient, the doc of the
 //! item says so. HTTP/2 and 3 build their heads with [`Head::start_request`].
@@ -17,6 +19,7 @@ pub mod cookie;
 mod date;
 mod error;
 mod head;
+pub mod proxy_protocol;
 pub mod uri;
 pub mod values;
 
