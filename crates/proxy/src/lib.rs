@@ -25,6 +25,7 @@ pub mod model;
 mod page;
 pub mod persistence;
 pub mod plane;
+mod proxy_protocol;
 mod relay;
 pub mod resolve;
 pub mod rules;

@@ -1,6 +1,6 @@
 //! From a listening socket to a session: what a worker does with its listeners, and with clients that are idle.
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::snapshot::{Snapshot, SnapshotRef};
 use crate::state::{ListenerState, ProxyState};
 use crate::stream::{Places, Session};
 use crate::worker::Worker;
-use crate::{http, tcp, upstream};
+use crate::{http, proxy_protocol, tcp, upstream};
 
 /// One listening socket that a worker accepts from.
 #[derive(Debug)]
@@ -326,6 +326,9 @@ impl Worker {
             frontend,
             src: RefCell::new(unmapped(peer)),
             dst: RefCell::new(unmapped(local_of(&listener, &socket))),
+            connection_addresses: OnceCell::new(),
+            expects_proxy: Cell::new(listener.accept_proxy),
+            proxy_header: OnceCell::new(),
             accepted: self.touch(),
             accepted_at: self.wall(self.now()),
             vars: RefCell::default(),
@@ -339,7 +342,15 @@ impl Worker {
             listener,
         });
         self.live.add(&session);
-        if !admitted(&session, &socket) {
+        let rules = &proxy.rules;
+        let admitted = passes(&session, &socket, &rules.tcp_request_connection, Counter::DeniedConnections)
+            // Boxed: it would make the future of every connection larger.
+            && (!session.expects_proxy.get() || Box::pin(proxy_protocol::receive(&session, &socket)).await);
+        if !admitted {
+            return;
+        }
+        account::session_begins(self, proxy);
+        if !passes(&session, &socket, &rules.tcp_request_session, Counter::DeniedSessions) {
             return;
         }
         match proxy.mode {
@@ -386,26 +397,20 @@ pub(crate) fn park(session: Rc<Session>, socket: Socket, requests: u32, until: O
     }
 }
 
-/// `tcp-request connection` and `session` rules.
-fn admitted(session: &Session, socket: &Socket) -> bool {
-    let proxy = session.snapshot.proxy(session.frontend);
-    let pass = |rules: &[TcpRequestRule], denied| {
-        if !rules.is_empty()
-            && let Verdict::Close { silent } = rules::run_tcp_request_session(rules, session)
-        {
-            proxy.state.frontend.counters.add(session.worker.index(), denied, 1);
-            if silent {
-                let _ = socket.set_unheard();
-            }
-            return false;
-        }
-        true
-    };
-    if !pass(&proxy.rules.tcp_request_connection, Counter::DeniedConnections) {
-        return false;
+/// Whether `tcp-request connection` or `session` rules let the client in.
+fn passes(session: &Session, socket: &Socket, rules: &[TcpRequestRule], denied: Counter) -> bool {
+    if rules.is_empty() {
+        return true;
     }
-    account::session_begins(&session.worker, proxy);
-    pass(&proxy.rules.tcp_request_session, Counter::DeniedSessions)
+    let Verdict::Close { silent } = rules::run_tcp_request_session(rules, session) else {
+        return true;
+    };
+    let frontend = &session.snapshot.proxy(session.frontend).state.frontend;
+    frontend.counters.add(session.worker.index(), denied, 1);
+    if silent {
+        let _ = socket.set_unheard();
+    }
+    false
 }
 
 /// The address that the client connected to. The kernel is asked only where the listener does not say it.
@@ -423,7 +428,7 @@ fn local_of(listener: &Listener, socket: &Socket) -> Endpoint {
 }
 
 /// An IPv4 client on a dual-stack socket is an IPv4 client.
-fn unmapped(endpoint: Endpoint) -> Endpoint {
+pub(crate) fn unmapped(endpoint: Endpoint) -> Endpoint {
     match endpoint {
         Endpoint::Inet(address) => {
             Endpoint::Inet(std::net::SocketAddr::new(address.ip().to_canonical(), address.port()))

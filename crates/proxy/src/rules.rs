@@ -5,7 +5,7 @@
 //! how they are written and what they do, side by side. [`actions`] has the tables of what may be written where,
 //! [`reply`] the answers that are made here, [`choice`] the choice of backend and server.
 //!
-//! Not here yet: stick tables, caches, Lua, SPOE, `expect-proxy`, `switch-mode`; each is an error
+//! Not here yet: stick tables, caches, Lua, SPOE, `switch-mode`; each is an error
 //! that says so.
 
 use std::time::Duration;
@@ -141,6 +141,8 @@ pub enum HttpAction {
 #[derive(Debug)]
 pub enum TcpAction {
     Accept,
+    /// `expect-proxy layer4`, of connection rules alone.
+    ExpectProxy,
     Reject,
     SilentDrop,
     /// `tcp-response content close`.

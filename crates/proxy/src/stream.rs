@@ -8,6 +8,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
+use telamon_http_proto::proxy_protocol::ProxyHeader;
 use telamon_http_proto::{BodyLength, Head};
 use telamon_runtime::Endpoint;
 
@@ -29,6 +30,12 @@ pub struct Session {
     /// The client's address; `set-src` and the PROXY protocol change it.
     pub src: RefCell<Endpoint>,
     pub dst: RefCell<Endpoint>,
+    /// Both as they were before a rule of the session or of a request changed them (`fc_src`, `fc_dst`).
+    pub(crate) connection_addresses: OnceCell<Box<(Endpoint, Endpoint)>>,
+    /// The connection begins with the PROXY protocol's header.
+    pub(crate) expects_proxy: Cell<bool>,
+    /// What the PROXY protocol's header told besides the addresses.
+    pub(crate) proxy_header: OnceCell<Box<ProxyHeader>>,
     pub accepted: Instant,
     pub accepted_at: SystemTime,
     /// Variables of scope `sess`.
@@ -42,6 +49,25 @@ pub struct Session {
     /// Its places under the limits and among the frontend's sessions, given back when the session ends.
     #[expect(dead_code, reason = "held for what happens when it is dropped")]
     pub(crate) places: Places,
+}
+
+impl Session {
+    /// The addresses of the connection itself, whatever rules of the session and its requests say.
+    pub(crate) fn of_connection(
+        &self,
+        which: impl Fn(&(Endpoint, Endpoint)) -> &Endpoint,
+    ) -> Endpoint {
+        match self.connection_addresses.get() {
+            Some(kept) => which(kept).clone(),
+            None => which(&(self.src.borrow().clone(), self.dst.borrow().clone())).clone(),
+        }
+    }
+
+    /// Remembers the addresses of the connection before the session's own are changed.
+    pub(crate) fn keep_connection_addresses(&self) {
+        let current = || Box::new((self.src.borrow().clone(), self.dst.borrow().clone()));
+        _ = self.connection_addresses.get_or_init(current);
+    }
 }
 
 impl Drop for Session {

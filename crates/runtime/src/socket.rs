@@ -17,6 +17,7 @@ use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{self, RecvFlags, SendFlags, sockopt};
 use socket2::SockRef;
 use tokio::io::Interest;
@@ -134,6 +135,42 @@ impl Socket {
         })
     }
 
+    /// As [`Socket::try_read_append`], but what is read stays there to be read again.
+    ///
+    /// # Errors
+    /// As [`Socket::try_read`]. `WouldBlock` comes also when nothing was added to what an earlier look showed.
+    pub fn try_peek(&self, buf: &mut Vec<u8>) -> io::Result<usize> {
+        buf.clear();
+        let wanted = buf.capacity();
+        self.transfer(Interest::READABLE, wanted, |fd| {
+            Ok(net::recv(fd, rustix::buffer::spare_capacity(&mut *buf), RecvFlags::PEEK)?.0)
+        })
+    }
+
+    /// Whether the peer sends no more, whatever is still to be read. A system call.
+    pub fn has_ended(&self) -> bool {
+        let mut polled = [PollFd::new(self, PollFlags::RDHUP)];
+        let ended = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        rustix::event::poll(&mut polled, Some(&Timespec::default())).is_err()
+            || polled[0].revents().intersects(ended)
+    }
+
+    /// Reads and drops exactly so many bytes, which are known to be there.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when fewer are there.
+    pub async fn discard(&self, mut count: usize) -> io::Result<()> {
+        let mut buffer = [0; 512];
+        while count > 0 {
+            let most = count.min(buffer.len());
+            match self.read(&mut buffer[..most]).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => count -= read,
+            }
+        }
+        Ok(())
+    }
+
     /// As [`Socket::try_read`], into several buffers.
     pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let wanted = bufs.iter().map(|buf| buf.len()).sum();
@@ -217,6 +254,21 @@ impl Socket {
                 done => return Poll::Ready(done),
             }
         }
+    }
+
+    /// As [`Socket::try_peek`], waiting for more bytes than an earlier look showed; 0 is the end.
+    pub async fn peek_more(&self, buf: &mut Vec<u8>) -> io::Result<usize> {
+        std::future::poll_fn(|cx| {
+            loop {
+                match self.try_peek(buf) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        ready!(self.poll_read_ready(cx))?;
+                    }
+                    done => return Poll::Ready(done),
+                }
+            }
+        })
+        .await
     }
 
     /// Writes, or arranges for a wake-up when the kernel may take bytes.

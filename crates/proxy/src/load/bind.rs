@@ -56,6 +56,7 @@ pub(super) struct BindSettings {
     fast_open: bool,
     user_timeout: Option<Duration>,
     pub(super) owner: Owner,
+    pub(super) accept_proxy: bool,
     /// Of sockets for commands.
     pub(super) level: Option<Level>,
 }
@@ -102,6 +103,13 @@ const OPTION_KEYWORDS: &[B] = &[
         |bind, args| {
             bind.backlog = args.integer("backlog", 0..=NUMBER_MAX);
         },
+    ),
+    B::works(
+        "accept-proxy",
+        Sections::FRONTS,
+        "accept-proxy",
+        "connections begin with the PROXY protocol's header, which says who the client is",
+        |bind, _| bind.accept_proxy = true,
     ),
     B::works("v4v6", HERE, "v4v6", "an IPv6 address takes IPv4 too", |bind, _| {
         bind.v6only = Some(false)
@@ -230,7 +238,6 @@ const OPTION_KEYWORDS: &[B] = &[
             no_effect(args, "there is a socket for each worker where the address allows it");
         },
     ),
-    B::not_yet_guard("accept-proxy", HERE),
     B::not_yet_guard("accept-netscaler-cip", HERE),
     B::not_yet_guard("namespace", HERE),
     B::not_yet_guard("ssl", HERE),

@@ -133,7 +133,7 @@ fn frontend(
             at,
             bind,
             maxconn: settings.maxconn,
-            accept_proxy: false,
+            accept_proxy: settings.accept_proxy,
             state,
         })
     });

@@ -20,6 +20,7 @@ pub struct Listener {
     pub bind: BindSpec,
     /// `maxconn` of this listener; 0 is no limit of its own.
     pub maxconn: u32,
+    /// Connections begin with the header of the PROXY protocol.
     pub accept_proxy: bool,
     pub state: Arc<ListenerState>,
 }

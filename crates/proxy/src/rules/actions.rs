@@ -73,7 +73,10 @@ pub fn parse_tcp_request_rule(
 ) -> Option<TcpRequestRule> {
     type T = LazyLock<Table<Chosen<TcpAction>>>;
     static CONNECTION: T = LazyLock::new(|| {
-        Table::new("action", &[TCP_ACTIONS, ADDRESSES, TCP_PLANNED, CONNECTION_PLANNED])
+        Table::new(
+            "action",
+            &[TCP_ACTIONS, ADDRESSES, CONNECTION_ACTIONS, TCP_PLANNED, CONNECTION_PLANNED],
+        )
     });
     static SESSION: T =
         LazyLock::new(|| Table::new("action", &[TCP_ACTIONS, ADDRESSES, TCP_PLANNED]));
@@ -664,8 +667,18 @@ const TCP_PLANNED: &[T] = &[
     T::not_yet_guard("track-sc2", ANY),
 ];
 
-const CONNECTION_PLANNED: &[T] =
-    &[T::not_yet_guard("expect-netscaler-cip", ANY), T::not_yet_guard("expect-proxy", ANY)];
+const CONNECTION_ACTIONS: &[T] = &[action!(
+    "expect-proxy",
+    FRONT,
+    "expect-proxy layer4",
+    "the connection begins with the PROXY protocol's header",
+    |args, _| {
+        args.one_of("layer", &[("layer4", ())])?;
+        Some(TcpAction::ExpectProxy)
+    }
+)];
+
+const CONNECTION_PLANNED: &[T] = &[T::not_yet_guard("expect-netscaler-cip", ANY)];
 
 const CONTENT_PLANNED: &[T] = &[
     T::not_yet("ot-group", ANY),

@@ -6,7 +6,7 @@ use telamon_config::Args;
 use telamon_runtime::Endpoint;
 
 use super::actions::typed_sample;
-use crate::expr::{Expr, ParseScope, Value, ValueType};
+use crate::expr::{Expr, ParseScope, Place, Value, ValueType};
 use crate::stream::{Context, Direction, Session, Stream};
 
 /// Which part of which address is set, and to what.
@@ -14,6 +14,8 @@ use crate::stream::{Context, Direction, Session, Stream};
 pub struct AddressEdit {
     pub field: AddressField,
     pub value: Expr,
+    /// It stands among the rules of the connection, whose own addresses it sets.
+    pub of_connection: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +33,8 @@ impl AddressEdit {
         scope: &mut ParseScope<'_>,
         field: AddressField,
     ) -> Option<Self> {
-        Some(Self { field, value: typed_sample(args, scope, field.value_type())? })
+        let of_connection = scope.place == Place::TcpRequestConnection;
+        Some(Self { field, value: typed_sample(args, scope, field.value_type())?, of_connection })
     }
 
     /// Sets it for the session. An absent sample leaves it.
@@ -59,6 +62,9 @@ impl AddressEdit {
     }
 
     fn store(&self, session: &Session, value: Value<'_>) {
+        if !self.of_connection {
+            session.keep_connection_addresses();
+        }
         let endpoint = match self.field {
             AddressField::Source | AddressField::SourcePort => &session.src,
             AddressField::Destination | AddressField::DestinationPort => &session.dst,

@@ -70,6 +70,7 @@ pub fn run_tcp_request_session(rules: &[TcpRequestRule], session: &Session) -> V
             TcpAction::SilentDrop => return Verdict::Close { silent: true },
             TcpAction::Variable(edit) => edit.apply(&cx),
             TcpAction::Address(edit) => edit.apply(&cx),
+            TcpAction::ExpectProxy => session.expects_proxy.set(true),
             // The tables give these only to content rules.
             TcpAction::Capture(_) | TcpAction::SetLogLevel(_) | TcpAction::LookUp(_) => {}
         }
@@ -226,6 +227,8 @@ fn run_tcp(
                 let silent = matches!(rule.action, TcpAction::SilentDrop);
                 return Verdict::Close { silent };
             }
+            // Its table gives it to connection rules alone.
+            TcpAction::ExpectProxy => {}
             TcpAction::SetLogLevel(level) => stream.log.level = Some(*level),
             TcpAction::Address(edit) => edit.apply_to_request(stream, direction),
             TcpAction::LookUp(look_up) => {

@@ -25,8 +25,7 @@ const PLANNED: [(&str, &str); 9] = [
     (
         "details of connections",
         "bc_err bc_err_str fc_err fc_err_str \
-        fc_fackets fc_lost fc_reordering fc_retrans fc_rtt fc_rttvar fc_sacked fc_unacked fc_pp_authority \
-        fc_pp_unique_id fc_rcvd_proxy dst_is_local fc_dst_is_local fc_src_is_local src_is_local",
+        fc_fackets fc_lost fc_reordering fc_retrans fc_rtt fc_rttvar fc_sacked fc_unacked dst_is_local fc_dst_is_local fc_src_is_local src_is_local",
     ),
     ("task profiling", "cpu_calls cpu_ns_avg cpu_ns_tot lat_ns_avg lat_ns_tot"),
     ("distcc", "distcc_body distcc_param"),

@@ -48,11 +48,20 @@ pub(super) const TABLE: &[Fetch] = &[
     }),
     one("dst", ValueType::Addr, Source::ClientAddress, |cx, _| address(dst(cx)?)),
     one("dst_port", ValueType::Int, Source::ClientAddress, |cx, _| port(dst(cx)?)),
-    one("fc_dst", ValueType::Addr, Source::ClientAddress, |cx, _| address(dst(cx)?)),
-    one("fc_dst_port", ValueType::Int, Source::ClientAddress, |cx, _| port(dst(cx)?)),
+    one("fc_dst", ValueType::Addr, Source::ClientAddress, |cx, _| address(fc_dst(cx)?)),
+    one("fc_dst_port", ValueType::Int, Source::ClientAddress, |cx, _| port(fc_dst(cx)?)),
     one("fc_http_major", ValueType::Int, Source::ClientAddress, http_major),
-    one("fc_src", ValueType::Addr, Source::ClientAddress, |cx, _| address(src(cx)?)),
-    one("fc_src_port", ValueType::Int, Source::ClientAddress, |cx, _| port(src(cx)?)),
+    one("fc_pp_authority", ValueType::Str, Source::ClientAddress, |cx, _| {
+        Some(Value::str(cx.session?.proxy_header.get()?.authority.as_deref()?))
+    }),
+    one("fc_pp_unique_id", ValueType::Str, Source::ClientAddress, |cx, _| {
+        Some(Value::str(cx.session?.proxy_header.get()?.unique_id.as_deref()?))
+    }),
+    one("fc_rcvd_proxy", ValueType::Bool, Source::ClientAddress, |cx, _| {
+        Some(Value::Bool(cx.session?.proxy_header.get().is_some()))
+    }),
+    one("fc_src", ValueType::Addr, Source::ClientAddress, |cx, _| address(fc_src(cx)?)),
+    one("fc_src_port", ValueType::Int, Source::ClientAddress, |cx, _| port(fc_src(cx)?)),
     one("fe_client_timeout", ValueType::Int, Source::Frontend, |cx, _| {
         millis(frontend(cx)?.timeouts.client)
     }),
@@ -107,6 +116,15 @@ pub(crate) fn src(cx: &Context<'_>) -> Option<SocketAddr> {
 
 fn dst(cx: &Context<'_>) -> Option<SocketAddr> {
     inet(&cx.session?.dst.borrow())
+}
+
+/// The addresses of the connection, before rules of the session or of a request set others.
+fn fc_src(cx: &Context<'_>) -> Option<SocketAddr> {
+    inet(&cx.session?.of_connection(|(src, _)| src))
+}
+
+fn fc_dst(cx: &Context<'_>) -> Option<SocketAddr> {
+    inet(&cx.session?.of_connection(|(_, dst)| dst))
 }
 
 /// The address, IPv4 where IPv6 only wraps it.
