@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use telamon_balance::{Ending, MemberId, Pinned, Run};
-use telamon_runtime::Endpoint;
 use telamon_runtime::socket::Socket;
 use telamon_runtime::wheel::Deadline;
 
 use crate::account;
 use crate::model::{Backend, Proxy, ProxyId, Server, ServerId};
 use crate::stream::{Cause, Phase, Stream};
-use crate::upstream::{self, NoSlot, ServerConnection, Slot};
+use crate::upstream::{self, NoSlot, ServerConnection, Slot, Way};
 
 /// The attempts of one stream to reach a server.
 #[derive(Debug)]
@@ -66,7 +65,6 @@ pub(crate) struct Undialed {
 pub(crate) struct Attached {
     pub(crate) backend: ProxyId,
     pub(crate) server: Option<ServerId>,
-    pub(crate) endpoint: Endpoint,
     pub(crate) connection: ServerConnection,
 }
 
@@ -263,11 +261,12 @@ impl<'p> Dial<'p> {
         server: &Server,
     ) -> Result<ServerConnection, Undialed> {
         let worker = Rc::clone(&stream.session.worker);
-        let private = upstream::is_private(self.backend, stream.server, &server.state);
-        if let Some(Attached { backend, server: at, endpoint, connection }) = attached.take()
+        let private = upstream::is_private(self.backend, stream.server);
+        let way = Way::new(stream, server);
+        if let Some(Attached { backend, server: at, connection }) = attached.take()
             && backend == stream.backend
             && at == stream.server
-            && endpoint == upstream::endpoint(&stream.session, &server.state)
+            && way.leads_to(&connection)
             && !connection.socket.peek_closed()
         {
             account::reused(stream, self.proxy, server);
@@ -275,7 +274,8 @@ impl<'p> Dial<'p> {
         }
         if let Some(reuse) = self.reuse
             && !private
-            && let Some(idle) = upstream::take_idle(&worker, server, self.backend.reuse, reuse)
+            && let Some(idle) =
+                upstream::take_idle(&worker, server, self.backend.reuse, reuse, &way)
         {
             account::reused(stream, self.proxy, server);
             return Ok(idle);
@@ -283,7 +283,7 @@ impl<'p> Dial<'p> {
         deadline.arm_optional_from(worker.now(), self.proxy.timeouts.connect);
         let phase = Phase::Connect;
         let has_data = self.reuse.is_some() || !stream.request.remaining().is_empty();
-        let opened = upstream::open(&worker, &stream.session, server, has_data);
+        let opened = upstream::open(&worker, &stream.session, server, &way, has_data);
         let opened = deadline.guard(opened).await;
         worker.touch();
         match opened {

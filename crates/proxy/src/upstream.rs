@@ -6,6 +6,7 @@
 //! ```
 
 use std::cell::{Cell, RefCell};
+use std::io::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::dial::Reuse;
 use crate::model::{Backend, HttpReuse, ProxyId, Server, ServerId};
+use crate::proxy_protocol;
 use crate::snapshot::SnapshotRef;
 use crate::state::ServerState;
 use crate::stream::{Session, Stream};
@@ -75,6 +77,8 @@ pub(crate) struct ServerConnection {
     generation: u32,
     /// Requests that it has carried.
     pub(crate) requests: u32,
+    /// What makes it another than those to the same server: see [`Way::identity`]. Empty for most.
+    identity: Box<[u8]>,
     /// The server may know a user by it (NTLM, Negotiate): it is for the client that made it alone.
     pub(crate) private: bool,
     _counted: Counted,
@@ -288,6 +292,7 @@ pub(crate) fn take_idle(
     server: &Server,
     reuse: HttpReuse,
     Reuse { first, sure, .. }: Reuse,
+    way: &Way,
 ) -> Option<ServerConnection> {
     let state = &server.state;
     if reuse == HttpReuse::Never || state.idle.load(Relaxed) == 0 {
@@ -298,6 +303,7 @@ pub(crate) fn take_idle(
     }
     let fits = |connection: &ServerConnection| {
         connection.generation == state.generation.load(Relaxed)
+            && way.leads_to(connection)
             && !(first && reuse == HttpReuse::Aggressive && connection.requests < 2)
     };
     let own = worker.index();
@@ -356,6 +362,7 @@ pub(crate) async fn open(
     worker: &Worker,
     session: &Session,
     server: &Server,
+    way: &Way,
     has_data: bool,
 ) -> Result<ServerConnection, ConnectError> {
     let state = &server.state;
@@ -368,15 +375,58 @@ pub(crate) async fn open(
         true => connect_to_send(&to, &server.connect).await?,
         false => connect(&to, &server.connect).await?,
     };
+    way.begin(&socket, has_data).await?;
     state.member.counters.add(worker.index(), Counter::Connects, 1);
     let _counted = Counted::new(&worker.shared);
-    Ok(ServerConnection { socket, generation, requests: 0, private: false, _counted })
+    let identity = way.identity.as_slice().into();
+    Ok(ServerConnection { socket, generation, requests: 0, identity, private: false, _counted })
+}
+
+/// How a stream's connection to a server is made.
+#[derive(Debug)]
+pub(crate) struct Way {
+    /// The PROXY protocol's header, and the address where that follows the client: only a connection of the same identity
+    /// may be used again.
+    identity: Vec<u8>,
+    /// How much of the identity the connection begins with.
+    preface: usize,
+}
+
+impl Way {
+    pub(crate) fn new(stream: &Stream, server: &Server) -> Self {
+        let state = &server.state;
+        let mut identity = Vec::new();
+        if let Some(settings) = &server.send_proxy {
+            proxy_protocol::write(stream, settings, &mut identity);
+        }
+        let preface = identity.len();
+        if state.follows_client.load(Relaxed) {
+            // Writing into memory does not fail.
+            let _ = write!(identity, "{}", endpoint(&stream.session, state));
+        }
+        Self { identity, preface }
+    }
+
+    /// Whether a connection that was made before is one that would be made now.
+    pub(crate) fn leads_to(&self, connection: &ServerConnection) -> bool {
+        *connection.identity == *self.identity
+    }
+
+    /// Sends what a new connection begins with; with `has_data` it travels with what follows at once.
+    async fn begin(&self, socket: &Socket, has_data: bool) -> std::io::Result<()> {
+        let mut rest = &self.identity[..self.preface];
+        if has_data && !rest.is_empty() {
+            // A new connection takes that much.
+            rest = &rest[socket.try_write_more(rest).unwrap_or(0)..];
+        }
+        socket.write_all(rest).await
+    }
 }
 
 /// Where connections of this session to the server go.
 ///
 /// A port may follow that which the client connected to, and an address of zeros stands for the client's destination.
-pub(crate) fn endpoint(session: &Session, state: &ServerState) -> Endpoint {
+fn endpoint(session: &Session, state: &ServerState) -> Endpoint {
     let address = state.address();
     let Endpoint::Inet(mut inet) = address.endpoint else { return address.endpoint };
     let destination = session.dst.borrow();
@@ -393,8 +443,8 @@ pub(crate) fn endpoint(session: &Session, state: &ServerState) -> Endpoint {
 }
 
 /// Whether connections to the server belong to the one client that they were made for.
-pub(crate) fn is_private(backend: &Backend, server: Option<ServerId>, state: &ServerState) -> bool {
-    backend.reuse == HttpReuse::Never || server.is_none() || state.follows_client.load(Relaxed)
+pub(crate) fn is_private(backend: &Backend, server: Option<ServerId>) -> bool {
+    backend.reuse == HttpReuse::Never || server.is_none()
 }
 
 impl IdlePool {

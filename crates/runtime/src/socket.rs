@@ -135,20 +135,8 @@ impl Socket {
         })
     }
 
-    /// As [`Socket::try_read_append`], but what is read stays there to be read again.
-    ///
-    /// # Errors
-    /// As [`Socket::try_read`]. `WouldBlock` comes also when nothing was added to what an earlier look showed.
-    pub fn try_peek(&self, buf: &mut Vec<u8>) -> io::Result<usize> {
-        buf.clear();
-        let wanted = buf.capacity();
-        self.transfer(Interest::READABLE, wanted, |fd| {
-            Ok(net::recv(fd, rustix::buffer::spare_capacity(&mut *buf), RecvFlags::PEEK)?.0)
-        })
-    }
-
     /// Whether the peer sends no more, whatever is still to be read. A system call.
-    pub fn has_ended(&self) -> bool {
+    fn has_ended(&self) -> bool {
         let mut polled = [PollFd::new(self, PollFlags::RDHUP)];
         let ended = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
         rustix::event::poll(&mut polled, Some(&Timespec::default())).is_err()
@@ -256,11 +244,22 @@ impl Socket {
         }
     }
 
-    /// As [`Socket::try_peek`], waiting for more bytes than an earlier look showed; 0 is the end.
-    pub async fn peek_more(&self, buf: &mut Vec<u8>) -> io::Result<usize> {
+    /// Waits for more than `known` bytes, or the end, and copies what there is into the capacity of `buf`; it stays there
+    /// to be read. A count that is not above `known` means that no more will come.
+    ///
+    /// # Errors
+    /// Those of `recv(2)`.
+    pub async fn peek_beyond(&self, known: usize, buf: &mut Vec<u8>) -> io::Result<usize> {
         std::future::poll_fn(|cx| {
             loop {
-                match self.try_peek(buf) {
+                let seen = self.try_io(Interest::READABLE, || {
+                    buf.clear();
+                    let room = rustix::buffer::spare_capacity(&mut *buf);
+                    let (count, _) = net::recv(self, room, RecvFlags::PEEK)?;
+                    let more = count > known || self.has_ended();
+                    if more { Ok(count) } else { Err(io::ErrorKind::WouldBlock.into()) }
+                });
+                match seen {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         ready!(self.poll_read_ready(cx))?;
                     }

@@ -37,6 +37,7 @@ pub(super) async fn ask(
         fall: 1,
         address,
         port: Some(port),
+        send_proxy: None,
     };
     let script = Script {
         protocol: CheckProtocol::Preset,

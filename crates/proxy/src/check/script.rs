@@ -19,6 +19,7 @@ use crate::model::{
     CheckConnect, CheckExpect, CheckMethod, CheckPort, CheckProtocol, CheckRequest, CheckStep,
     Expected, Proxy, ProxyId, Script, Server, ServerCheck, ServerId,
 };
+use crate::proxy_protocol;
 use crate::snapshot::Snapshot;
 use crate::stream::{CheckSight, Context, Direction};
 
@@ -267,7 +268,14 @@ impl<'a> Run<'a> {
                     // Closing then leaves nothing behind; where that fails it is closed all the same.
                     let _ = socket.set_nolinger();
                 }
+                let mut preface = Vec::new();
+                if let Some(settings) = &self.check.send_proxy {
+                    proxy_protocol::write_for_check(&socket, settings, &mut preface);
+                }
                 self.socket = Some(socket);
+                if !preface.is_empty() {
+                    self.send(&preface).await?;
+                }
                 if let Some(timeout) = self.proxy.timeouts.check {
                     self.deadline = Instant::now() + timeout;
                 }

@@ -67,6 +67,7 @@ fn model(check: CheckMethod, log_checks: bool, servers: &[SocketAddr], log: &Log
             fall: 1,
             address: None,
             port: None,
+            send_proxy: None,
         });
         server
     });

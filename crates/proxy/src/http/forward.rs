@@ -344,10 +344,9 @@ async fn attempt(
     worker.return_buffer(download_rest);
     if uploaded && server_keeps && clean {
         connection.private |= identifies;
-        if connection.private || upstream::is_private(backend, stream.server, &server.state) {
-            let endpoint = upstream::endpoint(&stream.session, &server.state);
+        if connection.private || upstream::is_private(backend, stream.server) {
             let (backend, server) = (stream.backend, stream.server);
-            client.attached = Some(Attached { backend, server, endpoint, connection });
+            client.attached = Some(Attached { backend, server, connection });
         } else {
             upstream::keep_idle(&worker, server, connection);
         }

@@ -267,6 +267,9 @@ fn server(
         fall: settings.fall,
         address: check_address,
         port: settings.check_port,
+        send_proxy: settings
+            .send_proxy
+            .build_for_checks(settings.check_port.is_none() && settings.check_address.is_none()),
     });
     let agent = &settings.agent;
     let agent_address = agent
@@ -346,6 +349,7 @@ fn server(
         pool_low_conn: settings.pool_low_conn,
         pool_purge_delay: settings.pool_purge_delay,
         max_reuse: settings.max_reuse,
+        send_proxy: settings.send_proxy.build(),
         redir: settings.redir,
         tracks,
         trackers: Vec::new(),

@@ -1,5 +1,7 @@
 //! `server`, `server-template` and `default-server`.
 
+mod proxy_protocol;
+
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -124,6 +126,7 @@ pub(super) struct ServerSettings {
     pub(super) pool_purge_delay: Duration,
     pub(super) max_reuse: Option<u32>,
     pub(super) init_address: InitAddress,
+    pub(super) send_proxy: proxy_protocol::Draft,
     pub(super) resolvers: Option<Box<(Box<str>, Location)>>,
     pub(super) resolve: Resolve,
 }
@@ -214,12 +217,14 @@ impl Default for ServerSettings {
             init_address: InitAddress::default(),
             resolvers: None,
             resolve: Resolve::default(),
+            send_proxy: proxy_protocol::Draft::default(),
         }
     }
 }
 
-pub(super) static OPTIONS: LazyLock<Table<ServerSettings>> =
-    LazyLock::new(|| Table::new("server option", &[OPTION_KEYWORDS, TLS]));
+pub(super) static OPTIONS: LazyLock<Table<ServerSettings>> = LazyLock::new(|| {
+    Table::new("server option", &[OPTION_KEYWORDS, proxy_protocol::KEYWORDS, TLS])
+});
 
 const HERE: Sections = Sections::BACKS.and(Sections::DEFAULTS);
 
@@ -570,44 +575,7 @@ const OPTION_KEYWORDS: &[S] = &[
             no_effect(args, "it concerns `ring` sections");
         },
     ),
-    S::not_yet_guard("send-proxy", HERE),
-    S::not_yet_guard("send-proxy-v2", HERE),
-    S::not_yet_guard("send-proxy-v2-ssl", HERE),
-    S::not_yet_guard("send-proxy-v2-ssl-cn", HERE),
-    S::idle("no-send-proxy", HERE, "no-send-proxy", "takes back `send-proxy`", |_, _| {}),
-    S::idle("no-send-proxy-v2", HERE, "no-send-proxy-v2", "takes back `send-proxy-v2`", |_, _| {}),
-    S::idle(
-        "no-send-proxy-v2-ssl",
-        HERE,
-        "no-send-proxy-v2-ssl",
-        "takes back `send-proxy-v2-ssl`",
-        |_, _| {},
-    ),
-    S::idle(
-        "no-send-proxy-v2-ssl-cn",
-        HERE,
-        "no-send-proxy-v2-ssl-cn",
-        "takes back `send-proxy-v2-ssl-cn`",
-        |_, _| {},
-    ),
-    S::idle(
-        "proxy-v2-options",
-        HERE,
-        "proxy-v2-options <option>,...",
-        "a detail of `send-proxy-v2`",
-        |_, args| {
-            args.next("an option");
-        },
-    ),
     S::not_yet("check-proto", HERE),
-    S::not_yet("check-send-proxy", HERE),
-    S::idle(
-        "no-check-send-proxy",
-        HERE,
-        "no-check-send-proxy",
-        "takes back `check-send-proxy`",
-        |_, _| {},
-    ),
     S::idle("check-via-socks4", HERE, "check-via-socks4", "a detail of `socks4`", |_, _| {}),
     S::not_yet_guard("socks4", HERE),
     S::not_yet_guard("namespace", HERE),

@@ -2,6 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::SendProxy;
 use crate::check::CheckStatus;
 use crate::expr::{Expr, LogFormat};
 use crate::rules::VariableName;
@@ -32,6 +33,9 @@ pub struct ServerCheck {
     /// `addr` and `port` where they differ from the server's own.
     pub address: Option<IpAddr>,
     pub port: Option<u16>,
+    /// Its connections begin with the PROXY protocol's header (`check-send-proxy`, or the server's where the check goes to
+    /// the server's own address and port).
+    pub send_proxy: Option<SendProxy>,
 }
 
 /// `agent-check` and its settings on a server line.

@@ -42,6 +42,8 @@ pub struct Server {
     pub pool_purge_delay: std::time::Duration,
     /// `max-reuse`: requests that one connection may carry after its first; `None` is no limit.
     pub max_reuse: Option<u32>,
+    /// `send-proxy` and its kin; `None` sends no header.
+    pub send_proxy: Option<SendProxy>,
     /// `redir PREFIX`: clients are redirected instead of relayed.
     pub redir: Option<Box<[u8]>>,
     /// `track BACKEND/SERVER` is resolved at load; checks of that server decide this one's health.
@@ -88,6 +90,18 @@ impl Deref for ServerCookie<'_> {
             Self::Dynamic(digits) => digits,
         }
     }
+}
+
+/// The header of the PROXY protocol that connections to a server begin with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SendProxy {
+    /// `send-proxy-v2`; else version 1.
+    pub version_2: bool,
+    /// What version 2 carries besides the addresses (`proxy-v2-options`, `send-proxy-v2-ssl`).
+    pub checksum: bool,
+    pub unique_id: bool,
+    /// Whether the client came by TLS.
+    pub tls: bool,
 }
 
 /// Where a server is, as its line says.

@@ -111,6 +111,7 @@ pub(crate) fn server(name: &str, address: SocketAddr) -> Server {
         pool_low_conn: 0,
         pool_purge_delay: Duration::from_secs(5),
         max_reuse: None,
+        send_proxy: None,
         redir: None,
         tracks: None,
         trackers: Vec::new(),
