@@ -139,10 +139,14 @@ fn an_idle_connection_is_used_again_for_the_client_that_it_speaks_of() {
         free_port()
     ));
     let mut told = Vec::new();
-    for host in [1, 2, 1, 1, 2] {
+    for (host, idle) in [(1, 1), (2, 2), (1, 2), (1, 2), (2, 2)] {
         let mut client = telamon.connect();
         client.send(format!("PROXY TCP4 192.0.2.{host} 192.0.2.99 4000 80\r\n"));
         told.push(client.get("/").text());
+        let kept = |column| telamon.stat("b", "s", column).parse::<u32>().unwrap_or(0);
+        eventually("the server's connection is idle", || {
+            kept("idle_conn_cur") + kept("safe_conn_cur") == idle
+        });
     }
     assert_eq!(told, ["192.0.2.1 1", "192.0.2.2 1", "192.0.2.1 0", "192.0.2.1 0", "192.0.2.2 0"]);
 }
