@@ -2,7 +2,7 @@
 
 use telamon_balance::stats::{Column, Kind, Proxy};
 
-use super::view::{check_of, class_of, duration, has_servers};
+use super::view::{check_of, class_of, duration, has_servers, left_of};
 use crate::select::{number, text};
 
 /// How bad a thing is; ordered, the worst first.
@@ -112,8 +112,12 @@ impl Summary {
                             self.problem(Level::Warn, who, what, anchor);
                         }
                         "maint" | "drain" => {
-                            let what =
-                                format!("is in {} for {}", text(row, Column::Status), since());
+                            let status = text(row, Column::Status);
+                            let mut what = format!("is in {status} for {}", since());
+                            if let Some(left) = left_of(row) {
+                                let plural = if left == 1 { "" } else { "s" };
+                                what += &format!(": {left} session{plural} left");
+                            }
                             self.problem(Level::Note, who, what, anchor);
                         }
                         _ => self.servers_up += 1,

@@ -30,10 +30,10 @@ const fn heading(
 
 #[rustfmt::skip]
 pub(super) const HEADINGS: &[Heading] = &[
-    heading("", "State", "l", 146, "State, and since when", |_| Cell::default()),
+    heading("", "State", "l", 172, "State, and since when", |_| Cell::default()),
     heading("", "Last check", "l lo check", 136, "What the last check found and how long it took", check),
     heading("Sessions", "now", "g", 62, "Sessions at this moment", |row| count(row, Column::Scur)),
-    heading("", "max", "lo", 44, "Most sessions at a time", |row| count(row, Column::Smax)),
+    heading("", "max", "lo xl", 44, "Most sessions at a time", |row| count(row, Column::Smax)),
     heading("", "limit", "xl", 48, "Sessions allowed at a time", |row| count(row, Column::Slim)),
     heading("", "total", "lo", 70, "Sessions since the start", |row| amount(row, Column::Stot)),
     heading("Rate", "/s", "g", 48, "Requests (mode tcp: sessions) in the last second", rate),
@@ -55,7 +55,7 @@ pub(super) const HEADINGS: &[Heading] = &[
     heading("Server", "weight", "g lo", 54, "Effective weight", weight),
     heading("", "act/bck", "xl", 58, "Active and backup servers that are used", used),
     heading("", "fails", "lo", 50, "Checks that failed, and times it went down", failures),
-    heading("", "down for", "lo", 80, "Time spent down since the start", downtime),
+    heading("", "down for", "lo xl", 80, "Time spent down since the start", downtime),
 ];
 
 /// What one row shows.
@@ -157,7 +157,21 @@ fn state_of(row: &Row) -> String {
     {
         return format!("{status} {}%", number(row, Column::Throttle));
     }
+    if let Some(left) = left_of(row) {
+        return format!("{status} · {left} left");
+    }
     status.to_owned()
+}
+
+/// The sessions that a server still has which takes nothing new; `None` for others, and in maintenance where none is left.
+pub(super) fn left_of(row: &Row) -> Option<u64> {
+    let left = number(row, Column::Scur) + number(row, Column::Qcur);
+    match class_of(row) {
+        "drain" => Some(left),
+        "maint" => Some(left).filter(|left| *left > 0),
+        _ => None,
+    }
+    .filter(|_| row.kind == Kind::Server)
 }
 
 /// The last check of a server in a few words; empty where it has none.
@@ -403,6 +417,22 @@ mod tests {
         assert_eq!(numbers.join(" "), "0 999999 1.0M 23.4G 18446744.1T");
         let sizes = [0, 1023, 1536, 5 << 20, 7 << 40].map(size);
         assert_eq!(sizes.join(" "), "0 1023 1.5K 5.0M 7.0T");
+    }
+
+    #[test]
+    fn what_is_left_on_a_server_is_told() {
+        #[track_caller]
+        fn check(status: &'static str, sessions: u64, expected: &str) {
+            let mut row = Row::new(Kind::Server);
+            row.set(Column::Status, status).set(Column::Scur, sessions);
+            assert_eq!(state_of(&row), expected);
+        }
+        check("UP", 3, "UP");
+        check("DRAIN", 3, "DRAIN · 3 left");
+        check("DRAIN (agent)", 0, "DRAIN (agent) · 0 left");
+        check("NOLB 1/3", 1, "NOLB 1/3 · 1 left");
+        check("MAINT", 1, "MAINT · 1 left");
+        check("MAINT", 0, "MAINT");
     }
 
     #[test]
