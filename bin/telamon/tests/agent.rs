@@ -121,8 +121,8 @@ fn what_is_not_understood_costs_one_line_and_changes_nothing() {
     let mut scene = Scene::new("", "");
     scene.say("sideways 200", &[("last_agt", "agent reports an error : sideways")]);
     scene.say(
-        "9999x%",
-        &[("last_agt", "agent warns : Absolute weight can only be between 0 and 256 inclusive.")],
+        "maxconn:many",
+        &[("last_agt", "agent warns : maxconn string empty or preceded by garbage")],
     );
     scene.agent.becomes(Behaviour::SpeaksThenHalfCloses(b"dow".to_vec()));
     eventually("half a line", || {
@@ -135,7 +135,7 @@ fn what_is_not_understood_costs_one_line_and_changes_nothing() {
     } else {
         &[
             "Agent of server b/s is not understood: unknown word 'sideways'.",
-            "Agent of server b/s is not understood: Absolute weight can only be between 0 and 256 inclusive.",
+            "Agent of server b/s is not understood: maxconn string empty or preceded by garbage.",
             "Agent of server b/s is not understood: it breaks off within its line.",
         ]
     };

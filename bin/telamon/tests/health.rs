@@ -177,3 +177,65 @@ fn checks_may_go_to_another_port_than_traffic() {
     health.kill();
     eventually("a is DOWN", || telamon.stat("web", "a", "status") == "DOWN");
 }
+
+#[test]
+fn a_process_begins_with_the_states_that_another_wrote() {
+    let app = TestServer::named("a");
+    let lines = |folder: &str| {
+        let app = app.address();
+        format!(
+            "load-server-state-from-file global\n\
+             server a {app} check inter 60s weight 10\nserver b {app} weight 10\nserver c {app} weight 10\n\
+             server d {app} weight 10\nserver e {app} check inter 60s weight 10\n\
+             global\nserver-state-base {folder}\nserver-state-file states\n"
+        )
+    };
+    let before = Telamon::listen(&lines("/nowhere"));
+    for command in [
+        "set server web/a health down",
+        "set server web/b state maint",
+        "set server web/c state drain",
+        "set server web/d weight 3",
+        "disable health web/e",
+    ] {
+        assert_eq!(before.stats_socket(command), "\n", "{command}");
+    }
+    let states = before.stats_socket("show servers state");
+    let folder = telamon_testkit::Scratch::new();
+    std::fs::write(folder.join("states"), &states).unwrap();
+    let after = Telamon::listen(&lines(folder.to_str().unwrap()));
+    // A first check may have found `a` up.
+    let word = |status: String| status.split(" 1/2").next().unwrap_or_default().to_owned();
+    let statuses =
+        ["a", "b", "c", "d", "e"].map(|server| word(after.stat("web", server, "status")));
+    assert_eq!(statuses, ["DOWN", "MAINT", "DRAIN", "no check", "no check"]);
+    assert_eq!(after.stat("web", "d", "weight"), "3");
+    // What the configuration says anew goes before what was saved.
+    let lines = lines(folder.to_str().unwrap()).replace("weight 10\n", "weight 20\n");
+    let changed = Telamon::listen(&lines);
+    assert_eq!(changed.stat("web", "d", "weight"), "20");
+    assert_eq!(changed.stat("web", "b", "status"), "MAINT");
+}
+
+#[test]
+fn a_file_of_states_that_is_not_right_costs_a_warning() {
+    let folder = telamon_testkit::Scratch::new();
+    let line = |state: &str| {
+        format!("2 web 1 a 127.0.0.1 {state} 0 1 1 5 6 3 4 6 0 0 0 - 1 - 0 0 - - 0\n")
+    };
+    let check = |text: &str, said: &str| {
+        std::fs::write(folder.join("web"), text).unwrap();
+        let lines = format!(
+            "load-server-state-from-file local\nserver a 127.0.0.1:1\n\
+             global\nserver-state-base {}\n",
+            folder.display()
+        );
+        let telamon = Telamon::listen(&lines);
+        eventually(said, || telamon.stderr().to_lowercase().contains(said));
+        assert_eq!(telamon.stat("web", "a", "status"), "no check");
+    };
+    check("2\n", "get");
+    check(&format!("1\n{}", line("9")), "invalid srv_op_state value '9'");
+    check("1\nshort\n", "corrupted");
+    check(line("2").trim_end(), "get");
+}

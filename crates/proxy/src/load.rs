@@ -48,6 +48,7 @@ mod resolvers;
 mod rules;
 mod server;
 mod settings;
+mod state_file;
 mod stats;
 mod tune;
 mod userlist;
@@ -232,6 +233,7 @@ impl<'l> Loader<'l> {
             workers: Cell::new(1),
             experimental: Cell::new(false),
             resolved: Default::default(),
+            states: Default::default(),
             builtin_formats: Default::default(),
         });
         let mut global = GlobalContext::new(Rc::clone(&base));

@@ -8,6 +8,7 @@
 mod agent;
 mod dump;
 mod lines;
+mod restore;
 mod weight;
 
 #[cfg(test)]
@@ -69,19 +70,21 @@ fn resolution(server: &Server) -> Admin {
     if lost { Admin::MAINT_RESOLUTION } else { Admin::READY }
 }
 
-/// Gives each server that is new its first state, and the others the rise and fall of a new configuration. Says nothing.
+/// Gives each server that is new its first state, and the others the rise and fall of a new configuration. Says nothing, except of
+/// servers that begin with a state that was saved.
 pub(crate) fn begin(shared: &Shared, snapshot: &Snapshot) {
-    let servers = |then: &mut dyn FnMut(&Site<'_>, &Server)| {
+    let mut saved = Vec::new();
+    let servers = |then: &mut dyn FnMut(&Site<'_>, &Server, Place)| {
         for (proxy, config) in snapshot.model.numbered() {
             for server in config.backend.iter().flat_map(|backend| &backend.servers) {
                 let place = Place { proxy, server: ServerId(server.index) };
                 if let Some(site) = Site::new(shared, snapshot, place) {
-                    then(&site, server);
+                    then(&site, server, place);
                 }
             }
         }
     };
-    servers(&mut |site, server| {
+    servers(&mut |site, server, place| {
         let config = server.check.as_ref().map(check_config);
         let agent = server.agent.is_some() && !server.state.probing().agent_disabled;
         if server.state.begun.swap(true, Relaxed) {
@@ -113,8 +116,11 @@ pub(crate) fn begin(shared: &Shared, snapshot: &Snapshot) {
         if config.is_some() {
             server.state.check_report().status = crate::check::CheckStatus::Initializing;
         }
+        if server.saved.is_some() {
+            saved.push(place);
+        }
     });
-    servers(&mut |site, server| {
+    servers(&mut |site, server, _| {
         let Some((proxy, tracked)) = server.tracks else { return };
         let Some(tracked) = snapshot.model.server(proxy, tracked) else { return };
         if tracked.state.member.status().admin.in_maintenance() {
@@ -124,6 +130,12 @@ pub(crate) fn begin(shared: &Shared, snapshot: &Snapshot) {
             });
         }
     });
+    for place in saved {
+        let Some(site) = Site::new(shared, snapshot, place) else { continue };
+        if let Some(saved) = &site.server.saved {
+            site.restore(saved);
+        }
+    }
 }
 
 /// Goes on with the slow starts of all servers. Returns whether any is still under way.

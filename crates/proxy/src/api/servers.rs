@@ -182,7 +182,7 @@ fn write_state(proxy: &Proxy, server: &Server, now_ms: u64, out: &mut String) {
         member.weight(),
         member.weight_initial(),
         now_ms.saturating_sub(member.last_change_ms()) / 1000,
-        check_number(check_status),
+        check_status.number(),
         agent.state,
         or_dash(agent.address),
         agent.port,
@@ -229,30 +229,6 @@ fn admin_number(admin: Admin, disabled: bool) -> u32 {
         | flag(Admin::DRAIN_FORCED, 8)
         | flag(Admin::DRAIN_INHERITED, 16)
         | flag(Admin::MAINT_RESOLUTION, 32)
-}
-
-/// HAProxy's number of a check's status.
-fn check_number(status: CheckStatus) -> u32 {
-    match status {
-        // One that is not checked counts as not yet checked.
-        CheckStatus::Unknown | CheckStatus::Initializing => 1,
-        CheckStatus::Checked => 3,
-        CheckStatus::SocketError => 5,
-        CheckStatus::L4Ok => 6,
-        CheckStatus::L4Timeout => 7,
-        CheckStatus::L4Connection => 8,
-        CheckStatus::L6Ok => 9,
-        CheckStatus::L6Timeout => 10,
-        CheckStatus::L6Response => 11,
-        CheckStatus::L7Timeout => 12,
-        CheckStatus::L7Response => 13,
-        CheckStatus::L7Ok => 15,
-        CheckStatus::L7OkConditional => 16,
-        CheckStatus::L7Status => 17,
-        CheckStatus::ProcessError => 18,
-        CheckStatus::ProcessTimeout => 19,
-        CheckStatus::ProcessOk => 20,
-    }
 }
 
 /// HAProxy's number of what a check's status means.

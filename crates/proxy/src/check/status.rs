@@ -53,6 +53,36 @@ impl CheckStatus {
         (Self::ProcessOk, "PROCOK", "External check passed"),
     ];
 
+    /// HAProxy's number of it, in dumps and files of states.
+    pub fn number(self) -> u32 {
+        match self {
+            // One that is not checked counts as not yet checked.
+            Self::Unknown | Self::Initializing => 1,
+            Self::Checked => 3,
+            Self::SocketError => 5,
+            Self::L4Ok => 6,
+            Self::L4Timeout => 7,
+            Self::L4Connection => 8,
+            Self::L6Ok => 9,
+            Self::L6Timeout => 10,
+            Self::L6Response => 11,
+            Self::L7Timeout => 12,
+            Self::L7Response => 13,
+            Self::L7Ok => 15,
+            Self::L7OkConditional => 16,
+            Self::L7Status => 17,
+            Self::ProcessError => 18,
+            Self::ProcessTimeout => 19,
+            Self::ProcessOk => 20,
+        }
+    }
+
+    /// The status of that number; one that there is not is [`CheckStatus::Initializing`].
+    pub fn from_number(number: u32) -> Self {
+        let known = Self::ALL.iter().rev().find(|(status, ..)| status.number() == number);
+        known.map_or(Self::Initializing, |(status, ..)| *status)
+    }
+
     /// Finds a status by its short name, as `ok-status` and the like have it.
     pub fn from_name(name: &[u8]) -> Option<Self> {
         Self::ALL.iter().find(|(_, known, _)| known.as_bytes() == name).map(|(status, ..)| *status)

@@ -12,6 +12,7 @@ use telamon_config::{Args, ConfigErrorKind, Diagnostics, Family, FileId, Host, L
 use telamon_runtime::Files;
 
 use super::LoadOptions;
+use super::state_file::StateFile;
 use crate::expr::{Directory, Lists, LogFormat};
 use crate::log::Builtin;
 
@@ -29,6 +30,8 @@ pub(super) struct Base {
     pub(super) experimental: Cell<bool>,
     /// Host names that were asked for; each is asked for once.
     pub(super) resolved: RefCell<HashMap<Box<str>, Rc<[IpAddr]>>>,
+    /// The states of all servers, read when first asked for.
+    pub(super) states: OnceCell<Option<Rc<StateFile>>>,
     pub(super) builtin_formats: [OnceCell<Arc<LogFormat>>; 4],
 }
 
@@ -97,6 +100,14 @@ impl Base {
             Host::Unspecified => Some(unspecified(family)),
             Host::Name(name) => self.resolve(to, name, family, at),
         }
+    }
+
+    /// The file of `server-state-file`.
+    pub(super) fn state_file(
+        &self,
+        read: impl FnOnce() -> Option<StateFile>,
+    ) -> Option<Rc<StateFile>> {
+        self.states.get_or_init(|| read().map(Rc::new)).clone()
     }
 
     /// The content of a file; reports where it cannot be read. `None` also where files are not looked at.

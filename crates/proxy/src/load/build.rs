@@ -14,11 +14,12 @@ use super::mistake::ProxyMistake;
 use super::names::assign_numbers;
 use super::place::{Place, locate};
 use super::server::{ServerLine, ServerSettings, SourceDraft};
+use super::state_file;
 use crate::expr::LogFormat;
 use crate::log::Builtin;
 use crate::model::{
     AgentCheck, Backend, Balance, Frontend, Listener, LogSettings, Mode, Proxy, ProxyId,
-    ResolvedFrom, Rules, Server, ServerCheck, ServerId, StatsPage,
+    ResolvedFrom, Rules, SavedState, Server, ServerCheck, ServerId, StatsPage,
 };
 use crate::rules::Routes;
 use crate::state::{ListenerState, ProxyState, ServerState};
@@ -34,7 +35,7 @@ pub(super) fn proxy(
     let name: Arc<str> = Arc::clone(&context.base.directory.proxies[id.0 as usize].name);
     let at = section.name().map_or(section.at(), |name| name.at);
     let frontend = context.accepts().then(|| frontend(&mut context, id, &name, diagnostics));
-    let backend = context.serves().then(|| backend(&mut context, id, diagnostics));
+    let backend = context.serves().then(|| backend(&mut context, id, number, diagnostics));
     let log = log_settings(&context, section, diagnostics);
     let ProxyContext { draft, own, base, .. } = context;
     let workers = base.workers.get();
@@ -149,7 +150,12 @@ fn frontend(
     }
 }
 
-fn backend(context: &mut ProxyContext, id: ProxyId, diagnostics: &mut Diagnostics) -> Backend {
+fn backend(
+    context: &mut ProxyContext,
+    id: ProxyId,
+    proxy_number: u32,
+    diagnostics: &mut Diagnostics,
+) -> Backend {
     let lines = std::mem::take(&mut context.own.servers);
     let written: Vec<Option<u32>> = lines
         .iter()
@@ -159,8 +165,14 @@ fn backend(context: &mut ProxyContext, id: ProxyId, diagnostics: &mut Diagnostic
     let numbers = assign_numbers(&written, 1);
     let mut servers = Vec::with_capacity(lines.len());
     let mut members = Vec::with_capacity(lines.len());
+    let name = Arc::clone(&context.base.directory.proxies[id.0 as usize].name);
+    let states = (!lines.is_empty() && !context.draft.disabled)
+        .then(|| state_file::states(context, &name, proxy_number, diagnostics))
+        .flatten();
     for (line, number) in lines.into_iter().zip(numbers) {
-        let server = server(context, line, servers.len() as u32, number, id, diagnostics);
+        let saved = states.as_ref().and_then(|states| states.of(&line.name, diagnostics));
+        let index = servers.len() as u32;
+        let server = server(context, line, index, number, id, saved, diagnostics);
         members.push(Arc::clone(&server.state.member));
         servers.push(server);
     }
@@ -226,7 +238,7 @@ fn direct(
         settings: ServerSettings::default(),
         number_step: 0,
     };
-    Some(server(context, line, u32::MAX, 0, id, diagnostics))
+    Some(server(context, line, u32::MAX, 0, id, None, diagnostics))
 }
 
 fn duplicate_numbers(lines: &[ServerLine], written: &[Option<u32>], diagnostics: &mut Diagnostics) {
@@ -246,6 +258,7 @@ fn server(
     index: u32,
     number: u32,
     id: ProxyId,
+    saved: Option<SavedState>,
     diagnostics: &mut Diagnostics,
 ) -> Server {
     let ServerLine { at, address, place, settings, .. } = line;
@@ -253,8 +266,13 @@ fn server(
     let draft = &context.draft;
     let names = &base.directory.proxies[id.0 as usize].servers;
     let name = names.get(index as usize).map_or_else(|| line.name.as_ref().into(), Arc::clone);
-    let Place { written, now, unresolved, resolution } =
-        locate(base, address, &settings, diagnostics);
+    let Place { written, now, unresolved, resolution } = locate(
+        base,
+        address,
+        &settings,
+        saved.as_ref().and_then(|saved| saved.address),
+        diagnostics,
+    );
     let check_address = settings
         .check_address
         .as_deref()
@@ -351,6 +369,7 @@ fn server(
         max_reuse: settings.max_reuse,
         send_proxy: settings.send_proxy.build(),
         redir: settings.redir,
+        saved: saved.map(Box::new),
         tracks,
         trackers: Vec::new(),
         written_cookie: settings.cookie,

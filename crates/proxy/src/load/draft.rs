@@ -11,6 +11,7 @@ use super::bind::{BindLine, Owner};
 use super::check::CheckDraft;
 use super::mistake::ProxyMistake;
 use super::server::{ServerLine, ServerSettings, SourceDraft};
+use super::state_file::StateFrom;
 use crate::expr::{Acls, Condition, LogFormat, ParseScope, Place};
 use crate::log::{Builtin, LogTarget};
 use crate::model::{
@@ -79,6 +80,7 @@ pub(super) struct Draft {
     pub(super) cookie: Option<PersistenceCookie>,
     /// `cookie ... dynamic` and `dynamic-cookie-key`.
     pub(super) dynamic_cookies: DynamicCookies,
+    pub(super) state_from: (StateFrom, Location),
     /// `default-server`.
     pub(super) server: ServerSettings,
     pub(super) client_keepalive: KeepaliveDraft,
@@ -130,6 +132,7 @@ pub(super) struct Own {
     pub(super) stats_at: Option<Location>,
     pub(super) cookie_at: Option<Location>,
     pub(super) dispatch: Option<(telamon_config::Address, Location)>,
+    pub(super) state_file_name: Option<Box<str>>,
     pub(super) http_check: Vec<CheckStep>,
     pub(super) tcp_check: Vec<CheckStep>,
     pub(super) http_check_at: Option<Location>,
@@ -177,6 +180,7 @@ impl Default for Draft {
             check: CheckDraft::default(),
             cookie: None,
             dynamic_cookies: DynamicCookies::default(),
+            state_from: (StateFrom::None, Location::COMMAND_LINE),
             server: ServerSettings::default(),
             client_keepalive: KeepaliveDraft::default(),
             server_keepalive: KeepaliveDraft::default(),

@@ -149,6 +149,25 @@ const PROCESS: &[K] = &[
             args.next("a name");
         },
     ),
+    K::works(
+        "server-state-base",
+        G,
+        "server-state-base <directory>",
+        "where the files of servers' states are",
+        |global, args| {
+            global.global.server_state_base =
+                args.next("a directory").map(|token| token.text.into());
+        },
+    ),
+    K::works(
+        "server-state-file",
+        G,
+        "server-state-file <file>",
+        "the states of all servers (`load-server-state-from-file global`)",
+        |global, args| {
+            global.global.server_state_file = args.next("a file").map(|token| token.text.into());
+        },
+    ),
     K::works("node", G, "node <name>", "what statistics call this machine", |global, args| {
         global.global.node = args.next("a name").map(|token| token.text.into());
     }),
@@ -491,8 +510,6 @@ const ABSENT: &[K] = &[
     K::not_yet("h1-case-adjust-file", G),
     K::not_yet_guard("lua-load", G),
     K::not_yet_guard("lua-load-per-thread", G),
-    K::not_yet("server-state-base", G),
-    K::not_yet("server-state-file", G),
     K::not_yet("wurfl-cache-size", G),
     K::not_yet("wurfl-data-file", G),
     K::not_yet("wurfl-information-list", G),

@@ -23,11 +23,12 @@ pub(super) struct Place {
     pub(super) resolution: Option<Resolution>,
 }
 
-/// Reads it; looks a name up as `init-addr` says.
+/// Reads it; looks a name up as `init-addr` says. `last` is where a former process had the server.
 pub(super) fn locate(
     base: &Base,
     (address, at): (Address, Location),
     settings: &ServerSettings,
+    last: Option<IpAddr>,
     diagnostics: &mut Diagnostics,
 ) -> Place {
     let resolution = resolution(base, &address, at, settings, diagnostics);
@@ -42,9 +43,14 @@ pub(super) fn locate(
             let ip = match &host {
                 Host::Ip(ip) => Some(*ip),
                 Host::Unspecified => Some(unspecified(family)),
-                Host::Name(name) => {
-                    first_address(base, (name, family, at), settings, &resolution, diagnostics)
-                }
+                Host::Name(name) => first_address(
+                    base,
+                    (name, family, at),
+                    settings,
+                    last,
+                    &resolution,
+                    diagnostics,
+                ),
             };
             let unresolved = ip.is_none();
             let ip = ip.unwrap_or_else(|| unspecified(family));
@@ -80,6 +86,7 @@ fn first_address(
     base: &Base,
     (name, family, at): (&str, Family, Location),
     settings: &ServerSettings,
+    last: Option<IpAddr>,
     resolution: &Option<Resolution>,
     diagnostics: &mut Diagnostics,
 ) -> Option<IpAddr> {
@@ -92,6 +99,7 @@ fn first_address(
     let mut asked = false;
     for way in ways {
         match way {
+            InitWay::Last if last.is_some() => return last,
             InitWay::Last => {}
             InitWay::Libc if is_service => {}
             InitWay::Libc => {

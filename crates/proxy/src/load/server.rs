@@ -167,7 +167,7 @@ pub(super) struct InitAddress {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum InitWay {
-    /// From the state file; there is none.
+    /// From the file of states.
     Last,
     Libc,
     /// Without an address; the server begins in maintenance.

@@ -8,7 +8,8 @@ use telamon_config::{AddressRules, Args, ConfigErrorKind, Keyword, Sections, Tab
 use super::draft::ProxyContext;
 use super::mistake::ProxyMistake;
 use super::{
-    absent, balance, bind, check, cookie, errors, logs, obsolete, options, rules, server, stats,
+    absent, balance, bind, check, cookie, errors, logs, obsolete, options, rules, server,
+    state_file, stats,
 };
 use crate::model::HttpReuse;
 
@@ -29,6 +30,7 @@ pub(super) static KEYWORDS: LazyLock<Table<ProxyContext>> = LazyLock::new(|| {
             options::KEYWORDS,
             check::KEYWORDS,
             check::preset::KEYWORDS,
+            state_file::KEYWORDS,
             logs::KEYWORDS,
             errors::KEYWORDS,
             stats::KEYWORDS,

@@ -42,6 +42,9 @@ pub struct Global {
     /// `spread-checks`: percent, 0 to 50.
     pub spread_checks: u32,
     pub max_spread_checks: Option<Duration>,
+    /// `server-state-base` and `server-state-file`.
+    pub server_state_base: Option<Box<str>>,
+    pub server_state_file: Option<Box<str>>,
     pub tune: Tune,
     /// `set-var` and `set-var-fmt`, evaluated once at the start, in order.
     pub process_vars: Vec<(crate::rules::VariableName, ProcessVariable)>,

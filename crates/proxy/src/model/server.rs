@@ -1,10 +1,13 @@
+use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use telamon_balance::Run;
 use telamon_config::Location;
 
 use super::{AgentCheck, ServerCheck};
+use crate::check::CheckStatus;
 use crate::state::ServerState;
 
 /// One `server` line, or one of a `server-template`'s.
@@ -46,6 +49,8 @@ pub struct Server {
     pub send_proxy: Option<SendProxy>,
     /// `redir PREFIX`: clients are redirected instead of relayed.
     pub redir: Option<Box<[u8]>>,
+    /// What a former process wrote of it, for its first state.
+    pub saved: Option<Box<SavedState>>,
     /// `track BACKEND/SERVER` is resolved at load; checks of that server decide this one's health.
     pub tracks: Option<(super::ProxyId, super::ServerId)>,
     /// Those that track this one; [`Model::link_trackers`](super::Model::link_trackers) fills it.
@@ -102,6 +107,29 @@ pub struct SendProxy {
     pub unique_id: bool,
     /// Whether the client came by TLS.
     pub tls: bool,
+}
+
+/// What a file of states has of a server (`load-server-state-from-file`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedState {
+    pub run: Run,
+    pub maintenance_forced: bool,
+    pub maintenance_configured: bool,
+    pub drain_forced: bool,
+    pub weight: u32,
+    /// The configuration's weight then.
+    pub weight_initial: u32,
+    pub check_status: CheckStatus,
+    /// Switched off by the socket, as the agent.
+    pub checks_disabled: bool,
+    pub agent_disabled: bool,
+    /// Where it was; for a server that has a name, it may begin there.
+    pub address: Option<IpAddr>,
+    pub port: u16,
+    pub check_address: Option<IpAddr>,
+    pub check_port: Option<u16>,
+    pub agent_address: Option<IpAddr>,
+    pub agent_port: Option<u16>,
 }
 
 /// Where a server is, as its line says.

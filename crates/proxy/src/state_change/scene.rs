@@ -113,6 +113,7 @@ pub(crate) fn server(name: &str, address: SocketAddr) -> Server {
         max_reuse: None,
         send_proxy: None,
         redir: None,
+        saved: None,
         tracks: None,
         trackers: Vec::new(),
         written_cookie: None,
