@@ -304,7 +304,6 @@ mod tests {
         check(9, "soon", "srv_last_time_change");
         check(10, "21", "srv_check_status");
         check(11, "5", "srv_check_result");
-        check(12, "", "fine"); // one field less: the next one stands in for it
         check(13, "32", "srv_check_state");
         check(14, "y", "srv_agent_state");
         check(15, "2", "bk_f_forced_id");
