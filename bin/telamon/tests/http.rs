@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use telamon_testkit::{Behaviour, RawClient, Response, Telamon, TestServer, free_port};
+use telamon_testkit::{Behaviour, RawClient, Response, Telamon, TestServer, eventually, free_port};
 
 #[test]
 fn keep_alive_on_both_sides_uses_one_server_connection() {
@@ -508,19 +508,31 @@ fn an_idle_client_is_left_after_the_keep_alive_time() {
 #[test]
 fn connections_without_a_choice_belong_to_their_client() {
     let app = TestServer::named("app");
-    check_direct(&app, &format!("dispatch {}", app.address()), 2);
+    check_direct(&app, &format!("dispatch {}", app.address()));
     // The client's own destination, with another port.
     check_direct(
         &app,
         &format!("option transparent\nhttp-request set-dst-port int({})", app.port()),
-        2,
     );
-    // A server that follows the client's destination is shared by those who connected to the same.
-    check_direct(&app, &format!("server app 0.0.0.0:{}", app.port()), 1);
+}
+
+/// As haproxy does it.
+#[test]
+fn a_server_that_follows_the_destination_is_shared_by_those_who_connected_to_the_same() {
+    let app = TestServer::named("app");
+    let telamon = Telamon::listen(&format!("http-reuse always\nserver app 0.0.0.0:{}", app.port()));
+    for _ in 0..2 {
+        assert_eq!(telamon.connect().get("/").text(), "app");
+        let kept = |column| telamon.stat("web", "app", column).parse::<u32>().unwrap_or(0);
+        eventually("the server's connection is idle", || {
+            kept("idle_conn_cur") + kept("safe_conn_cur") == 1
+        });
+    }
+    assert_eq!(app.connections(), 1);
 }
 
 #[track_caller]
-fn check_direct(app: &TestServer, lines: &str, connections: usize) {
+fn check_direct(app: &TestServer, lines: &str) {
     let before = app.connections();
     let telamon = Telamon::listen(&format!("http-reuse always\n{lines}"));
     for _ in 0..2 {
@@ -529,7 +541,7 @@ fn check_direct(app: &TestServer, lines: &str, connections: usize) {
             assert_eq!(client.get("/").text(), "app", "{lines}");
         }
     }
-    assert_eq!(app.connections() - before, connections, "{lines}");
+    assert_eq!(app.connections() - before, 2, "{lines}");
 }
 
 #[test]
