@@ -199,13 +199,17 @@ impl From<String> for Value {
 pub struct Row {
     /// What it is about.
     pub kind: Kind,
+    /// What no column of HAProxy's says: a level, a panic, a load. For people: pages show it beside the
+    /// state; empty for nothing.
+    pub note: Cow<'static, str>,
     values: Vec<Option<Value>>,
 }
 
 impl Row {
     /// A row with its `type` set.
     pub fn new(kind: Kind) -> Self {
-        let mut row = Self { kind, values: vec![None; Column::ALL.len()] };
+        let values = vec![None; Column::ALL.len()];
+        let mut row = Self { kind, note: Cow::Borrowed(""), values };
         row.set(Column::Type, kind.number());
         row
     }

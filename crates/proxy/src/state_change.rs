@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use telamon_balance::health::{CheckConfig, Forced, Health};
-use telamon_balance::{Admin, AgentState, MemberId, Rng, Run, Status};
+use telamon_balance::{Admin, AgentState, InUse, MemberId, Rng, Run, Status};
 
 pub(crate) use agent::agent_answered;
 pub use dump::log_server_states;
@@ -306,6 +306,7 @@ impl<'a> Site<'a> {
     fn settle(&self) -> Moved {
         let pool = &self.backend.pool;
         let queued = self.server.state.member.load.queued();
+        let was_in_use = pool.in_use();
         let mut rng = Rng::new(self.shared.now_ms());
         let settled = pool.member_changed(self.member, &mut rng, self.shared.now_ms());
         let left = queued.saturating_sub(self.server.state.member.load.queued());
@@ -313,6 +314,7 @@ impl<'a> Site<'a> {
             requeued: left,
             granted: u32::try_from(settled.granted.len()).unwrap_or(u32::MAX),
             usable: pool.usable(),
+            in_use: (was_in_use, pool.in_use()),
         };
         for grant in settled.granted {
             deliver(pool, grant.member, Some(grant));
@@ -475,13 +477,22 @@ impl<'a> Site<'a> {
         if was == 0 && is > 0 {
             let since = record.last_change_ms.swap(now_ms, Relaxed);
             record.downtime_ms.fetch_add(now_ms.saturating_sub(since), Relaxed);
-        } else if was > 0 && is == 0 {
+        } else if was > 0 && is == 0 && change.moved.in_use.1 != InUse::Panic {
             record.last_change_ms.store(now_ms, Relaxed);
             record.down_transitions.fetch_add(1, Relaxed);
             let (kind, name) = (lines::kind(self.proxy), &self.proxy.name);
             notice::alert(format_args!("{kind} '{name}' has no server available!"));
             let line = format!("{kind} {name} has no server available!");
             send(Level::Emergency, self.proxy, &line);
+        }
+        match change.moved.in_use {
+            (before, InUse::Panic) if before != InUse::Panic => {
+                self.say(Level::Alert, &lines::panic_begins(self, change));
+            }
+            (InUse::Panic, after) if after != InUse::Panic => {
+                self.say(Level::Notice, &lines::panic_ends(self, change));
+            }
+            _ => {}
         }
     }
 

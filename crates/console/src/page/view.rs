@@ -147,6 +147,11 @@ pub(super) fn has_servers(row: &Row) -> bool {
 }
 
 fn state_of(row: &Row) -> String {
+    let state = status_of(row);
+    if row.note.is_empty() { state } else { format!("{state} ({})", row.note) }
+}
+
+fn status_of(row: &Row) -> String {
     let status = text(row, Column::Status);
     if row.kind == Kind::Server && !text(row, Column::Tracked).is_empty() {
         return format!("{status} ⇢ {}", text(row, Column::Tracked));

@@ -1,5 +1,7 @@
 //! Lines and what the model has of them; mistakes and what is said.
 
+mod own_strategies;
+
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use telamon_balance::health::CheckResult;
 use telamon_balance::member::Progress;
-use telamon_balance::{Admin, Run, Status};
+use telamon_balance::{Admin, InUse, Run, Status};
 
 use super::{Change, Site};
 use crate::model::Proxy;
@@ -26,6 +26,8 @@ pub(super) struct Moved {
     pub(super) granted: u32,
     /// The servers in use since, regular and backup.
     pub(super) usable: (u32, u32),
+    /// Which servers took the requests before and since.
+    pub(super) in_use: (InUse, InUse),
 }
 
 /// `Health check for server b/s failed, reason: …, status: 0/1 DOWN.`; `kind` is `Health` or `Agent`.
@@ -63,6 +65,25 @@ pub(super) fn check(
     }
     line.push('.');
     line
+}
+
+/// Too few servers are usable: health is ignored from here on.
+pub(super) fn panic_begins(site: &Site<'_>, change: &Change) -> String {
+    let threshold = site.backend.pool.options().panic_threshold;
+    let counts = usable_of_all(site, change);
+    format!("{counts}, less than {threshold}%: panic, health is ignored and all servers are used.")
+}
+
+/// Enough are usable again, or there are backups to go to.
+pub(super) fn panic_ends(site: &Site<'_>, change: &Change) -> String {
+    format!("{}: panic is over, health counts again.", usable_of_all(site, change))
+}
+
+/// `backend b has 1 of 4 servers usable`
+fn usable_of_all(site: &Site<'_>, change: &Change) -> String {
+    let regular = site.backend.servers.iter().filter(|s| !s.state.member.is_backup()).count();
+    let (kind, name) = (kind(site.proxy), &site.proxy.name);
+    format!("{kind} {name} has {} of {regular} servers usable", change.moved.usable.0)
 }
 
 /// `Server b/s is DOWN, reason: …. 0 active and 0 backup servers left. …`

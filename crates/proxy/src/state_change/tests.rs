@@ -185,3 +185,45 @@ fn disabled_servers_wait_for_an_order() {
         ],
     );
 }
+
+#[test]
+fn a_panic_is_told_when_it_begins_and_when_it_ends() {
+    use telamon_balance::{InUse, PoolOptions};
+    let ear = LogEar::new();
+    let at = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let servers = (1..=4).map(|n| server(&format!("s{n}"), at(n))).collect();
+    let mut proxy = backend("a", servers, &ear);
+    let own = proxy.backend.as_mut().expect("a backend");
+    let options = PoolOptions { panic_threshold: 50, ..PoolOptions::default() };
+    own.pool = own.pool.renew(own.pool.members().to_vec(), || own.balance.make(), options);
+    let model = Model { proxies: vec![proxy], ..Model::default() };
+    let snapshot = Arc::new(Snapshot { model, generation: 0 });
+    let shared = shared();
+    begin(&shared, &snapshot);
+    let pool = &snapshot.model.proxies[0].backend.as_ref().expect("a backend").pool;
+    let mut said = Vec::new();
+    for (server, forced) in [0, 1, 2, 3]
+        .map(|n| (n, Forced::Down))
+        .into_iter()
+        .chain([(2, Forced::Up), (3, Forced::Up)])
+    {
+        let place = Place { proxy: ProxyId(0), server: ServerId(server) };
+        order(&shared, &snapshot, place, Order::Health(forced), "");
+        let lines = std::iter::from_fn(|| ear.line());
+        said.extend(lines.filter(|line| !line.contains("Server a/s")));
+        said.push(format!("{:?}", pool.in_use()));
+    }
+    assert_eq!(
+        said,
+        [
+            &*format!("{:?}", InUse::Level(0)),
+            "Level(0)",
+            "<129>backend a has 1 of 4 servers usable, less than 50%: panic, health is ignored and all servers are used.",
+            "Panic",
+            "Panic", // nobody is usable, and all are used: it is not told that nobody is available
+            "Panic",
+            "<133>backend a has 2 of 4 servers usable: panic is over, health counts again.",
+            "Level(0)",
+        ]
+    );
+}

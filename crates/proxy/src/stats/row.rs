@@ -3,13 +3,13 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use telamon_balance::member::Times;
+use telamon_balance::member::{Times, WHOLE};
 use telamon_balance::stats::{Column, Kind, Row};
-use telamon_balance::{AgentState, Counter, MemberId, Status};
+use telamon_balance::{AgentState, Counter, InUse, MemberId, Status};
 use telamon_runtime::Endpoint;
 use telamon_runtime::bind::BindAddress;
 
-use crate::model::{Backend, Frontend, Listener, Mode, Model, Proxy, Server};
+use crate::model::{Backend, BalanceStrategy, Frontend, Listener, Mode, Model, Proxy, Server};
 use crate::worker::Shared;
 
 /// The moment that ages and rates are of.
@@ -141,7 +141,26 @@ pub(super) fn server(model: &Model, proxy: &Proxy, server: &Server, now: Now) ->
         row.set(Column::SrcIlim, max);
     }
     zeros(&mut row, Column::SslSess, Column::SslFailedHandshake);
+    row.note = server_note(proxy, server, now).into();
     row
+}
+
+/// The level of a server that has one, and how loaded it says it is.
+fn server_note(proxy: &Proxy, server: &Server, now: Now) -> String {
+    let member = &server.state.member;
+    let mut parts = Vec::new();
+    if member.priority() > 0 {
+        parts.push(format!("priority {}", member.priority()));
+    }
+    if let Some(backend) = &proxy.backend
+        && let BalanceStrategy::Usage { expire_ms } = backend.balance.strategy
+    {
+        parts.push(match member.usage(expire_ms, now.ms) {
+            Some(used) => format!("{}% used", used * 100 / WHOLE),
+            None => "no report".to_owned(),
+        });
+    }
+    parts.join(", ")
 }
 
 pub(super) fn backend(proxy: &Proxy, backend: &Backend, now: Now) -> Row {
@@ -161,6 +180,13 @@ pub(super) fn backend(proxy: &Proxy, backend: &Backend, now: Now) -> Row {
     let is_up = weight > 0 || backend.servers.is_empty();
     let last_change_ms = state.last_change_ms.load(Relaxed);
     let connects = of_servers(Counter::Connects);
+    row.note = match pool.in_use() {
+        InUse::Panic => "panic: health is ignored".into(),
+        InUse::Level(level) if backend.servers.iter().any(|s| s.state.member.priority() > 0) => {
+            format!("priority {level} in use").into()
+        }
+        _ => "".into(),
+    };
     row.set(Column::Qcur, pool.load().queued())
         .set(Column::Qmax, pool.load().queued_peak())
         .set(Column::Scur, state.load.current())
