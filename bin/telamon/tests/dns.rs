@@ -53,7 +53,7 @@ fn a_server_follows_its_name() {
     let telamon = start(&dns, &log, "", &line);
     answers(&telamon, "a");
     log.wait_for("web/s changed its IP from (none) to 127.0.0.1 by r/n.");
-    log.wait_for("Server web/s is UP/READY (resolves again).");
+    log.wait_for("Server web/s ('web.test') is UP/READY (resolves again).");
     log.wait_for("Server web/s administratively READY thanks to valid DNS answer.");
     let mut kept = telamon.connect();
     assert_eq!(kept.get("/").text(), "a");

@@ -96,6 +96,8 @@ pub struct ServerState {
     dynamic_cookie: AtomicU64,
     /// The host whose addresses it takes, where `resolvers` look for them: its line's, an SRV record's, or the socket's.
     host: Mutex<Option<Name>>,
+    /// That was, or is, another than its line names.
+    pub renamed: AtomicBool,
     /// Counts changes of the address: idle connections made before are not used again.
     pub generation: AtomicU32,
     /// Where connections go depends on the client's destination: they cannot be shared.
@@ -277,6 +279,7 @@ impl ServerState {
             place: Mutex::new(Located { address, cookie_key: None }),
             dynamic_cookie: AtomicU64::new(0),
             host: Mutex::default(),
+            renamed: AtomicBool::new(false),
             generation: AtomicU32::new(0),
             idle: AtomicU32::new(0),
             last_session: AtomicI64::new(0),
@@ -395,6 +398,7 @@ pub fn adopt(new: &mut Model, old: &Model) {
                 server.state.member.configure(&server.member_config);
                 if server.resolution.is_none() || was.resolution != server.resolution {
                     server.state.set_host(fresh.host());
+                    server.state.renamed.store(false, Relaxed);
                     if was.address != server.address || was.resolution != server.resolution {
                         server.state.set_address(fresh.address());
                     }

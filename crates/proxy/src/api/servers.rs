@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use telamon_balance::health::Forced;
 use telamon_balance::{Admin, AgentState, Run};
-use telamon_dns_proto::Name;
+use telamon_dns_proto::{Name, NameError};
 use telamon_runtime::Endpoint;
 use telamon_runtime::api::{Answer, Invocation, Level};
 
@@ -130,7 +130,11 @@ fn show_state(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
 fn write_state(proxy: &Proxy, server: &Server, now_ms: u64, out: &mut String) {
     let (state, member) = (&server.state, &server.state.member);
     let status = member.status();
-    let (address, port) = place(&state.address());
+    let (mut address, port) = place(&state.address());
+    let lost = status.admin.has(Admin::MAINT_RESOLUTION);
+    if lost && state.address().endpoint.ip().is_some_and(|ip| ip.is_unspecified()) {
+        address = "-".to_owned();
+    }
     let (check_status, result, in_progress) = {
         let report = state.check_report();
         (report.status, result_number(report.status), report.in_progress)
@@ -151,6 +155,8 @@ fn write_state(proxy: &Proxy, server: &Server, now_ms: u64, out: &mut String) {
         // A server that goes down because the one it tracks did keeps its own count.
         None if status.agent == AgentState::Down && !maintenance => server.rise,
         None if status.run == Run::Stopped && (server.tracks.is_none() || maintenance) => 0,
+        // One that began without an address has never been found up.
+        None if server.unresolved => 0,
         None => server.rise,
     };
     let written = match &server.address {
@@ -159,7 +165,7 @@ fn write_state(proxy: &Proxy, server: &Server, now_ms: u64, out: &mut String) {
     };
     let now = state.host().map(|host| host.to_string());
     // A host that the line does not name: the socket's, or an SRV record's.
-    let renamed = if now.is_some() && now != written { 64 } else { 0 };
+    let renamed = if state.renamed.load(Relaxed) { 64 } else { 0 };
     let host = now.or(written).unwrap_or_else(|| "-".to_owned());
     let service = server.resolution.as_ref().and_then(|resolution| resolution.service());
     let service = service.map_or_else(|| "-".to_owned(), |name| name.to_string());
@@ -398,8 +404,15 @@ fn set_host(view: &View, target: &Target, text: &str) -> Result<Answer, String> 
     if resolution.service().is_some() {
         return refuse("SRV resolution is configured");
     }
-    let Ok(host) = Name::parse(text) else {
-        return Ok(Answer::Text(format!("invalid fqdn '{text}'{BY}")));
+    let host = match Name::parse(text) {
+        Ok(host) => host,
+        Err(NameError::BadCharacter(_) | NameError::TooLong) => {
+            return Ok(Answer::Text(format!("invalid fqdn '{text}'{BY}")));
+        }
+        Err(_) => {
+            let what = format!("could not update {}/{} FQDN{BY}", proxy.name, server.name);
+            return Ok(Answer::Text(what));
+        }
     };
     let before = server.state.host();
     if before.as_ref() == Some(&host) {
@@ -407,6 +420,7 @@ fn set_host(view: &View, target: &Target, text: &str) -> Result<Answer, String> 
     }
     let before = before.map_or_else(|| "(null)".to_owned(), |host| host.to_string());
     server.state.set_host(Some(host));
+    server.state.renamed.store(true, Relaxed);
     view.shared.names.renamed();
     let name = &server.name;
     Ok(Answer::Text(format!("{}/{name} changed its FQDN from {before} to {text}{BY}", proxy.name)))

@@ -43,6 +43,8 @@ pub(super) fn locate(
             let ip = match &host {
                 Host::Ip(ip) => Some(*ip),
                 Host::Unspecified => Some(unspecified(family)),
+                // That nobody can find it has been told.
+                Host::Name(name) if name.starts_with('_') && resolution.is_none() => None,
                 Host::Name(name) => first_address(
                     base,
                     (name, family, at),

@@ -285,3 +285,143 @@ const DEFAULT: &str = "default";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Connections to a name server over TCP at a time.
 const CONNECTIONS_DEFAULT: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use telamon_dns_proto::Kind;
+
+    use super::super::tests::{check, model};
+    use crate::model::ResolvedFrom;
+
+    const PROXY: &str =
+        "defaults\n mode http\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n";
+
+    #[track_caller]
+    fn check_section(lines: &str, expected: &[&str]) {
+        check(&format!("resolvers r\n nameserver a 127.0.0.1:53\n{lines}\n"), expected);
+    }
+
+    #[track_caller]
+    fn check_server(line: &str, expected: &[&str]) {
+        let section = "resolvers mydns\n nameserver a 127.0.0.1:53\n";
+        check(&format!("{section}{PROXY}backend b\n {line}\n"), expected);
+    }
+
+    #[test]
+    fn mistakes_in_sections_are_told() {
+        check_section(
+            " nameserver a 127.0.0.2:53",
+            &["3:13 alert second nameserver `a` (the name is taken)"],
+        );
+        check_section(
+            " nameserver b 127.0.0.2",
+            &["3:15 alert bad address `127.0.0.2` (expected a port: `127.0.0.2:80`?)"],
+        );
+        check_section(
+            " nameserver b 127.0.0.2:53 maxconn 4",
+            &["3:28 alert unexpected `maxconn` after `nameserver` (not expected here)"],
+        );
+        check_section(
+            " nameserver b tcp@127.0.0.2:53 maxconn 0",
+            &["3:40 alert maxconn 0 is out of range (expected 1 to 1000)"],
+        );
+        check_section(
+            " nameserver b",
+            &["3:13 alert `nameserver` lacks an address (expected an address after this)"],
+        );
+        check_section(
+            " hold nxx 3s",
+            &["3:2 alert unknown keyword `hold nxx` (did you mean `hold nx`?)"],
+        );
+        check_section(
+            " hold nx",
+            &[
+                "3:7 alert `hold nx` lacks a time such as `10s` (expected a time such as `10s` after this)",
+            ],
+        );
+        check_section(" timeout retry 0", &["3:16 alert bad time `0` (expected at least 1ms)"]);
+        check_section(" resolve_retries x", &["3:18 alert bad count `x` (expected a number)"]);
+        check_section(
+            " accepted_payload_size 65536",
+            &["3:24 alert size 65536 is out of range (expected 12 to 65535)"],
+        );
+        check("resolvers r\n", &["1:11 warning resolvers `r` has no name server"]);
+        check(
+            "resolvers r\n nameserver a 127.0.0.1:53\nresolvers r\n nameserver a 127.0.0.1:53\n",
+            &["3:11 alert second resolvers `r` (the name is taken)"],
+        );
+    }
+
+    #[test]
+    fn mistakes_of_servers_are_told() {
+        check_server(
+            "server s localhost:80 resolvers mydsn",
+            &["9:34 alert there is no resolvers `mydsn` (did you mean `mydns`?)"],
+        );
+        check_server(
+            "server s _http._tcp.test",
+            &["9:11 alert `_http._tcp.test` is the name of a service, which has no address itself"],
+        );
+        check_server(
+            "server s localhost:80 init-addr libc,lats",
+            &[
+                "9:34 alert bad init-addr `libc,lats` (expected `last`, `libc`, `none` or an address, separated by commas)",
+            ],
+        );
+        check_server(
+            "server s localhost:80 resolve-opts allow-dup-ip,dup",
+            &[
+                "9:50 alert bad option `dup` (expected `allow-dup-ip`, `prevent-dup-ip` or `ignore-weight`, separated by commas)",
+            ],
+        );
+        check_server(
+            "server s localhost:80 resolve-net 10.0.0.0/8,x",
+            &[
+                "9:47 alert bad network `x` (expected networks such as `10.0.0.0/8`, separated by commas)",
+            ],
+        );
+        check_server(
+            "server s localhost:80 resolve-prefer ipv5",
+            &["9:39 alert unknown family `ipv5` (did you mean `ipv4`?)"],
+        );
+        check_server(
+            "http-request do-resolve(txn.x) str(a)",
+            &[
+                "9:15 alert bad action `do-resolve(txn.x)` (expected `do-resolve(<var>,<resolvers>[,ipv4|ipv6])`)",
+            ],
+        );
+        check_server(
+            "http-request do-resolve(txn.x,mydsn) str(a)",
+            &["9:32 alert there is no resolvers `mydsn` (did you mean `mydns`?)"],
+        );
+        check_server(
+            "http-request do-resolve(txn.x,mydns,ipv5) str(a)",
+            &["9:38 alert unknown family `ipv5` (did you mean `ipv4`?)"],
+        );
+    }
+
+    #[test]
+    fn sections_and_servers_reach_the_model() {
+        let model = model(&format!(
+            "resolvers r\n nameserver a 127.0.0.1:53\n nameserver b tcp@[::1]:54 maxconn 9\n hold nx 5s\n \
+             timeout retry 2s\n accepted_payload_size 8192\n resolve_retries 7\n\
+             {PROXY} default-server resolvers r init-addr none resolve-prefer ipv4\nbackend b\n \
+             server one web.test:80\n server two 127.0.0.1:80\n \
+             server-template t 2 _http._tcp.test resolve-opts ignore-weight resolve-net 10.0.0.0/8\n"
+        ));
+        let section = model.resolvers("r").expect("there");
+        let servers = &section.nameservers;
+        assert_eq!((servers[0].tcp, servers[1].tcp), (None, Some(9)));
+        assert_eq!((section.hold.no_name_ms, section.hold.refused_ms), (5000, 30_000));
+        assert_eq!((section.schedule.tries, section.schedule.retry_ms), (7, 2000));
+        assert_eq!(section.payload_size, 8192);
+        let servers = &model.proxies[0].backend.as_ref().expect("a backend").servers;
+        let from = |index: usize| servers[index].resolution.as_ref();
+        assert!(matches!(from(0).expect("set").from, ResolvedFrom::Host(_)));
+        assert_eq!(from(0).expect("set").prefer, Kind::A);
+        assert!(servers[0].unresolved && from(1).is_none());
+        let service = from(3).expect("set");
+        assert_eq!(service.service().map(ToString::to_string).as_deref(), Some("_http._tcp.test"));
+        assert!(service.ignore_weight && service.prefers("10.1.2.3".parse().expect("an address")));
+    }
+}

@@ -1,6 +1,7 @@
 //! What is found changes servers: their addresses, ports and weights, maintenance, and HAProxy's lines about all that.
 
 use std::net::IpAddr;
+use std::sync::atomic::Ordering::Relaxed;
 
 use telamon_balance::Admin;
 use telamon_dns_proto::{Name, Status};
@@ -103,10 +104,12 @@ impl Target<'_> {
         if server.state.host().as_ref() == Some(host) {
             return;
         }
+        let before =
+            server.state.host().map_or_else(|| "(null)".to_owned(), |host| host.to_string());
         server.state.set_host(Some(host.clone()));
-        // HAProxy prints no name this way.
+        server.state.renamed.store(true, Relaxed);
         let line = format!(
-            "{}/{} changed its FQDN from (null) to {host} by 'SRV record'",
+            "{}/{} changed its FQDN from {before} to {host} by 'SRV record'",
             proxy.name, server.name
         );
         send(Level::Notice, proxy, &line);

@@ -357,20 +357,22 @@ impl Engine {
         share_out(&addresses, &mut takers);
         let taken: Vec<_> = takers.iter().map(|taker| taker.taken).collect();
         let (mut changed, mut updater) = (false, updater);
+        let mut lost = Vec::new();
         for (server, ip) in servers.iter().zip(taken) {
             self.servers[*server].taken = ip;
+            let Some(ip) = ip else {
+                lost.push(*server);
+                continue;
+            };
+            changed |= self.servers[*server].state.address().endpoint.ip() != Some(ip);
             let target = self.target(*server);
-            match ip {
-                Some(ip) => {
-                    changed |= self.servers[*server].state.address().endpoint.ip() != Some(ip);
-                    target.move_to(ip, None, updater);
-                    target.found();
-                }
-                None => target.lost("No IP for server "),
-            }
+            target.move_to(ip, None, updater);
+            target.found();
             // Who comes later has it from what is known already.
             updater = "DNS cache";
         }
+        // Only now, so that there is no moment without servers.
+        lost.into_iter().for_each(|server| self.target(server).lost("No IP for server "));
         changed
     }
 
@@ -403,6 +405,11 @@ impl Engine {
     /// A server stands for a record of its service.
     fn stand_for(&mut self, server: usize, slot: Slot, record: &Record) {
         let Some((host, port)) = &slot else { return };
+        let before = &self.servers[server].slot;
+        if record.address.is_none() && before.is_some() && *before != slot {
+            // Its old address is nowhere at the new port.
+            self.empty(server);
+        }
         if record.address.is_some() || self.servers[server].slot != slot {
             self.leave_host(server);
         }

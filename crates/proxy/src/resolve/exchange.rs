@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 use telamon_runtime::connect::connect;
 use telamon_runtime::socket::Socket;
 use telamon_runtime::{ConnectOptions, Endpoint};
@@ -141,13 +143,15 @@ impl Exchange {
                 socket
             }
         };
-        match socket.try_send(message) {
+        // The reactor need not have seen the socket yet, and a datagram finds room or is lost anyway.
+        match rustix::net::send(&*socket, message, SendFlags::DONTWAIT) {
             // The last answer was that nobody listens there; this question has not been sent.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                socket.try_send(message).map(|_| ())
+            Err(Errno::CONNREFUSED) => {
+                rustix::net::send(&*socket, message, SendFlags::DONTWAIT).map(|_| ())?;
             }
-            sent => sent.map(|_| ()),
+            sent => sent.map(|_| ())?,
         }
+        Ok(())
     }
 }
 

@@ -101,13 +101,14 @@ pub(super) type Slot = Option<(Name, u16)>;
 /// What becomes of one of a service's servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Its record is gone, and no other is there for it.
-    Emptied,
     /// It has this record: a new one, or the same again with what may be new about it.
     Filled(Record),
+    /// Its record is gone, and no other is there for it.
+    Emptied,
 }
 
-/// Gives each record of a service a server. Returns what changed, by slot: those that are emptied first.
+/// Gives each record of a service a server: one that has none, else one whose own is gone. Returns what becomes of the
+/// servers that have or had a record, in an order that leaves no moment without servers: gains before losses.
 pub(super) fn fill(slots: &mut [Slot], records: &[Record]) -> Vec<(usize, Turn)> {
     let mut by_place: HashMap<(Name, u16), &Record> = HashMap::new();
     for record in records {
@@ -115,31 +116,31 @@ pub(super) fn fill(slots: &mut [Slot], records: &[Record]) -> Vec<(usize, Turn)>
             by_place.insert((target.clone(), *port), record);
         }
     }
-    let (mut turns, mut filled) = (Vec::new(), Vec::new());
-    for (index, slot) in slots.iter_mut().enumerate() {
-        let Some(held) = slot.as_ref() else { continue };
-        match by_place.remove(held) {
-            Some(record) => filled.push((index, Turn::Filled(record.clone()))),
-            None => {
-                *slot = None;
-                turns.push((index, Turn::Emptied));
-            }
+    let mut turns = Vec::new();
+    let (mut empty, mut lost) = (Vec::new(), Vec::new());
+    for (index, slot) in slots.iter().enumerate() {
+        match slot.as_ref().map(|held| by_place.remove(held)) {
+            Some(Some(record)) => turns.push((index, Turn::Filled(record.clone()))),
+            Some(None) => lost.push(index),
+            None => empty.push(index),
         }
     }
-    let mut waiting = records.iter().filter_map(|record| match &record.data {
-        Data::Service { target, port } => {
-            let (place, _) = by_place.remove_entry(&(target.clone(), *port))?;
-            Some((place, record))
+    let mut free = empty.into_iter().chain(lost.iter().copied());
+    for record in records {
+        let Data::Service { target, port } = &record.data else { continue };
+        let place = (target.clone(), *port);
+        if by_place.remove(&place).is_some()
+            && let Some(index) = free.next()
+        {
+            slots[index] = Some(place);
+            turns.push((index, Turn::Filled(record.clone())));
         }
-        Data::Address(_) => None,
-    });
-    for (index, slot) in slots.iter_mut().enumerate().filter(|(_, slot)| slot.is_none()) {
-        let Some((place, record)) = waiting.next() else { break };
-        *slot = Some(place);
-        filled.push((index, Turn::Filled(record.clone())));
     }
-    // One that loses a record and has another at once was emptied in between: its old host is not its new one's.
-    turns.extend(filled);
+    let left: HashSet<usize> = free.collect();
+    for index in lost.into_iter().filter(|index| left.contains(index)) {
+        slots[index] = None;
+        turns.push((index, Turn::Emptied));
+    }
     turns
 }
 
@@ -248,8 +249,9 @@ mod tests {
         check_fill("- -", "a:1 b:1 c:1", "a:1 b:1");
         check_fill("a:1 b:1 -", "c:1 b:1 a:1", "a:1 b:1 c:1");
         check_fill("a:1 b:1 -", "b:1", "- b:1 - !0");
-        check_fill("a:1 b:1", "b:1 c:1", "c:1 b:1 !0");
-        check_fill("a:1", "a:2", "a:2 !0");
+        check_fill("a:1 b:1", "b:1 c:1", "c:1 b:1");
+        check_fill("a:1 b:1 -", "b:1 c:1", "- b:1 c:1 !0");
+        check_fill("a:1", "a:2", "a:2");
         check_fill("A:1", "a:1", "A:1");
         check_fill("a:1 b:1", "", "- - !0 !1");
     }

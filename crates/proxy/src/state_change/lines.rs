@@ -7,7 +7,7 @@ use telamon_balance::member::Progress;
 use telamon_balance::{Admin, InUse, Run, Status};
 
 use super::{Change, Site};
-use crate::model::Proxy;
+use crate::model::{Proxy, ServerAddress};
 use crate::state::CheckReport;
 
 /// Why a server went where it went.
@@ -137,10 +137,12 @@ pub(super) fn enters_drain(site: &Site<'_>, change: &Change, cause: &str, forced
 /// `Server b/s is UP/READY (leaving forced maintenance).`
 pub(super) fn leaves_maintenance(site: &Site<'_>, change: &Change, flags: Admin) -> String {
     let mode = if change.to.admin.is_drained() { "DRAIN" } else { "READY" };
+    if flags.has(Admin::MAINT_RESOLUTION) && !flags.has(Admin::MAINT_FORCED) {
+        let (state, host) = (up_or_down(change.to), host(site));
+        return format!("{} ('{host}') is {state}/{mode} (resolves again).", begin(site));
+    }
     let how = if flags.has(Admin::MAINT_FORCED) {
         "leaving forced maintenance"
-    } else if flags.has(Admin::MAINT_RESOLUTION) {
-        "resolves again"
     } else {
         "leaving maintenance"
     };
@@ -154,7 +156,10 @@ pub(super) fn remains_in_maintenance(site: &Site<'_>, cleared: Admin) -> String 
         line.push_str(" is leaving forced maintenance but remains in maintenance");
         append_tracked(site, &mut line);
     } else if cleared.has(Admin::MAINT_RESOLUTION) {
-        line.push_str(" resolves again but remains in maintenance");
+        append(
+            &mut line,
+            format_args!(" ('{}') resolves again but remains in maintenance", host(site)),
+        );
         append_tracked(site, &mut line);
     } else {
         line.push_str(" remains in forced maintenance");
@@ -193,6 +198,15 @@ pub(super) fn kind(proxy: &Proxy) -> &'static str {
 fn begin(site: &Site<'_>) -> String {
     let kind = if site.server.state.member.is_backup() { "Backup Server" } else { "Server" };
     format!("{kind} {}/{}", site.proxy.name, site.server.name)
+}
+
+/// The host whose addresses the server takes.
+fn host(site: &Site<'_>) -> String {
+    let written = || match &site.server.address {
+        ServerAddress::Ip { host: Some(host), .. } => host.to_string(),
+        _ => "(null)".to_owned(),
+    };
+    site.server.state.host().map_or_else(written, |host| host.to_string())
 }
 
 fn up_or_down(status: Status) -> &'static str {
