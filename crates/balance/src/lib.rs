@@ -36,6 +36,7 @@ pub mod rate;
 mod rng;
 pub mod simulate;
 pub mod stats;
+pub mod stick;
 pub mod strategy;
 
 pub use crate::agent::Usage;
