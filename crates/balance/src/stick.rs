@@ -418,9 +418,9 @@ impl Tracked {
         self.table.visit(&mut shard, self.entry, now_ms, visit)
     }
 
-    /// The bytes of its key, as [`Table::keys`] gives them.
-    pub fn key(&self) -> Box<[u8]> {
-        lock(&self.table.shards[self.shard as usize]).key(self.entry).into()
+    /// Appends the bytes of its key, as [`Table::keys`] gives them.
+    pub fn copy_key(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(lock(&self.table.shards[self.shard as usize]).key(self.entry));
     }
 
     /// Lets go of the entry after a last change. One whose time is over is gone then.

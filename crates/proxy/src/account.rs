@@ -12,6 +12,7 @@ use crate::model::{Backend, Proxy, Server};
 use crate::snapshot::SnapshotRef;
 use crate::state::{ListenerState, ProxyState};
 use crate::stream::{Cause, Stream};
+use crate::tracking;
 use crate::worker::Worker;
 
 /// A request has been read.
@@ -20,6 +21,7 @@ pub(crate) fn request(stream: &Stream, frontend: &Proxy) {
     count_frontend(stream, frontend, Counter::Requests, 1);
     frontend.state.frontend.request_rate.add(1, worker.now_ms() as u32);
     worker.shared.counters.add(worker.index(), Counter::Requests, 1);
+    tracking::request(stream);
 }
 
 pub(crate) fn count_frontend(stream: &Stream, frontend: &Proxy, counter: Counter, amount: u64) {
@@ -120,6 +122,7 @@ pub(crate) fn queue_refused(stream: &Stream, proxy: &Proxy) {
 /// The server's answer came, whatever rules make of it.
 pub(crate) fn server_answered(stream: &Stream, server: &Server) {
     count_server(stream, server, Counter::of_status(stream.response.status()), 1);
+    tracking::answered(stream);
 }
 
 /// The client is sent an answer, a server's or our own.
@@ -135,6 +138,7 @@ pub(crate) fn response(stream: &Stream) {
 
 /// The server did not answer as it should.
 pub(crate) fn response_failed(stream: &Stream, proxy: &Proxy, server: &Server, counter: Counter) {
+    tracking::failure(stream);
     count_server(stream, server, Counter::FailedResponses, 1);
     count_backend(stream, proxy, Counter::FailedResponses, 1);
     if counter != Counter::FailedResponses {
@@ -181,6 +185,7 @@ pub(crate) fn denied_response(stream: &Stream, proxy: &Proxy, server: &Server) {
 
 /// Counts the bytes that a stream has moved so far, under `option contstats`; else they count at its end.
 pub(crate) fn flow(stream: &mut Stream, bytes_in: u64, bytes_out: u64) {
+    tracking::flow(stream, bytes_in, bytes_out);
     if !stream.snapshot.proxy(stream.frontend).options.contstats {
         return;
     }
@@ -215,7 +220,8 @@ fn count_bytes(stream: &Stream, bytes: &[(Counter, u64)]) {
 }
 
 /// The stream is over: its bytes and times.
-pub(crate) fn end(stream: &Stream) {
+pub(crate) fn end(stream: &mut Stream) {
+    tracking::bytes(stream, stream.log.bytes_in, stream.log.bytes_out);
     stream.session.live.end();
     let log = &stream.log;
     let (bytes_in, bytes_out) = log.counted;

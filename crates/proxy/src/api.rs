@@ -14,6 +14,7 @@ mod lists;
 mod names;
 mod servers;
 mod sessions;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod variables;
@@ -36,6 +37,7 @@ pub fn commands(view: &View) -> Vec<Command> {
         frontends::COMMANDS,
         cookies::COMMANDS,
         sessions::COMMANDS,
+        tables::COMMANDS,
         lists::COMMANDS,
         names::COMMANDS,
         variables::COMMANDS,

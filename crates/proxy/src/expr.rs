@@ -9,7 +9,7 @@
 //! patterns. Patterns are compiled ([`patterns`]) and shared by name ([`Lists`]), so that the socket can change them.
 //!
 //! Everything that can be known is checked here when the configuration is read: names, arguments, types, and whether
-//! what is fetched exists at all where the rule runs ([`Place`]). Not here yet: stick tables, TLS.
+//! what is fetched exists at all where the rule runs ([`Place`]). Not here yet: TLS.
 
 use std::fmt;
 use std::ops::{ControlFlow, Range};
@@ -46,6 +46,7 @@ pub use lists::{Entry, Found, List, ListError, Lists, Matcher, Usage};
 pub use network::Network;
 pub use place::{Place, Source};
 pub use scope::{Directory, ParseScope, ProxyEntry};
+pub(crate) use value::{AddrText, v6_to_v4};
 pub use value::{Value, ValueType, parse_int_lenient, parse_ip};
 pub use variables::{NameError, ProcessVariables, SetConditions, Variables};
 

@@ -122,6 +122,7 @@ fn session(worker: &Rc<Worker>, snapshot: &SnapshotRef) -> Session {
         vars: RefCell::default(),
         id: 1,
         last_server: Default::default(),
+        tracking: Default::default(),
         live: Default::default(),
         places: Default::default(),
     }

@@ -251,6 +251,7 @@ async fn reject(client: &mut Client, stream: &mut Stream, proxy: &Proxy, error: 
 async fn give_up(client: &mut Client, stream: &mut Stream, proxy: &Proxy, status: u16, tell: bool) {
     stream.log.status = status;
     stream.log.number = stream.session.worker.request_number();
+    crate::tracking::bad_request(stream);
     account::count_frontend(stream, proxy, Counter::FailedRequests, 1);
     account::count_frontend(stream, proxy, Counter::of_status(status), 1);
     if tell {

@@ -1,9 +1,10 @@
 //! The load balancer: layer 4 and layer 7, its rules and expressions.
 //!
 //! [`load`] makes a [`model`] from a configuration; [`plane::Plane`] runs it. On a worker, [`listen`] accepts,
-//! [`http`] and [`tcp`] serve a client connection, [`persistence`] may name the server, else the [`key`] has a part in
-//! the choice, [`dial`] and [`upstream`] reach it, [`relay`] and [`tunnel`]
-//! move the bytes. [`expr`] evaluates expressions over a [`stream`], [`rules`] act on it, [`log`] tells of it.
+//! [`http`] and [`tcp`] serve a client connection, [`persistence`] and [`sticking`] may name the server, else the [`key`]
+//! has a part in the choice, [`dial`] and [`upstream`] reach it, [`relay`] and [`tunnel`] move the bytes; [`tracking`]
+//! counts what the keys of stick tables do. [`expr`] evaluates expressions over a [`stream`], [`rules`] act on it,
+//! [`log`] tells of it.
 //! [`check`] watches the servers from the control thread and [`state_change`] does what follows, [`stats`] shows what
 //! was counted; both reach the rest through a [`view`].
 
@@ -33,8 +34,10 @@ pub mod snapshot;
 pub mod state;
 pub mod state_change;
 pub mod stats;
+mod sticking;
 pub mod stream;
 mod tcp;
+mod tracking;
 mod tunnel;
 pub mod upstream;
 mod usage;

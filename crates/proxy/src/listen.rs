@@ -22,7 +22,7 @@ use crate::snapshot::{Snapshot, SnapshotRef};
 use crate::state::{ListenerState, ProxyState};
 use crate::stream::{Places, Session};
 use crate::worker::Worker;
-use crate::{http, proxy_protocol, tcp, upstream};
+use crate::{http, proxy_protocol, tcp, tracking, upstream};
 
 /// One listening socket that a worker accepts from.
 #[derive(Debug)]
@@ -338,6 +338,7 @@ impl Worker {
                 permits,
                 frontend: Some(InFrontend::enter(self, &snapshot, &listener)),
             },
+            tracking: Default::default(),
             live: Live::default(),
             listener,
         });
@@ -353,6 +354,7 @@ impl Worker {
         if !passes(&session, &socket, &rules.tcp_request_session, Counter::DeniedSessions) {
             return;
         }
+        tracking::session_begins(&session);
         match proxy.mode {
             Mode::Http => http::serve(session, socket, 0).await,
             // Boxed: it would make the future of every HTTP connection larger.

@@ -50,6 +50,7 @@ mod server;
 mod settings;
 mod state_file;
 mod stats;
+pub(crate) mod table;
 mod tune;
 mod userlist;
 mod whole;
@@ -186,6 +187,7 @@ pub fn manual() -> String {
         ("`server`, `default-server`", markdown(&server::OPTIONS, specs)),
         ("`cookie`", markdown(&cookie::OPTIONS, specs)),
         ("`balance`", markdown(&balance::STRATEGIES, specs)),
+        ("`stick-table`", markdown(&table::OPTIONS, specs)),
         ("`http-check`", markdown(&check::rule::HTTP, specs)),
         ("`tcp-check`", markdown(&check::rule::TCP, specs)),
         ("`userlist`", markdown(&userlist::TABLE, specs)),
@@ -223,7 +225,13 @@ struct Loader<'l> {
 impl<'l> Loader<'l> {
     fn model(&mut self, files: Rc<dyn Files>, source: &Source) -> Model {
         let userlists = userlist::read(self.sections, self.environment, self.diagnostics);
-        let names = names::collect(self.sections, &self.presets, userlists, self.diagnostics);
+        let names = names::collect(
+            self.sections,
+            &self.presets,
+            userlists,
+            self.environment,
+            self.diagnostics,
+        );
         let base = Rc::new(Base {
             files,
             directory: names.directory,
@@ -299,6 +307,7 @@ impl<'l> Loader<'l> {
             global: Rc::into_inner(global).unwrap_or_default(),
             proxies,
             resolvers,
+            tables: table::build(&base.directory),
             lists: Arc::clone(&base.lists),
             files: base.paths.clone(),
             variables: Arc::new(ProcessVariables::default()),

@@ -28,6 +28,7 @@ mod global;
 mod listener;
 mod resolvers;
 mod server;
+mod table;
 
 pub use balance::*;
 pub use check::*;
@@ -36,6 +37,7 @@ pub use global::*;
 pub use listener::*;
 pub use resolvers::*;
 pub use server::*;
+pub use table::*;
 
 /// A whole configuration.
 #[derive(Debug, Default)]
@@ -45,6 +47,8 @@ pub struct Model {
     pub proxies: Vec<Proxy>,
     /// `resolvers` sections; the one called `default` may come from `/etc/resolv.conf`.
     pub resolvers: Vec<Arc<Resolvers>>,
+    /// Stick tables in the order of the files.
+    pub tables: Vec<StickTable>,
     /// Lists that ACLs and maps read from files, and that the socket may change.
     pub lists: Arc<crate::expr::Lists>,
     /// The names of the files that it was read from.
@@ -133,6 +137,10 @@ pub struct Backend {
     pub cookie: Option<PersistenceCookie>,
     /// `force-persist` and `ignore-persist`, in order; the first that holds counts.
     pub persist_rules: Vec<PersistenceRule>,
+    /// `stick on`, `match` and `store-request`, in order.
+    pub stick_request: Vec<StickRule>,
+    /// `stick store-response`, in order.
+    pub stick_response: Vec<StickRule>,
     /// `fullconn`; without it [`Model::share_fullconn`] derives one for the pool.
     pub fullconn: Option<u32>,
     /// `retries`, 0 to any; default 3. `retry-on none` is 0.
@@ -357,6 +365,10 @@ impl Model {
     /// The proxies with their ids.
     pub fn numbered(&self) -> impl Iterator<Item = (ProxyId, &Proxy)> {
         (0..).map(ProxyId).zip(&self.proxies)
+    }
+
+    pub fn table(&self, id: TableId) -> Option<&StickTable> {
+        self.tables.get(id.0 as usize)
     }
 
     /// A server of a proxy; `None` where there is no such server.

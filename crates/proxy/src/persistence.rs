@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! begin: force-persist, ignore-persist        when the backend is chosen, before its rules
-//! choose: use-server > cookie                 when they are through; the first that binds wins
+//! choose: use-server > cookie > stick         when they are through; the first that binds wins
 //! server: dial asks the pool for that server; a redispatch gives the binding up
 //! response: what the answer sets
 //! ```
@@ -103,6 +103,9 @@ pub(crate) fn choose(stream: &mut Stream, proxy: &Proxy, backend: &Backend) {
         stream.persistence.bind(proxy, backend, server)
     });
     look_at_cookie(stream, proxy, backend);
+    if !backend.stick_request.is_empty() {
+        crate::sticking::choose(stream, proxy, backend);
+    }
 }
 
 /// A rule refuses the request: the log tells of its cookie all the same, and of the server that this names.

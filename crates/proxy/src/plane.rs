@@ -28,6 +28,8 @@ pub struct Plane {
     checks: Checks,
     names: Resolving,
     view: View,
+    /// Sweeps stick tables.
+    sweeper: tokio::task::AbortHandle,
 }
 
 impl Plane {
@@ -62,7 +64,8 @@ impl Plane {
         let checks = Checks::start(Arc::clone(&snapshot), Arc::clone(&shared));
         let names = Resolving::start(Arc::clone(&snapshot), Arc::clone(&shared));
         let view = View::new(Arc::clone(&snapshot), Arc::clone(&shared), workers.peers().clone());
-        let plane = Self { workers, shared, snapshot, checks, names, view };
+        let sweeper = tokio::task::spawn_local(sweep_tables(view.clone())).abort_handle();
+        let plane = Self { workers, shared, snapshot, checks, names, view, sweeper };
         plane.adopt(registry).await;
         Ok(plane)
     }
@@ -184,6 +187,26 @@ impl Plane {
         }
     }
 }
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        self.sweeper.abort();
+    }
+}
+
+/// Removes the entries of stick tables whose time is over.
+async fn sweep_tables(view: View) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        let snapshot = view.snapshot();
+        for table in &snapshot.model.tables {
+            table.entries.sweep(view.shared.now_ms() as u32);
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+const SWEEP_EVERY: Duration = Duration::from_millis(500);
 
 /// Says that a proxy has stopped, and what it has done.
 pub(crate) fn tell_stopped(proxy: &Proxy) {

@@ -5,7 +5,7 @@
 //! how they are written and what they do, side by side. [`actions`] has the tables of what may be written where,
 //! [`reply`] the answers that are made here, [`choice`] the choice of backend and server.
 //!
-//! Not here yet: stick tables, caches, Lua, SPOE, `switch-mode`; each is an error
+//! Not here yet: caches, Lua, SPOE, `switch-mode`; each is an error
 //! that says so.
 
 use std::time::Duration;
@@ -27,6 +27,7 @@ mod normalize;
 mod redirect;
 mod reply;
 mod run;
+mod track;
 mod uri;
 mod variable;
 
@@ -51,6 +52,7 @@ pub use run::{
     run_after_response_sets, run_http_request, run_http_response, run_tcp_request_content,
     run_tcp_request_session, run_tcp_response_content,
 };
+pub use track::{Amount, Change, CounterEdit, Track};
 pub use uri::{TargetPart, UriEdit};
 pub use variable::{Scope, VariableEdit, VariableName, VariableValue};
 
@@ -135,6 +137,8 @@ pub enum HttpAction {
     LookUp(LookUp),
     StrictMode(bool),
     List(ListEdit),
+    Track(Track),
+    Counter(CounterEdit),
 }
 
 /// `tcp-request` and `tcp-response` actions.
@@ -153,6 +157,8 @@ pub enum TcpAction {
     LookUp(LookUp),
     /// `None` is `silent`.
     SetLogLevel(Option<crate::log::Level>),
+    Track(Track),
+    Counter(CounterEdit),
 }
 
 /// `http-request set-timeout server|tunnel`.

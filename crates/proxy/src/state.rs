@@ -368,6 +368,7 @@ pub fn adopt(new: &mut Model, old: &Model) {
         .enumerate()
         .map(|(index, p)| ((&*p.name, p.frontend.is_some(), p.backend.is_some()), index))
         .collect();
+    adopt_tables(new, old);
     for proxy in &mut new.proxies {
         let key = (&*proxy.name, proxy.frontend.is_some(), proxy.backend.is_some());
         let Some(previous) = before.get(&key).map(|index| &old.proxies[*index]) else { continue };
@@ -416,6 +417,23 @@ pub fn adopt(new: &mut Model, old: &Model) {
             let members = new.servers.iter().map(|server| Arc::clone(&server.state.member));
             let options = new.pool.options();
             new.pool = old.pool.renew(members.collect(), || new.balance.make(), options);
+        }
+    }
+}
+
+/// Gives every stick table the entries of its namesake, if its keys and data are the same; else it begins empty.
+fn adopt_tables(new: &mut Model, old: &Model) {
+    for table in &mut new.tables {
+        let Some(before) = old.tables.iter().find(|before| before.name == table.name) else {
+            continue;
+        };
+        if before.server_key == table.server_key && before.entries.reconfigure(&table.config) {
+            table.entries = Arc::clone(&before.entries);
+        } else if before.entries.used() > 0 {
+            let name = &table.name;
+            crate::log::warning(format_args!(
+                "stick table {name} begins empty: its keys or data are not what they were."
+            ));
         }
     }
 }

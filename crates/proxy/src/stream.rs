@@ -17,6 +17,8 @@ pub use crate::log::{Cause, Phase};
 use crate::model::{Listener, Mode, Model, ProxyId, ServerId};
 use crate::persistence::Persistence;
 use crate::snapshot::SnapshotRef;
+use crate::sticking::ToStore;
+use crate::tracking::{TrackedBytes, Tracking};
 use crate::worker::Worker;
 
 /// One client connection.
@@ -44,6 +46,8 @@ pub struct Session {
     pub id: u64,
     /// Where its last request went, under `option prefer-last-server`.
     pub(crate) last_server: RefCell<Option<std::sync::Arc<crate::state::ServerState>>>,
+    /// The keys that it tracks (`tcp-request connection` and `session`).
+    pub(crate) tracking: Tracking,
     /// What it carries now, for the socket.
     pub(crate) live: crate::live::Live,
     /// Its places under the limits and among the frontend's sessions, given back when the session ends.
@@ -102,6 +106,11 @@ pub struct Stream {
     pub response: Head,
     /// The server that it is bound to, and why it may leave it.
     pub(crate) persistence: Persistence,
+    /// The keys for which stick tables are to remember its server.
+    pub(crate) to_store: Vec<ToStore>,
+    /// The keys that it tracks beside those of its session, and the bytes that they know of.
+    pub(crate) tracking: Tracking,
+    pub(crate) tracked_bytes: TrackedBytes,
     /// The rules are behind it: it has been counted into its backend.
     pub backend_reached: bool,
     /// No more than `request.remaining()` will come before the rules are through (end of the body or stream, full
@@ -207,6 +216,9 @@ impl Stream {
             backend: frontend,
             server: None,
             persistence: Persistence::default(),
+            to_store: Vec::new(),
+            tracking: Tracking::default(),
+            tracked_bytes: TrackedBytes::default(),
             request: Head::default(),
             response: Head::default(),
             backend_reached: false,
@@ -251,6 +263,9 @@ impl Stream {
         self.backend = self.frontend;
         self.server = None;
         self.persistence = Persistence::default();
+        self.to_store.clear();
+        self.tracking.clear();
+        self.tracked_bytes = TrackedBytes::default();
         self.backend_reached = false;
         self.request_input_complete = false;
         self.response_input_complete = false;

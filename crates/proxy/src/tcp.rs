@@ -16,7 +16,7 @@ use crate::persistence;
 use crate::relay::{End, Pump, Remaining, Splicing};
 use crate::rules::{self, Verdict};
 use crate::stream::{Cause, Phase, Session, Stream};
-use crate::tunnel;
+use crate::{sticking, tunnel};
 
 /// Serves one client connection to its end.
 pub(crate) async fn serve(session: Rc<Session>, socket: Socket) {
@@ -34,7 +34,7 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket) {
         stream.killed();
     }
     stream.log.end(Instant::now());
-    account::end(&stream);
+    account::end(&mut stream);
     crate::log::log_stream(&stream);
     stream.give_back();
 }
@@ -102,6 +102,9 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
         stream.log.bytes_in = up.written;
         account::denied_response(stream, proxy, server);
         return;
+    }
+    if !backend.stick_response.is_empty() || !stream.to_store.is_empty() {
+        sticking::remember(stream, backend, server);
     }
     let mut ahead = worker.lend_buffer();
     ahead.extend_from_slice(stream.response.remaining());

@@ -62,13 +62,17 @@ impl<'k> Key<'k> {
         Self::Short(number.to_ne_bytes())
     }
 
-    /// Without what the type cuts off or does not tell apart.
-    pub(super) fn normalized(&self, key_type: KeyType) -> &[u8] {
-        let bytes: &[u8] = match self {
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
             Self::Short(bytes) => bytes,
             Self::Long(bytes) => bytes,
             Self::Bytes(bytes) => bytes,
-        };
+        }
+    }
+
+    /// Without what the type cuts off or does not tell apart.
+    pub(super) fn normalized(&self, key_type: KeyType) -> &[u8] {
+        let bytes = self.as_bytes();
         let cut = |len: u32| &bytes[..bytes.len().min(len as usize)];
         match key_type {
             KeyType::Ip | KeyType::Integer | KeyType::Ipv6 => {

@@ -90,6 +90,7 @@ fn assign(
         request_captures: 0,
         response_captures: 0,
         offline: false,
+        stick_counters: 0,
         experimental: true,
         line: "stats socket".to_owned(),
     };

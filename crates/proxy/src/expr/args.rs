@@ -9,7 +9,7 @@ use telamon_config::ConfigErrorKind;
 use super::network::{parse_mask, parse_mask6};
 use super::patterns::Match;
 use super::{ExprError, Matcher, ParseScope, SetConditions, ValueType};
-use crate::model::{ProxyId, ServerId, Userlist};
+use crate::model::{ProxyId, ServerId, TableId, Userlist};
 use crate::rules::VariableName;
 
 /// What a parameter takes.
@@ -31,6 +31,8 @@ pub(crate) enum Param {
     /// `backend/server`, or a server of the proxy itself.
     Server,
     Userlist,
+    /// A stick table; where one is required, that of the section itself unless named.
+    Table,
 }
 
 /// An argument, read and resolved.
@@ -46,6 +48,7 @@ pub enum Arg {
     Proxy(ProxyId),
     Server(ProxyId, ServerId),
     Userlist(Arc<Userlist>),
+    Table(TableId),
     Map(Arc<Matcher>, ValueType),
     /// What a map gives when nothing matches.
     Default(super::Value<'static>),
@@ -128,6 +131,9 @@ pub(crate) fn parse(
     }
     // Without a name it is about the proxy that it stands in.
     if raw.is_empty() && matches!(spec.params.first(), Some(Param::Frontend | Param::Backend)) {
+        raw.push((Vec::new(), at.saturating_sub(spec.name.len()), end));
+    }
+    if raw.len() + 1 == spec.required && spec.params.get(raw.len()) == Some(&Param::Table) {
         raw.push((Vec::new(), at.saturating_sub(spec.name.len()), end));
     }
     if raw.len() > spec.params.len() {
@@ -282,6 +288,8 @@ fn read(
             };
             Arg::Server(backend, scope.directory.server(backend, server)?)
         }
+        Param::Table if value.is_empty() => Arg::Table(scope.own_table(name)?),
+        Param::Table => Arg::Table(scope.directory.table(named()?)?),
         Param::Userlist => Arg::Userlist(scope.directory.userlist(named()?)?),
     })
 }

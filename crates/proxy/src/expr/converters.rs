@@ -17,6 +17,7 @@ mod maps;
 mod planned;
 mod servers;
 pub(crate) mod sha_crypt;
+mod tables;
 
 mod text;
 mod time;
@@ -35,7 +36,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 fn tables() -> impl Iterator<Item = &'static Converter> {
-    let tables: [&'static [Converter]; 10] = [
+    let tables: [&'static [Converter]; 11] = [
         arithmetic::TABLE,
         binary::TABLE,
         encode::TABLE,
@@ -44,6 +45,7 @@ fn tables() -> impl Iterator<Item = &'static Converter> {
         &maps::TABLE,
         &planned::TABLE,
         servers::TABLE,
+        tables::TABLE,
         variables::TABLE,
         text::TABLE,
     ];

@@ -8,6 +8,7 @@ use super::{EachFn, Fetch, Pick, Run, Source, Value, ValueType};
 use crate::stream::Context;
 pub(crate) use internal::check_unit;
 
+mod counters;
 pub(crate) mod http;
 mod internal;
 pub(crate) mod load;
@@ -35,7 +36,7 @@ fn tables() -> impl Iterator<Item = &'static Fetch> {
         payload::TABLE,
         &planned::TABLE,
     ];
-    tables.into_iter().flatten()
+    tables.into_iter().flatten().chain(counters::TABLES.iter().copied().flatten())
 }
 
 static BY_NAME: LazyLock<HashMap<&'static str, &'static Fetch>> =

@@ -8,7 +8,7 @@ use telamon_config::{ConfigErrorKind, Environment, nearest};
 use telamon_runtime::Files;
 
 use super::{Acls, Lists, Place};
-use crate::model::{Mode, ProxyId, ServerId, Userlist};
+use crate::model::{Mode, ProxyId, ServerId, TableId, TableSpec, Userlist};
 use crate::rules::ErrorSets;
 
 /// Where an expression or a rule stands, and what it may name.
@@ -36,6 +36,8 @@ pub struct ParseScope<'s> {
     pub response_captures: usize,
     /// `telamon check --offline`: what this machine lacks is not looked at.
     pub offline: bool,
+    /// `tune.stick-counters`.
+    pub stick_counters: u32,
     /// `expose-experimental-directives` stands in `global`.
     pub experimental: bool,
     /// Names the line in messages of the socket: `file 'x.cfg' line 12`.
@@ -50,6 +52,8 @@ pub struct Directory {
     pub userlists: HashMap<Box<str>, Arc<Userlist>>,
     /// The names of the `resolvers` sections, once these have been read.
     pub resolvers: OnceCell<Vec<Box<str>>>,
+    /// In the order of their [`TableId`]s.
+    pub tables: Vec<TableSpec>,
     /// The first frontend and the first backend of each name, made when one is first looked for.
     pub(crate) index: OnceCell<[HashMap<Arc<str>, ProxyId>; 2]>,
     /// How often the nearest name was looked for, which takes time with every name there is.
@@ -64,6 +68,22 @@ pub struct ProxyEntry {
     pub backend: bool,
     /// In the order of their [`ServerId`]s.
     pub servers: Vec<Arc<str>>,
+    /// Its stick table.
+    pub table: Option<TableId>,
+}
+
+impl ParseScope<'_> {
+    /// The stick table of the section that the line stands in.
+    ///
+    /// # Errors
+    /// When it has none, or is a `defaults` section.
+    pub fn own_table(&self, needed_by: &str) -> Result<TableId, ConfigErrorKind> {
+        let own = self.proxy.and_then(|ProxyId(proxy)| self.directory.proxies.get(proxy as usize));
+        own.and_then(|proxy| proxy.table).ok_or_else(|| ConfigErrorKind::Missing {
+            what: "a `stick-table` in its own section, or the name of one".into(),
+            after: needed_by.to_owned(),
+        })
+    }
 }
 
 impl Directory {
@@ -87,6 +107,22 @@ impl Directory {
             Some(at) => Ok(ServerId(at as u32)),
             None => Err(undefined("server", name, servers.iter().map(|server| &**server))),
         }
+    }
+
+    /// # Errors
+    /// When there is none of that name.
+    pub fn table(&self, name: &str) -> Result<TableId, ConfigErrorKind> {
+        match self.tables.iter().position(|table| *table.name == *name) {
+            Some(at) => Ok(TableId(at as u32)),
+            None => {
+                let names = self.tables.iter().map(|table| &*table.name);
+                Err(undefined("stick table", name, names))
+            }
+        }
+    }
+
+    pub(crate) fn table_spec(&self, id: TableId) -> Option<&TableSpec> {
+        self.tables.get(id.0 as usize)
     }
 
     /// # Errors

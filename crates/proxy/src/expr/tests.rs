@@ -36,6 +36,7 @@ fn with_expr<R>(text: &[u8], then: impl FnOnce(Result<Expr, ExprError>, &Context
         request_captures: 0,
         response_captures: 0,
         offline: false,
+        stick_counters: 3,
         experimental: true,
         line: "file 'test' line 1".to_owned(),
     };
@@ -370,7 +371,12 @@ fn mistakes_are_marked() {
     check_error("var([host])");
     check_error("var([txn.a-b])");
     check_error("str(a),regsub(['a(?=b)'],x)");
-    check_error("[sc0_http_req_rate]");
+    check_error("sc0_http_req_rate([none])");
+    check_error("src_conn_cur([none])");
+    check_error("[src_conn_cur]");
+    check_error("sc_get_gpc[(1)]");
+    check_error("src,in_table([none])");
+    check_error("src,[in_table]");
     check_error("[ssl_fc_sni]");
 }
 

@@ -20,9 +20,9 @@ use crate::persistence;
 use crate::relay::{self, Broken, End, Pump, Remaining, Splicing};
 use crate::rules::{self, Verdict};
 use crate::stream::{Cause, Direction, Phase, Stream};
-use crate::tunnel;
 use crate::upstream::{self, ServerConnection, Slot};
 use crate::worker::Worker;
+use crate::{sticking, tunnel};
 
 /// How one attempt on one connection ended.
 enum Attempt {
@@ -210,6 +210,9 @@ async fn attempt(
         Ending::Answered
     });
     crate::log::capture_response(stream);
+    if !backend.stick_response.is_empty() || !stream.to_store.is_empty() {
+        sticking::remember(stream, backend, server);
+    }
     let mut answering = Answering { upload: &mut upload, ends, length };
     match response_rules(stream, &mut answering, proxy, frontend).await {
         Verdict::Answer(answer) => {

@@ -29,11 +29,6 @@ pub(super) const KEYWORDS: &[K] = &[
     K::not_yet_guard("filter", NAMED),
     K::not_yet("persist rdp-cookie", BACKS.and(Sections::DEFAULTS)),
     K::not_yet("persist rdp-cookie(", BACKS.and(Sections::DEFAULTS)),
-    K::not_yet("stick match", BACKS),
-    K::not_yet("stick on", BACKS),
-    K::not_yet("stick store-request", BACKS),
-    K::not_yet("stick store-response", BACKS),
-    K::not_yet("stick-table", NAMED),
     K::not_yet_guard("use-fcgi-app", BACKS),
     K::not_yet("log-steps", ANY).since("3.1"),
     K::not_yet_guard("force-be-switch", NAMED).since("3.3"),
@@ -44,14 +39,13 @@ pub(super) const KEYWORDS: &[K] = &[
 pub(super) fn sections(sections: &[Section], diagnostics: &mut Diagnostics) {
     for section in sections {
         let why = match section.spec.bit {
-            Sections::PEERS => "there are no stick tables to share yet",
             Sections::MAILERS => "nothing sends mail yet: `email-alert` would",
             Sections::RING => "nothing writes to it yet: `log ring@` would",
             Sections::CACHE => "nothing uses it yet: `http-request cache-use` would",
             Sections::FCGI_APP => "nothing uses it yet: `use-fcgi-app` would",
             Sections::CRT_STORE => "nothing uses it yet: `bind ... ssl crt` would",
             Sections::NAMESPACE_LIST => "nothing uses it yet: `namespace` would",
-            Sections::PROGRAM | Sections::LOG_FORWARD => {
+            Sections::PROGRAM | Sections::LOG_FORWARD | Sections::PEERS => {
                 let keyword = section.keyword().to_owned();
                 let kind = ConfigErrorKind::NotYet { keyword, guards_access: false };
                 diagnostics.report(section.header().keyword().at, kind);

@@ -201,6 +201,8 @@ fn backend(
         use_server: std::mem::take(&mut context.own.use_server),
         cookie: draft.cookie.clone(),
         persist_rules: std::mem::take(&mut context.own.persist_rules),
+        stick_request: std::mem::take(&mut context.own.stick_request),
+        stick_response: std::mem::take(&mut context.own.stick_response),
         fullconn: draft.fullconn,
         retries: if draft.retry_connect { draft.retries } else { 0 },
         redispatch: draft.redispatch,
@@ -372,6 +374,7 @@ fn server(
         saved: saved.map(Box::new),
         tracks,
         trackers: Vec::new(),
+        non_stick: settings.non_stick,
         written_cookie: settings.cookie,
         state,
     }

@@ -16,7 +16,7 @@ use crate::expr::{Acls, Condition, LogFormat, ParseScope, Place};
 use crate::log::{Builtin, LogTarget};
 use crate::model::{
     Balance, Captures, CheckStep, ErrorReplies, Global, HttpReuse, Mode, Options,
-    PersistenceCookie, ProxyId, Rules, StatsPage, Timeouts,
+    PersistenceCookie, ProxyId, Rules, StatsPage, StickRule, Timeouts,
 };
 use crate::rules::{ErrorSets, HttpRequestRule, PersistenceRule, UseBackendRule, UseServerRule};
 use crate::state::DynamicCookies;
@@ -127,6 +127,8 @@ pub(super) struct Own {
     pub(super) use_server: Vec<UseServerRule>,
     pub(super) persist_rules: Vec<PersistenceRule>,
     pub(super) monitor_fail: Vec<Condition>,
+    pub(super) stick_request: Vec<StickRule>,
+    pub(super) stick_response: Vec<StickRule>,
     pub(super) stats_admin: Vec<Condition>,
     pub(super) stats_rules: Vec<HttpRequestRule>,
     pub(super) stats_at: Option<Location>,
@@ -237,6 +239,7 @@ impl ProxyContext {
             request_captures: self.own.captures.request.len(),
             response_captures: self.own.captures.response.len(),
             offline: base.options.offline,
+            stick_counters: self.global.tune.stick_counters,
             experimental: base.experimental.get(),
             line: base.line(args.at()),
         };

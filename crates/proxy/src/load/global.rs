@@ -601,6 +601,7 @@ impl GlobalContext {
             request_captures: 0,
             response_captures: 0,
             offline: self.base.options.offline,
+            stick_counters: 3,
             experimental: self.base.experimental.get(),
             line: self.base.line(args.at()),
         };

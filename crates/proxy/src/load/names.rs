@@ -5,8 +5,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use telamon_config::{ConfigErrorKind, Diagnostics, Line, Location, Section, Sections};
+use telamon_config::{
+    ConfigErrorKind, Diagnostics, Environment, Line, Location, Section, Sections,
+};
 
+use super::table;
 use crate::expr::{Directory, ProxyEntry};
 use crate::model::{Mode, ProxyId, Userlist};
 
@@ -29,6 +32,7 @@ pub(super) fn collect(
     sections: &[Section],
     presets: &[Option<usize>],
     userlists: HashMap<Box<str>, Arc<Userlist>>,
+    environment: &Environment,
     diagnostics: &mut Diagnostics,
 ) -> Names {
     let mut names = Names {
@@ -78,14 +82,20 @@ pub(super) fn collect(
                 break;
             }
         }
+        let table = table::collect(section, &mut names.directory, environment, diagnostics);
         names.ids.insert(index, ProxyId(names.directory.proxies.len() as u32));
         names.directory.proxies.push(ProxyEntry {
             name: name.text.into(),
             frontend,
             backend,
             servers,
+            table,
         });
         numbers.push(number);
+    }
+    for (index, ProxyId(id)) in &names.ids {
+        let own = names.directory.proxies[*id as usize].table;
+        table::collect_rules(&sections[*index], own, &mut names.directory);
     }
     // HAProxy's stats sockets belong to a hidden frontend, which then has the first number.
     let first = if has_stats_socket(sections) { 2 } else { 1 };

@@ -117,6 +117,7 @@ pub(super) struct ServerSettings {
     pub(super) agent: AgentSettings,
     pub(super) track: Option<Box<(Box<str>, Location)>>,
     pub(super) cookie: Option<Box<[u8]>>,
+    pub(super) non_stick: bool,
     pub(super) redir: Option<Box<[u8]>>,
     pub(super) source: Option<Box<SourceDraft>>,
     pub(super) user_timeout: Option<Duration>,
@@ -206,6 +207,7 @@ impl Default for ServerSettings {
             agent: AgentSettings::default(),
             track: None,
             cookie: None,
+            non_stick: false,
             redir: None,
             source: None,
             user_timeout: None,
@@ -439,8 +441,12 @@ const OPTION_KEYWORDS: &[S] = &[
             args.report(token.at, ConfigErrorKind::NotYet { keyword, guards_access: true });
         }
     }),
-    S::idle("non-stick", HERE, "non-stick", "is not remembered in stick tables", |_, _| {}),
-    S::idle("stick", HERE, "stick", "takes back `non-stick`", |_, _| {}),
+    S::works("non-stick", HERE, "non-stick", "is not remembered in stick tables", |server, _| {
+        server.non_stick = true;
+    }),
+    S::works("stick", HERE, "stick", "takes back `non-stick`", |server, _| {
+        server.non_stick = false;
+    }),
     S::works("agent-check", HERE, "agent-check", "asks an agent how it is", |server, _| {
         server.agent.check = true;
     }),

@@ -34,6 +34,7 @@ pub(super) static KEYWORDS: LazyLock<Table<ProxyContext>> = LazyLock::new(|| {
             logs::KEYWORDS,
             errors::KEYWORDS,
             stats::KEYWORDS,
+            super::table::KEYWORDS,
             absent::KEYWORDS,
             obsolete::KEYWORDS,
         ],

@@ -7,6 +7,8 @@ use super::settings::NUMBER_MAX;
 
 type K = Keyword<GlobalContext>;
 
+/// More has no action to fill it: `track-sc0` to `track-sc9`.
+const STICK_COUNTERS_MAX: u32 = 10;
 const G: Sections = Sections::GLOBAL;
 
 /// Rows for what there is nothing to set here, with the reason.
@@ -72,6 +74,18 @@ pub(super) const KEYWORDS: &[K] = &[
             }
         },
     ),
+    K::works(
+        "tune.stick-counters",
+        G,
+        "tune.stick-counters <number>",
+        "keys that a session or request may track at a time",
+        |global, args| {
+            if let Some(number) = args.integer("number of counters", 0..=STICK_COUNTERS_MAX) {
+                global.global.tune.stick_counters = number;
+            }
+        },
+    )
+    .since("2.8"),
     K::works(
         "tune.idle-pool.shared",
         G,

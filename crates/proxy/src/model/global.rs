@@ -80,6 +80,8 @@ pub struct Tune {
     pub http_logurilen: usize,
     /// Bytes of a captured cookie; default 63.
     pub http_cookielen: usize,
+    /// Keys that a session or request may track at a time; default 3.
+    pub stick_counters: u32,
     /// `tune.idle-pool.shared`.
     pub idle_pool_shared: bool,
     /// Parts, in percent, of the descriptors that `maxconn` needs: in use from which an idle server connection is closed
@@ -109,6 +111,7 @@ impl Default for Tune {
             http_maxhdr: 101,
             http_logurilen: 1024,
             http_cookielen: 63,
+            stick_counters: 3,
             idle_pool_shared: true,
             pool_high_fd_ratio: 90,
             pool_low_fd_ratio: 80,

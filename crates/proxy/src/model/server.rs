@@ -55,6 +55,8 @@ pub struct Server {
     pub tracks: Option<(super::ProxyId, super::ServerId)>,
     /// Those that track this one; [`Model::link_trackers`](super::Model::link_trackers) fills it.
     pub trackers: Vec<(super::ProxyId, super::ServerId)>,
+    /// `non-stick`: stick tables do not remember it.
+    pub non_stick: bool,
     /// `cookie VALUE`, which is stronger than a dynamic one; [`Server::cookie`] is the one in use.
     pub written_cookie: Option<Box<[u8]>>,
     /// Weight, limits, health, load, counters and current address, shared with every worker.

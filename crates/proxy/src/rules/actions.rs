@@ -5,10 +5,10 @@ use std::sync::LazyLock;
 use telamon_config::{Args, ConfigErrorKind, Keyword, Sections, Table};
 
 use super::{
-    AddressEdit, AddressField, AfterResponseRule, BackendChoice, Capture, HeaderEdit, HttpAction,
-    HttpRequestRule, HttpResponseRule, ListEdit, LookUp, Normalizer, PersistenceRule, Redirect,
-    Reply, Rule, ServerChoice, TargetPart, TcpAction, TcpRequestRule, TcpResponseRule, TimeoutKind,
-    TimeoutValue, UriEdit, UseBackendRule, UseServerRule, VariableEdit,
+    AddressEdit, AddressField, AfterResponseRule, BackendChoice, Capture, CounterEdit, HeaderEdit,
+    HttpAction, HttpRequestRule, HttpResponseRule, ListEdit, LookUp, Normalizer, PersistenceRule,
+    Redirect, Reply, Rule, ServerChoice, TargetPart, TcpAction, TcpRequestRule, TcpResponseRule,
+    TimeoutKind, TimeoutValue, Track, UriEdit, UseBackendRule, UseServerRule, VariableEdit,
 };
 use crate::expr::{Condition, Expr, FormatUse, LogFormat, ParseScope, Place, ValueType};
 use crate::log::Level;
@@ -22,7 +22,15 @@ pub fn parse_http_request_rule(
     static TABLE: LazyLock<Table<Chosen<HttpAction>>> = LazyLock::new(|| {
         Table::new(
             "action",
-            &[REQUEST_ACTIONS, REWRITES, EITHER_ACTIONS, HTTP_PLANNED, REQUEST_PLANNED],
+            &[
+                REQUEST_ACTIONS,
+                REWRITES,
+                EITHER_ACTIONS,
+                HTTP_TRACKS,
+                HTTP_COUNTERS,
+                HTTP_PLANNED,
+                REQUEST_PLANNED,
+            ],
         )
     });
     scope.place = Place::HttpRequest;
@@ -37,7 +45,16 @@ pub fn parse_http_response_rule(
     static TABLE: LazyLock<Table<Chosen<HttpAction>>> = LazyLock::new(|| {
         Table::new(
             "action",
-            &[RESPONSE_ACTIONS, STATUS, REWRITES, EITHER_ACTIONS, HTTP_PLANNED, RESPONSE_PLANNED],
+            &[
+                RESPONSE_ACTIONS,
+                STATUS,
+                REWRITES,
+                EITHER_ACTIONS,
+                HTTP_TRACKS,
+                HTTP_COUNTERS,
+                HTTP_PLANNED,
+                RESPONSE_PLANNED,
+            ],
         )
     });
     scope.place = Place::HttpResponse;
@@ -49,8 +66,9 @@ pub fn parse_after_response_rule(
     args: &mut Args<'_>,
     scope: &mut ParseScope<'_>,
 ) -> Option<AfterResponseRule> {
-    static TABLE: LazyLock<Table<Chosen<HttpAction>>> =
-        LazyLock::new(|| Table::new("action", &[AFTER_ACTIONS, STATUS, REWRITES, COUNTERS]));
+    static TABLE: LazyLock<Table<Chosen<HttpAction>>> = LazyLock::new(|| {
+        Table::new("action", &[AFTER_ACTIONS, STATUS, REWRITES, HTTP_COUNTERS, AFTER_PLANNED])
+    });
     scope.place = Place::HttpResponse;
     rule(args, scope, &TABLE)
 }
@@ -75,15 +93,32 @@ pub fn parse_tcp_request_rule(
     static CONNECTION: T = LazyLock::new(|| {
         Table::new(
             "action",
-            &[TCP_ACTIONS, ADDRESSES, CONNECTION_ACTIONS, TCP_PLANNED, CONNECTION_PLANNED],
+            &[
+                TCP_ACTIONS,
+                ADDRESSES,
+                CONNECTION_ACTIONS,
+                TCP_TRACKS,
+                TCP_COUNTERS,
+                TCP_PLANNED,
+                CONNECTION_PLANNED,
+            ],
         )
     });
-    static SESSION: T =
-        LazyLock::new(|| Table::new("action", &[TCP_ACTIONS, ADDRESSES, TCP_PLANNED]));
+    static SESSION: T = LazyLock::new(|| {
+        Table::new("action", &[TCP_ACTIONS, ADDRESSES, TCP_TRACKS, TCP_COUNTERS, TCP_PLANNED])
+    });
     static CONTENT: T = LazyLock::new(|| {
         Table::new(
             "action",
-            &[TCP_ACTIONS, ADDRESSES, CONTENT_ACTIONS, TCP_PLANNED, CONTENT_PLANNED],
+            &[
+                TCP_ACTIONS,
+                ADDRESSES,
+                CONTENT_ACTIONS,
+                TCP_TRACKS,
+                TCP_COUNTERS,
+                TCP_PLANNED,
+                CONTENT_PLANNED,
+            ],
         )
     });
     let table = match scope.place {
@@ -102,7 +137,7 @@ pub fn parse_tcp_response_rule(
     static TABLE: LazyLock<Table<Chosen<TcpAction>>> = LazyLock::new(|| {
         Table::new(
             "action",
-            &[TCP_ACTIONS, TCP_RESPONSE_ACTIONS, TCP_PLANNED, TCP_RESPONSE_PLANNED],
+            &[TCP_ACTIONS, TCP_RESPONSE_ACTIONS, TCP_COUNTERS, TCP_PLANNED, TCP_RESPONSE_PLANNED],
         )
     });
     scope.place = Place::TcpResponseContent;
@@ -536,16 +571,7 @@ const HTTP_PLANNED: &[H] = &[
     H::not_yet("ot-group", ANY),
     H::not_yet("set-mark", ANY),
     H::not_yet("set-tos", ANY),
-    H::not_yet_guard("sc-add-gpc(", ANY),
-    H::not_yet_guard("sc-inc-gpc(", ANY),
-    H::not_yet_guard("sc-inc-gpc0(", ANY),
-    H::not_yet_guard("sc-inc-gpc1(", ANY),
-    H::not_yet_guard("sc-set-gpt(", ANY),
-    H::not_yet_guard("sc-set-gpt0(", ANY),
     H::not_yet_guard("send-spoe-group", ANY),
-    H::not_yet_guard("track-sc0", ANY),
-    H::not_yet_guard("track-sc1", ANY),
-    H::not_yet_guard("track-sc2", ANY),
 ];
 
 const REQUEST_PLANNED: &[H] = &[
@@ -559,15 +585,109 @@ const REQUEST_PLANNED: &[H] = &[
 
 const RESPONSE_PLANNED: &[H] = &[H::not_yet("cache-store", ANY)];
 
-const COUNTERS: &[H] = &[
-    H::not_yet("ot-group", ANY),
-    H::not_yet_guard("sc-add-gpc(", ANY),
-    H::not_yet_guard("sc-inc-gpc(", ANY),
-    H::not_yet_guard("sc-inc-gpc0(", ANY),
-    H::not_yet_guard("sc-inc-gpc1(", ANY),
-    H::not_yet_guard("sc-set-gpt(", ANY),
-    H::not_yet_guard("sc-set-gpt0(", ANY),
-];
+const AFTER_PLANNED: &[H] = &[H::not_yet("ot-group", ANY)];
+
+/// The rows of `track-sc0` and so on.
+macro_rules! tracks {
+    ($action:ident) => {
+        [
+            tracks!($action, "track-sc0"),
+            tracks!($action, "track-sc1"),
+            tracks!($action, "track-sc2"),
+            tracks!($action, "track-sc3").since("2.8"),
+            tracks!($action, "track-sc4").since("2.8"),
+            tracks!($action, "track-sc5").since("2.8"),
+            tracks!($action, "track-sc6").since("2.8"),
+            tracks!($action, "track-sc7").since("2.8"),
+            tracks!($action, "track-sc8").since("2.8"),
+            tracks!($action, "track-sc9").since("2.8"),
+        ]
+    };
+    ($action:ident, $name:literal) => {
+        Keyword::<Chosen<$action>>::works(
+            $name,
+            ANY,
+            concat!($name, " <sample> [table <table>]"),
+            "counts what a key does in a stick table",
+            |chosen, _| {
+                chosen.0 = Some(|args, scope| Track::read(args, scope).map($action::Track));
+            },
+        )
+    };
+}
+
+/// The rows that change the entry of a tracked key.
+macro_rules! counters {
+    ($action:ident) => {
+        [
+            counters!(
+                $action,
+                "sc-add-gpc(",
+                "sc-add-gpc(<index>,<counter>) { <number> | <sample> }",
+                "adds to a counter of the tracked key"
+            )
+            .since("2.8"),
+            counters!(
+                $action,
+                "sc-inc-gpc(",
+                "sc-inc-gpc(<index>,<counter>)",
+                "counts an event of the tracked key"
+            ),
+            counters!(
+                $action,
+                "sc-inc-gpc0",
+                "sc-inc-gpc0[(<counter>)]",
+                "counts an event of the tracked key"
+            ),
+            counters!(
+                $action,
+                "sc-inc-gpc0(",
+                "sc-inc-gpc0(<counter>)",
+                "counts an event of the tracked key"
+            ),
+            counters!(
+                $action,
+                "sc-inc-gpc1",
+                "sc-inc-gpc1[(<counter>)]",
+                "counts an event of the tracked key"
+            ),
+            counters!(
+                $action,
+                "sc-inc-gpc1(",
+                "sc-inc-gpc1(<counter>)",
+                "counts an event of the tracked key"
+            ),
+            counters!(
+                $action,
+                "sc-set-gpt(",
+                "sc-set-gpt(<index>,<counter>) { <number> | <sample> }",
+                "sets a tag of the tracked key"
+            ),
+            counters!(
+                $action,
+                "sc-set-gpt0",
+                "sc-set-gpt0[(<counter>)] { <number> | <sample> }",
+                "sets the tag of the tracked key"
+            ),
+            counters!(
+                $action,
+                "sc-set-gpt0(",
+                "sc-set-gpt0(<counter>) { <number> | <sample> }",
+                "sets the tag of the tracked key"
+            ),
+        ]
+    };
+    ($action:ident, $name:literal, $usage:literal, $doc:literal) => {
+        Keyword::<Chosen<$action>>::works($name, ANY, $usage, $doc, |chosen, _| {
+            chosen.0 = Some(|args, scope| CounterEdit::read(args, scope).map($action::Counter));
+        })
+    };
+}
+
+const HTTP_TRACKS: &[H] = &tracks!(HttpAction);
+const HTTP_COUNTERS: &[H] = &counters!(HttpAction);
+const TCP_TRACKS: &[T] = &tracks!(TcpAction);
+const TCP_COUNTERS: &[T] = &counters!(TcpAction);
 
 /// What every TCP rule set takes.
 const TCP_ACTIONS: &[T] = &[
@@ -653,19 +773,7 @@ const TCP_RESPONSE_ACTIONS: &[T] = &[
     T::no_effect("set-nice", ANY, NICE),
 ];
 
-const TCP_PLANNED: &[T] = &[
-    T::not_yet("set-mark", ANY),
-    T::not_yet("set-tos", ANY),
-    T::not_yet_guard("sc-add-gpc(", ANY),
-    T::not_yet_guard("sc-inc-gpc(", ANY),
-    T::not_yet_guard("sc-inc-gpc0(", ANY),
-    T::not_yet_guard("sc-inc-gpc1(", ANY),
-    T::not_yet_guard("sc-set-gpt(", ANY),
-    T::not_yet_guard("sc-set-gpt0(", ANY),
-    T::not_yet_guard("track-sc0", ANY),
-    T::not_yet_guard("track-sc1", ANY),
-    T::not_yet_guard("track-sc2", ANY),
-];
+const TCP_PLANNED: &[T] = &[T::not_yet("set-mark", ANY), T::not_yet("set-tos", ANY)];
 
 const CONNECTION_ACTIONS: &[T] = &[action!(
     "expect-proxy",

@@ -71,6 +71,8 @@ pub fn run_tcp_request_session(rules: &[TcpRequestRule], session: &Session) -> V
             TcpAction::Variable(edit) => edit.apply(&cx),
             TcpAction::Address(edit) => edit.apply(&cx),
             TcpAction::ExpectProxy => session.expects_proxy.set(true),
+            TcpAction::Track(track) => track.apply_to_session(session, &cx),
+            TcpAction::Counter(edit) => edit.apply(&cx),
             // The tables give these only to content rules.
             TcpAction::Capture(_) | TcpAction::SetLogLevel(_) | TcpAction::LookUp(_) => {}
         }
@@ -109,9 +111,15 @@ fn act(
 ) -> Option<Verdict> {
     let edited = match &rules[index].action {
         HttpAction::Allow => return Some(Verdict::Pass),
-        HttpAction::Deny(reply) => return answered(reply.render(stream, direction).denied()),
+        HttpAction::Deny(reply) => {
+            if direction == Direction::Request {
+                crate::tracking::error(stream);
+            }
+            return answered(reply.render(stream, direction).denied());
+        }
         HttpAction::Return(reply) => return answered(reply.render(stream, direction)),
         HttpAction::Tarpit(reply) => {
+            crate::tracking::error(stream);
             return Some(Verdict::Tarpit(Box::new(reply.render(stream, direction).denied())));
         }
         HttpAction::Reject => return Some(Verdict::Close { silent: false }),
@@ -121,6 +129,7 @@ fn act(
             None => return None,
         },
         HttpAction::Auth { realm } => {
+            crate::tracking::error(stream);
             let snapshot = stream.snapshot.clone();
             let proxy = snapshot.proxy(stream.backend);
             let realm = realm.as_deref().unwrap_or(proxy.name.as_bytes());
@@ -179,6 +188,15 @@ fn act(
         }
         HttpAction::Address(edit) => {
             edit.apply_to_request(stream, direction);
+            return None;
+        }
+        HttpAction::Track(track) => {
+            // By now the head is there, and nothing else is waited for.
+            track.apply(stream, direction);
+            return None;
+        }
+        HttpAction::Counter(edit) => {
+            edit.apply(&Context::for_stream(stream, direction, &Cell::new(false)));
             return None;
         }
         HttpAction::List(edit) => {
@@ -242,6 +260,12 @@ fn run_tcp(
                     return wait;
                 }
             }
+            TcpAction::Track(track) => {
+                if track.apply(stream, direction) {
+                    return wait;
+                }
+            }
+            TcpAction::Counter(edit) => edit.apply(&cx),
             TcpAction::Capture(capture) => {
                 if capture.apply(stream, direction) && !complete {
                     return wait;

@@ -58,6 +58,7 @@ fn load(lines: &str) -> (Model, Vec<String>) {
         request_captures: 0,
         response_captures: 1,
         offline: false,
+        stick_counters: 3,
         experimental: true,
         line: "file 'test' line 1".to_owned(),
     };
@@ -713,8 +714,22 @@ fn mistakes_are_named() {
     );
     check_mistake(
         "http-request track-sc0 src",
-        "`track-sc0` is known to HAProxy, not yet to Telamon",
+        "`track-sc0` lacks a `stick-table` in its own section, or the name of one: expected a `stick-table` in its own section, or the name of one after this",
     );
+    check_mistake("http-request track-sc0 src table fee", "there is no stick table `fee`");
+    check_mistake(
+        "http-request track-sc4 src",
+        "bad counter `4`: expected from 0 to 2 (`tune.stick-counters`)",
+    );
+    check_mistake(
+        "http-request sc-inc-gpc(1)",
+        "bad action `sc-inc-gpc(1)`: expected `sc-inc-gpc(<index>,<counter>)`",
+    );
+    check_mistake(
+        "http-request sc-inc-gpc0(7)",
+        "bad counter `7`: expected from 0 to 2 (`tune.stick-counters`)",
+    );
+    check_mistake("http-request sc-set-gpt0(0) str(a),length,nope", "unknown converter `nope`");
     check_mistake("http-request lua.x", "`lua.x` is known to HAProxy, not yet to Telamon");
     check_mistake(
         "http-request cache-use c",

@@ -51,6 +51,8 @@ pub(crate) fn backend(name: &str, mut servers: Vec<Server>, ear: &LogEar) -> Pro
         balance: Balance::default(),
         use_server: Vec::new(),
         cookie: None,
+        stick_request: Vec::new(),
+        stick_response: Vec::new(),
         persist_rules: Vec::new(),
         fullconn: None,
         retries: 3,
@@ -116,6 +118,7 @@ pub(crate) fn server(name: &str, address: SocketAddr) -> Server {
         saved: None,
         tracks: None,
         trackers: Vec::new(),
+        non_stick: false,
         written_cookie: None,
         state: ServerState::new(member, now, 1),
     }

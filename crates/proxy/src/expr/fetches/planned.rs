@@ -21,7 +21,7 @@ pub(super) static TABLE: LazyLock<Vec<Fetch>> = LazyLock::new(|| {
 });
 
 /// What is needed first, and the fetches that wait for it.
-const PLANNED: [(&str, &str); 9] = [
+const PLANNED: [(&str, &str); 8] = [
     (
         "details of connections",
         "bc_err bc_err_str fc_err fc_err_str \
@@ -39,6 +39,5 @@ const PLANNED: [(&str, &str); 9] = [
         internal.htx_blk.hdrval internal.htx_blk.size internal.htx_blk.start_line internal.htx_blk.type \
         internal.strm.is_htx prio_class prio_offset",
     ),
-    ("stick tables", include_str!("stick_tables.txt")),
     ("TLS", include_str!("tls.txt")),
 ];

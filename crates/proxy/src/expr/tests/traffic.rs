@@ -80,6 +80,7 @@ impl Configuration {
             request_captures: 0,
             response_captures: 0,
             offline: false,
+            stick_counters: 3,
             experimental: true,
             line: "file 'test' line 1".to_owned(),
         }
@@ -285,7 +286,9 @@ fn conditions_hold() {
         ("rule if { path_reg (?=x) }", None),
         ("rule if METH_GET or", None),
         ("rule if", None),
-        ("rule if { sc0_conn_rate gt 1 }", None),
+        ("rule if { sc0_conn_rate gt 1 }", Some(false)),
+        ("rule if { sc0_tracked }", Some(false)),
+        ("rule if { sc0_conn_rate(none) gt 1 }", None),
     ];
     let got =
         with_stream(|stream| ROWS.iter().map(|(text, _)| judge(stream, text)).collect::<Vec<_>>());
