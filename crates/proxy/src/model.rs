@@ -135,6 +135,7 @@ pub struct Backend {
     pub use_server: Vec<UseServerRule>,
     /// `cookie NAME …`.
     pub cookie: Option<PersistenceCookie>,
+    pub(crate) cookie_index: CookieIndex,
     /// `force-persist` and `ignore-persist`, in order; the first that holds counts.
     pub persist_rules: Vec<PersistenceRule>,
     /// `stick on`, `match` and `store-request`, in order.

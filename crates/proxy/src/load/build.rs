@@ -200,6 +200,7 @@ fn backend(
         balance,
         use_server: std::mem::take(&mut context.own.use_server),
         cookie: draft.cookie.clone(),
+        cookie_index: Default::default(),
         persist_rules: std::mem::take(&mut context.own.persist_rules),
         stick_request: std::mem::take(&mut context.own.stick_request),
         stick_response: std::mem::take(&mut context.own.stick_response),

@@ -1,4 +1,8 @@
+use std::collections::HashMap;
+use std::sync::OnceLock;
 use std::time::Duration;
+
+use super::{Server, ServerId};
 
 /// `cookie NAME …`: the cookie that keeps a client at its server. Source: HAProxy configuration manual, `cookie`.
 #[derive(Debug, Clone, Default)]
@@ -44,5 +48,25 @@ impl PersistenceCookie {
     /// Whether its value says when it was set or used.
     pub fn is_dated(&self) -> bool {
         self.maxidle.is_some() || self.maxlife.is_some()
+    }
+}
+
+/// Which servers each written value of the cookie means, so that a look-up costs the same however many there are.
+#[derive(Debug, Default)]
+pub struct CookieIndex(OnceLock<HashMap<Box<[u8]>, Vec<ServerId>>>);
+
+impl CookieIndex {
+    /// The servers whose line has this value, in their order. `servers` are always the same.
+    pub(crate) fn written(&self, servers: &[Server], value: &[u8]) -> &[ServerId] {
+        let index = self.0.get_or_init(|| {
+            let mut index: HashMap<_, Vec<_>> = HashMap::new();
+            for server in servers {
+                if let Some(value) = &server.written_cookie {
+                    index.entry(value.clone()).or_default().push(ServerId(server.index));
+                }
+            }
+            index
+        });
+        index.get(value).map_or(&[], Vec::as_slice)
     }
 }

@@ -4,6 +4,7 @@
 //! `|LAST` or `|LAST|FIRST`: when it was last set and when first, in units of four seconds, as five digits of base 64.
 //! Under `prefix` it is the server's, `~`, and what the server itself has set.
 
+use std::num::NonZeroU64;
 use std::time::UNIX_EPOCH;
 
 use telamon_http_proto::cookie::{EditedLine, Fate, edit_cookies, set_cookie_ranges};
@@ -164,15 +165,30 @@ fn bind_named(
     named: &[u8],
 ) -> Option<RequestCookie> {
     let mut found = None;
-    let has_it = |server: &&Server| server.cookie().is_some_and(|cookie| *cookie == *named);
-    for server in backend.servers.iter().filter(has_it) {
+    let mut tried = |id: ServerId| {
+        let server = backend.servers.get(id.0 as usize)?;
         let up = server.state.member.is_reachable();
         found = Some(if up { RequestCookie::Valid } else { RequestCookie::Down });
-        if persistence.bind(proxy, backend, ServerId(server.index)) {
-            break;
-        }
+        persistence.bind(proxy, backend, id).then_some(())
+    };
+    let written = backend.cookie_index.written(&backend.servers, named);
+    if written.iter().find_map(|id| tried(*id)).is_none()
+        && let Some(hash) = dynamic_value(named)
+    {
+        let has_it = |server: &&Server| {
+            server.written_cookie.is_none() && server.state.dynamic_cookie() == Some(hash)
+        };
+        let mut servers = backend.servers.iter().filter(has_it);
+        servers.find_map(|server| tried(ServerId(server.index)));
     }
     found
+}
+
+/// The hash that a value stands for: 16 digits, as they are written.
+fn dynamic_value(value: &[u8]) -> Option<NonZeroU64> {
+    let digits = value.len() == 16 && value.iter().all(|b| b"0123456789abcdef".contains(b));
+    let text = std::str::from_utf8(value).ok().filter(|_| digits)?;
+    u64::from_str_radix(text, 16).ok().and_then(NonZeroU64::new)
 }
 
 impl CookieState {

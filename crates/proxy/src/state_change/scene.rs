@@ -53,6 +53,7 @@ pub(crate) fn backend(name: &str, mut servers: Vec<Server>, ear: &LogEar) -> Pro
         cookie: None,
         stick_request: Vec::new(),
         stick_response: Vec::new(),
+        cookie_index: Default::default(),
         persist_rules: Vec::new(),
         fullconn: None,
         retries: 3,
