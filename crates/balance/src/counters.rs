@@ -52,6 +52,8 @@ counter_list! {
     FailedConnections,
     /// Responses that broke off or could not be understood (`eresp`).
     FailedResponses,
+    /// Times that enough errors in a row were seen in its traffic (`hanafail`).
+    Observed,
     /// Header rewrites that failed (`wrew`).
     FailedRewrites,
     /// Faults of our own (`eint`).

@@ -24,6 +24,10 @@
 //! [`Transition`] came out. Source: HAProxy configuration manual, `rise`, `fall`, `inter`,
 //! `fastinter`, `downinter`, `spread-checks`; management guide, `set server … health|state`.
 
+mod observe;
+
+pub use observe::{Observation, Observe, OnError, Sign};
+
 use crate::member::{Admin, AgentState, Member, Progress, Run, SlowStart, Status};
 use crate::rng::Rng;
 
@@ -119,7 +123,7 @@ impl Health {
             fall: c.fall,
         });
         let run = if down { Run::Stopped } else { Run::Running };
-        let status = Status { admin, run, checks, agent: AgentState::Absent };
+        let status = Status { admin, run, checks, agent: AgentState::Absent, ejected: false };
         Self {
             config,
             status,
@@ -276,6 +280,11 @@ impl Health {
         self.change(to, now_ms)
     }
 
+    /// Keeps it out for a time, or lets it in again ([`outlier`](crate::outlier)).
+    pub fn set_ejected(&mut self, ejected: bool, now_ms: u64) -> Option<Transition> {
+        self.change(Status { ejected, ..self.status }, now_ms)
+    }
+
     /// Takes over a new configuration's checks and keeps the state, as far as it goes: a member
     /// in full health stays so, one without checks starts one failure from down.
     pub fn configure(&mut self, config: Option<CheckConfig>) {
@@ -362,10 +371,13 @@ impl Health {
             to.run = Run::Starting;
         }
         let from = std::mem::replace(&mut self.status, to);
-        if from.run == to.run && from.admin == to.admin {
+        if from.run == to.run && from.admin == to.admin && from.ejected == to.ejected {
             return None;
         }
-        if from.run != to.run || from.admin.is_drained() != to.admin.is_drained() {
+        if from.run != to.run
+            || from.admin.is_drained() != to.admin.is_drained()
+            || from.ejected != to.ejected
+        {
             if from.run == Run::Stopped && to.run != Run::Stopped {
                 self.down_ms += now_ms.saturating_sub(self.last_change_ms);
             }

@@ -20,17 +20,20 @@
 //!
 //! Start with [`pool`] for the life of a unit, [`member`] for what survives a reload,
 //! [`strategy`] for the choices, [`hash`] for keys, [`health`] for the state machine of checks,
-//! [`agent`] for what members report of themselves, [`counters`] and [`rate`] for what is counted,
-//! [`stats`] for how it is shown.
+//! [`agent`] for what members report of themselves, [`outlier`] for what traffic tells, [`budget`]
+//! for what bounds retries, [`counters`] and [`rate`] for what is counted, [`stats`] for how it is
+//! shown.
 //!
 //! Nothing here does I/O, reads a clock or draws from the system's randomness: time is a number
 //! of milliseconds that the caller gives, randomness an [`Rng`] that the caller owns.
 
 pub mod agent;
+pub mod budget;
 pub mod counters;
 pub mod hash;
 pub mod health;
 pub mod member;
+pub mod outlier;
 pub mod pool;
 pub mod rate;
 mod rng;
@@ -40,6 +43,7 @@ pub mod stick;
 pub mod strategy;
 
 pub use crate::agent::Usage;
+pub use crate::budget::{Retry, RetryBudget, RetryMeter};
 pub use crate::counters::{Counter, Counters, PerWorker};
 pub use crate::member::{
     Admin, AgentState, Limits, Load, Member, MemberConfig, MemberId, Run, SlowStart, Status,

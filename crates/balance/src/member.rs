@@ -579,24 +579,28 @@ pub struct Status {
     pub checks: Option<Progress>,
     /// What its agent says.
     pub agent: AgentState,
+    /// Kept out for a time because its traffic fails ([`outlier`](crate::outlier)).
+    pub ejected: bool,
 }
 
 impl Default for Status {
     fn default() -> Self {
         let agent = AgentState::Absent;
-        Self { admin: Admin::READY, run: Run::Running, checks: None, agent }
+        Self { admin: Admin::READY, run: Run::Running, checks: None, agent, ejected: false }
     }
 }
 
 impl Status {
     /// Whether a strategy may give it new units, its weight permitting.
     pub fn takes_new(self) -> bool {
-        self.admin == Admin::READY && matches!(self.run, Run::Running | Run::Starting)
+        self.admin == Admin::READY
+            && !self.ejected
+            && matches!(self.run, Run::Running | Run::Starting)
     }
 
     /// Whether persistence may bring it units.
     pub fn is_reachable(self) -> bool {
-        !self.admin.in_maintenance() && self.run != Run::Stopped
+        !self.admin.in_maintenance() && !self.ejected && self.run != Run::Stopped
     }
 
     /// The words of HAProxy's `status` column; `via` names the tracked member as
@@ -609,7 +613,11 @@ impl Status {
         let checks = self.checks.map_or(0, |c| {
             1 << 48 | u64::from(c.health) | u64::from(c.rise) << 16 | u64::from(c.fall) << 32
         });
-        checks | u64::from(self.admin.0) << 56 | (self.agent as u64) << 54 | (self.run as u64) << 52
+        checks
+            | u64::from(self.admin.0) << 56
+            | (self.agent as u64) << 54
+            | (self.run as u64) << 52
+            | u64::from(self.ejected) << 49
     }
 
     fn unpack(bits: u64) -> Self {
@@ -629,7 +637,8 @@ impl Status {
             2 => AgentState::Down,
             _ => AgentState::Absent,
         };
-        Self { admin: Admin((bits >> 56) as u8), run, checks, agent }
+        let ejected = bits >> 49 & 1 == 1;
+        Self { admin: Admin((bits >> 56) as u8), run, checks, agent, ejected }
     }
 }
 
@@ -640,7 +649,7 @@ struct StatusText<'a> {
 
 impl fmt::Display for StatusText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Status { admin, run, checks, agent } = self.status;
+        let Status { admin, run, checks, agent, ejected } = self.status;
         if admin.has(Admin::MAINT_RESOLUTION) {
             return f.write_str("MAINT (resolution)");
         }
@@ -649,6 +658,9 @@ impl fmt::Display for StatusText<'_> {
                 Some(via) if admin.has(Admin::MAINT_INHERITED) => write!(f, "MAINT (via {via})"),
                 _ => f.write_str("MAINT"),
             };
+        }
+        if ejected && run != Run::Stopped {
+            return f.write_str("EJECTED");
         }
         let word = match run {
             Run::Running | Run::Starting if admin.is_drained() && agent != AgentState::Absent => {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use telamon_balance::Counter;
+use telamon_balance::{Counter, Retry, RetryBudget};
 
+use crate::log::Level;
 use crate::model::{Backend, Proxy, Server};
 use crate::snapshot::SnapshotRef;
 use crate::state::{ListenerState, ProxyState};
@@ -112,6 +113,29 @@ pub(crate) fn redispatched(stream: &mut Stream, proxy: &Proxy, server: &Server) 
     stream.log.redispatched = true;
     count_server(stream, server, Counter::Redispatches, 1);
     count_backend(stream, proxy, Counter::Redispatches, 1);
+}
+
+/// Whether the backend's retry budget has one left; takes it.
+pub(crate) fn within_retry_budget(stream: &Stream, proxy: &Proxy, backend: &Backend) -> bool {
+    let Some(budget) = &backend.retry_budget else { return true };
+    let (state, now_ms) = (&proxy.state.backend, stream.session.worker.now_ms());
+    let requests_per_s = state.session_rate.rate(now_ms as u32);
+    match state.retries.take(budget, requests_per_s, now_ms) {
+        Retry::Allowed => true,
+        Retry::Refused { news } => {
+            if news {
+                let RetryBudget { percent, min_per_s } = budget;
+                let line = format!(
+                    "Backend {} has used up its retry budget ({percent}% of {requests_per_s} requests/s, at least \
+                     {min_per_s}/s): requests that fail are not sent again.",
+                    proxy.name
+                );
+                crate::log::warning(format_args!("{line}"));
+                crate::log::send(Level::Warning, proxy, &line);
+            }
+            false
+        }
+    }
 }
 
 /// The queue would not have it, or kept it too long.

@@ -12,7 +12,7 @@
 //!
 //! `script.rs` goes through the steps of a check, `reply.rs` gathers what the server sends, `expect.rs` judges it (and
 //! `packet.rs` what some binary protocols answer), `request.rs` writes HTTP requests, `agent.rs` asks agents, `words.rs` and
-//! `status.rs` have HAProxy's words. Not here: what is learnt from traffic (`observe`).
+//! `status.rs` have HAProxy's words. Not here: what is learnt from traffic ([`learn`](crate::learn)).
 
 mod agent;
 mod expect;
@@ -53,6 +53,8 @@ pub struct Checks {
     newest: watch::Sender<Arc<Snapshot>>,
     calendar: AbortHandle,
     slow_starts: AbortHandle,
+    /// Looks after what is learnt from traffic.
+    learning: AbortHandle,
 }
 
 /// What one check found.
@@ -95,8 +97,10 @@ impl Checks {
         calendar.fill();
         let warming = warm_up(Arc::clone(&shared), snapshots.clone());
         let slow_starts = tokio::task::spawn_local(warming).abort_handle();
+        let learning = crate::learn::keep(Arc::clone(&shared), snapshots.clone());
+        let learning = tokio::task::spawn_local(learning).abort_handle();
         let calendar = tokio::task::spawn_local(calendar.keep(snapshots)).abort_handle();
-        Self { shared, newest, calendar, slow_starts }
+        Self { shared, newest, calendar, slow_starts, learning }
     }
 
     /// Checks by a new configuration. Servers that stay keep their health and rhythm; those that are new have their first
@@ -111,6 +115,7 @@ impl Checks {
     pub fn stop(&self) {
         self.calendar.abort();
         self.slow_starts.abort();
+        self.learning.abort();
     }
 }
 
@@ -196,6 +201,7 @@ enum Outcome {
 impl Calendar {
     /// Does what is due, until aborted.
     async fn keep(mut self, mut snapshots: watch::Receiver<Arc<Snapshot>>) {
+        let shared = Arc::clone(&self.shared);
         loop {
             self.start_due(Instant::now());
             let full = self.running.len() >= CONCURRENT_MAX;
@@ -212,6 +218,7 @@ impl Calendar {
                     Ok((_, done)) => self.take_in(done),
                     Err(error) => self.forgo(error.id()),
                 },
+                () = shared.hurry.notified() => self.hurry(),
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
         }
@@ -225,6 +232,9 @@ impl Calendar {
         {
             self.due.pop();
             let Some(entry) = self.entries.get_mut(index as usize) else { continue };
+            if entry.next != at || entry.task.is_some() {
+                continue; // it was hurried
+            }
             if entry.is_paused() {
                 entry.next = now + entry.interval(&self.snapshot);
                 self.due.push(Reverse((entry.next, index)));
@@ -288,6 +298,25 @@ impl Calendar {
         entry.next = Instant::now() + wait;
         entry.task = None;
         self.due.push(Reverse((entry.next, index)));
+    }
+
+    /// Lets the next check of those servers come after `fastinter` whose traffic fails (`observe`).
+    fn hurry(&mut self) {
+        let now = Instant::now();
+        for (entry, index) in self.entries.iter_mut().zip(0..) {
+            if !entry.state.hurried.swap(false, Relaxed) {
+                continue;
+            }
+            let server = self.snapshot.model.server(entry.proxy, entry.server);
+            let fastinter = server.and_then(|server| server.check.as_ref()?.fastinter);
+            if let Some(fastinter) = fastinter
+                && entry.task.is_none()
+                && now + fastinter < entry.next
+            {
+                entry.next = now + fastinter;
+                self.due.push(Reverse((entry.next, index)));
+            }
+        }
     }
 
     /// Lists the checked servers of the configuration: who was listed keeps its next check, who is new gets a place in

@@ -7,26 +7,30 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use telamon_balance::health::Sign;
 use telamon_balance::{Ending, MemberId, Pinned, Run};
 use telamon_runtime::socket::Socket;
 use telamon_runtime::wheel::Deadline;
 
 use crate::account;
-use crate::model::{Backend, Proxy, ProxyId, Server, ServerId};
+use crate::learn;
+use crate::model::{Backend, Proxy, ProxyId, RetryOn, Server, ServerId};
 use crate::stream::{Cause, Phase, Stream};
 use crate::upstream::{self, NoSlot, ServerConnection, Slot, Way};
 
 /// The attempts of one stream to reach a server.
 #[derive(Debug)]
 pub(crate) struct Dial<'p> {
-    proxy: &'p Proxy,
-    backend: &'p Backend,
+    pub(crate) proxy: &'p Proxy,
+    pub(crate) backend: &'p Backend,
     /// Servers that failed it.
     tried: Vec<MemberId>,
     /// The server that it was sent away from, while the next is looked for.
     left: Option<ServerId>,
     /// The slot to use again: the same server is tried once more.
-    pub(crate) same: Option<Slot>,
+    same: Option<Slot>,
+    /// The attempt that is planned goes to another server.
+    elsewhere: bool,
     /// Connections may be reused (`mode http`).
     pub(crate) reuse: Option<Reuse>,
 }
@@ -70,7 +74,15 @@ pub(crate) struct Attached {
 
 impl<'p> Dial<'p> {
     pub(crate) fn new(proxy: &'p Proxy, backend: &'p Backend) -> Self {
-        Self { proxy, backend, tried: Vec::new(), left: None, same: None, reuse: None }
+        Self {
+            proxy,
+            backend,
+            tried: Vec::new(),
+            left: None,
+            same: None,
+            elsewhere: false,
+            reuse: None,
+        }
     }
 
     /// Reaches a server, by way of the queue and of other servers if need be.
@@ -113,6 +125,7 @@ impl<'p> Dial<'p> {
             };
             let failure = match connected {
                 Ok(connection) => {
+                    learn::note(stream, server, Sign::Connected, true);
                     stream.log.connected(stream.session.worker.now());
                     crate::log::note_server(stream, &connection.socket);
                     if self.proxy.options.prefer_last_server {
@@ -125,27 +138,58 @@ impl<'p> Dial<'p> {
                 Err(failure) => failure,
             };
             slot.learn(Ending::Failed);
-            if stream.log.retries >= self.backend.retries {
+            learn::note(stream, server, Sign::NotConnected, true);
+            if !self.backend.retry_on.has(RetryOn::CONNECTION) || !self.plan(stream, server) {
                 account::connect_given_up(stream, self.proxy, server);
                 return Err(failure);
             }
-            stream.log.retries += 1;
-            if self.redispatches(stream, server) {
-                self.left = slot.server();
-                self.tried.extend(self.left.map(|server| MemberId(server.0)));
-                stream.persistence.give_up();
-            } else {
-                account::retried(stream, self.proxy, server);
-                if failure.cause == Cause::Server {
-                    tokio::select! {
-                        () = turn_around(self.proxy) => {}
-                        undialed = self.client_gone(client) => return Err(undialed),
-                    }
-                    stream.session.worker.touch();
+            let waits = !self.elsewhere && failure.cause == Cause::Server;
+            self.go_on(stream, slot);
+            if waits {
+                tokio::select! {
+                    () = turn_around(self.proxy) => {}
+                    undialed = self.client_gone(client) => return Err(undialed),
                 }
-                self.same = Some(slot);
+                stream.session.worker.touch();
             }
         }
+    }
+
+    /// Plans to send a request again that a server may have seen; false when no attempt is left. [`Dial::go_on`] begins
+    /// it.
+    pub(crate) fn replay(&mut self, stream: &mut Stream, server: &Server) -> bool {
+        let planned = self.plan(stream, server);
+        if planned {
+            // HAProxy counts it once for itself and once for where it goes.
+            account::retried(stream, self.proxy, server);
+        }
+        planned
+    }
+
+    /// Begins the attempt that was planned: with the slot, or without it on another server.
+    pub(crate) fn go_on(&mut self, stream: &mut Stream, slot: Slot) {
+        if std::mem::take(&mut self.elsewhere) {
+            self.left = slot.server();
+            self.tried.extend(self.left.map(|server| MemberId(server.0)));
+            stream.persistence.give_up();
+        } else {
+            self.same = Some(slot);
+        }
+    }
+
+    /// Counts one more attempt and says where it goes; false when `retries` or the budget leave none.
+    fn plan(&mut self, stream: &mut Stream, server: &Server) -> bool {
+        if stream.log.retries >= self.backend.retries
+            || !account::within_retry_budget(stream, self.proxy, self.backend)
+        {
+            return false;
+        }
+        stream.log.retries += 1;
+        self.elsewhere = self.redispatches(stream, server);
+        if !self.elsewhere {
+            account::retried(stream, self.proxy, server);
+        }
+        true
     }
 
     /// Counts a stream that has another server than it had, or the same once more.

@@ -88,10 +88,10 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket, requests: u32) {
             let exchange = pin!(exchange(&mut client, &mut stream));
             session.live.unless_killed(exchange).await
         };
-        let after = after.unwrap_or_else(|| {
-            stream.killed();
-            After::Drop
-        });
+        let after = match after {
+            Some(after) => after,
+            None => killed(&mut client, &mut stream).await,
+        };
         finish(&mut stream);
         client.requests = client.requests.saturating_add(1);
         match after {
@@ -266,6 +266,22 @@ async fn give_up(client: &mut Client, stream: &mut Stream, proxy: &Proxy, status
     stream.log.end(stream.session.worker.touch());
     account::end(stream);
     crate::log::log_stream(stream);
+}
+
+/// Ends a request whose session was killed: with an answer, where none has begun and one is due.
+async fn killed(client: &mut Client, stream: &mut Stream) -> After {
+    stream.killed();
+    let log = &stream.log;
+    let (cause, phase) = (log.cause, log.phase);
+    let status = match phase {
+        Phase::Queue | Phase::Connect => 503,
+        Phase::Headers => 502,
+        _ => return After::Drop,
+    };
+    if log.bytes_out > 0 {
+        return After::Drop;
+    }
+    respond::fail(client, stream, status, cause, phase).await
 }
 
 /// Accounts for a request that is over.

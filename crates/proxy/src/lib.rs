@@ -5,7 +5,7 @@
 //! has a part in the choice, [`dial`] and [`upstream`] reach it, [`relay`] and [`tunnel`] move the bytes; [`tracking`]
 //! counts what the keys of stick tables do. [`expr`] evaluates expressions over a [`stream`], [`rules`] act on it,
 //! [`log`] tells of it.
-//! [`check`] watches the servers from the control thread and [`state_change`] does what follows, [`stats`] shows what
+//! [`check`] watches the servers from the control thread, [`learn`] their traffic; [`state_change`] does what follows, [`stats`] shows what
 //! was counted; both reach the rest through a [`view`].
 
 mod account;
@@ -18,6 +18,7 @@ pub mod expr;
 mod fixture;
 mod http;
 mod key;
+pub mod learn;
 mod listen;
 mod live;
 pub mod load;

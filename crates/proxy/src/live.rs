@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use crate::model::{ProxyId, ServerId};
 use crate::snapshot::SnapshotRef;
-use crate::stream::Session;
+use crate::stream::{Cause, Session};
 
 /// The sessions of a worker by their numbers. One entry per connection, so `maxconn` bounds it.
 #[derive(Debug, Default)]
@@ -21,7 +21,8 @@ pub(crate) struct LiveSessions(RefCell<HashMap<u64, Weak<Session>>>);
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     carried: RefCell<Option<Carried>>,
-    killed: Cell<bool>,
+    /// Why it is to end.
+    killed: Cell<Option<Cause>>,
     task: RefCell<Option<Waker>>,
 }
 
@@ -53,10 +54,10 @@ impl LiveSessions {
     }
 
     /// Ends every session that is on this server.
-    pub(crate) fn kill_on(&self, backend: &str, server: &str) {
+    pub(crate) fn kill_on(&self, backend: &str, server: &str, cause: Cause) {
         for session in self.sessions() {
             if session.live.carried().is_some_and(|carried| carried.is_on(backend, server)) {
-                session.live.kill();
+                session.live.kill(cause);
             }
         }
     }
@@ -88,11 +89,16 @@ impl Live {
     }
 
     /// Ends what the session carries, and with it the session.
-    pub(crate) fn kill(&self) {
-        self.killed.set(true);
+    pub(crate) fn kill(&self, cause: Cause) {
+        self.killed.set(Some(cause));
         if let Some(task) = self.task.take() {
             task.wake();
         }
+    }
+
+    /// Why it was killed, if it was; what it carries next is not concerned.
+    pub(crate) fn take_killed(&self) -> Option<Cause> {
+        self.killed.take()
     }
 
     /// Does `work` unless the session is killed meanwhile: `None` then.
@@ -101,7 +107,7 @@ impl Live {
         mut work: Pin<&mut F>,
     ) -> Option<F::Output> {
         std::future::poll_fn(|cx| {
-            if self.killed.get() {
+            if self.killed.get().is_some() {
                 return Poll::Ready(None);
             }
             self.woken_by(cx);

@@ -37,6 +37,7 @@ mod check;
 mod cookie;
 mod draft;
 mod errors;
+mod failures;
 mod global;
 mod logs;
 mod mistake;

@@ -27,6 +27,7 @@ mod cookie;
 mod global;
 mod listener;
 mod resolvers;
+mod retry;
 mod server;
 mod table;
 
@@ -36,6 +37,7 @@ pub use cookie::*;
 pub use global::*;
 pub use listener::*;
 pub use resolvers::*;
+pub use retry::RetryOn;
 pub use server::*;
 pub use table::*;
 
@@ -144,8 +146,14 @@ pub struct Backend {
     pub stick_response: Vec<StickRule>,
     /// `fullconn`; without it [`Model::share_fullconn`] derives one for the pool.
     pub fullconn: Option<u32>,
-    /// `retries`, 0 to any; default 3. `retry-on none` is 0.
+    /// `retries`, 0 to any; default 3.
     pub retries: u32,
+    /// `retry-on`; default `conn-failure`. In `mode tcp` only that one has a meaning.
+    pub retry_on: RetryOn,
+    /// `retry-budget`; without one, `retries` alone bounds what is sent again.
+    pub retry_budget: Option<telamon_balance::RetryBudget>,
+    /// `outlier-ejection`; without one, no server is kept out for what its traffic shows.
+    pub outlier_ejection: Option<telamon_balance::outlier::OutlierConfig>,
     /// `option redispatch [N]`: 0 never, N every Nth retry, -1 only the last one (the default form).
     pub redispatch: i32,
     pub reuse: HttpReuse,

@@ -61,6 +61,7 @@ impl Plane {
                 worker
             }
         })?;
+        _ = shared.peers.set(workers.peers().clone());
         let checks = Checks::start(Arc::clone(&snapshot), Arc::clone(&shared));
         let names = Resolving::start(Arc::clone(&snapshot), Arc::clone(&shared));
         let view = View::new(Arc::clone(&snapshot), Arc::clone(&shared), workers.peers().clone());

@@ -136,6 +136,8 @@ pub enum HttpAction {
     },
     LookUp(LookUp),
     StrictMode(bool),
+    /// `disable-l7-retry`
+    NoReplay,
     List(ListEdit),
     Track(Track),
     Counter(CounterEdit),

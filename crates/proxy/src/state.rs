@@ -11,12 +11,14 @@ use std::time::{Duration, SystemTime};
 
 use telamon_balance::health::Health;
 use telamon_balance::member::Times;
-use telamon_balance::{Admin, Load, Member, PerWorker, RateCounter};
+use telamon_balance::outlier::Outliers;
+use telamon_balance::{Admin, Load, Member, PerWorker, RateCounter, RetryMeter};
 use telamon_dns_proto::Name;
 use telamon_runtime::Endpoint;
 use telamon_runtime::limit::Limit;
 
 use crate::check::{CheckStatus, Finding};
+use crate::learn::Notes;
 use crate::model::{Model, ServerAddress};
 use crate::upstream::IdlePool;
 
@@ -50,6 +52,10 @@ pub struct BackendState {
     pub load: Load,
     pub counters: PerWorker,
     pub session_rate: RateCounter,
+    /// What of `retry-budget` is used.
+    pub retries: RetryMeter,
+    /// Which servers `outlier-ejection` keeps out; [`learn`](crate::learn) looks after it.
+    outliers: Mutex<Outliers>,
     pub times: Times,
     /// When a server was last chosen: Unix seconds, 0 for never.
     pub last_session: AtomicI64,
@@ -114,6 +120,10 @@ pub struct ServerState {
     pub(crate) usage_unreadable: AtomicBool,
     /// What the last check found, for pages and sockets.
     check: Mutex<CheckReport>,
+    /// What its traffic shows of it.
+    pub(crate) notes: Notes,
+    /// Its next check is due after `fastinter` at the latest.
+    pub(crate) hurried: AtomicBool,
     /// The socket disabled its checks.
     pub checks_disabled: AtomicBool,
     /// Made when first asked for: most servers have no agent.
@@ -169,11 +179,11 @@ pub struct CheckReport {
 
 impl CheckReport {
     /// Takes in what a check found that took so long and ends now.
-    pub(crate) fn take(&mut self, finding: Finding, took: Duration) {
+    pub(crate) fn take(&mut self, finding: Finding, took: Option<Duration>) {
         self.status = finding.status;
         self.code = finding.code;
         self.text = finding.text;
-        self.duration_ms = Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        self.duration_ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.at_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
     }
@@ -196,6 +206,8 @@ impl ProxyState {
                 load: Load::default(),
                 counters: PerWorker::new(workers),
                 session_rate: RateCounter::default(),
+                retries: RetryMeter::default(),
+                outliers: Mutex::default(),
                 times: Times::default(),
                 last_session: AtomicI64::new(0),
                 last_change_ms: AtomicU64::new(0),
@@ -208,6 +220,11 @@ impl ProxyState {
 }
 
 impl BackendState {
+    /// Which servers are ejected, and why.
+    pub fn outliers(&self) -> MutexGuard<'_, Outliers> {
+        self.outliers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn dynamic_cookies(&self) -> MutexGuard<'_, DynamicCookieState> {
         self.dynamic_cookies.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -287,6 +304,8 @@ impl ServerState {
             begun: AtomicBool::new(false),
             usage_unreadable: AtomicBool::new(false),
             check: Mutex::default(),
+            notes: Notes::default(),
+            hurried: AtomicBool::new(false),
             checks_disabled: AtomicBool::new(false),
             probing: OnceLock::new(),
             idle_pool: IdlePool::new(workers),

@@ -16,21 +16,24 @@ pub(crate) mod scene;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use telamon_balance::health::{CheckConfig, Forced, Health};
+use telamon_balance::health::{CheckConfig, CheckResult, Checked, Forced, Health, OnError};
+use telamon_balance::outlier::{self, Ejection};
 use telamon_balance::{Admin, AgentState, InUse, MemberId, Rng, Run, Status};
 
 pub(crate) use agent::agent_answered;
 pub use dump::log_server_states;
 pub(crate) use weight::{set_maxconn, set_weight};
 
-use crate::check::Finding;
+use crate::check::{CheckStatus, Finding};
 use crate::log::{Level, notice, send};
 use crate::model::{Backend, Proxy, ProxyId, Server, ServerCheck, ServerId};
 use crate::snapshot::Snapshot;
 use crate::state::CheckReport;
+use crate::stream::Cause;
 use crate::upstream::deliver;
 use crate::worker::Shared;
 
@@ -165,21 +168,57 @@ pub(crate) fn checked(
 ) {
     let Some(site) = Site::new(shared, snapshot, place) else { return };
     let Some(result) = finding.status.result() else { return };
-    let (same, report) = {
-        let mut report = site.server.state.check_report();
-        let same = report.status == finding.status;
-        report.take(finding, took);
-        (same, report.clone())
-    };
-    let logs_checks = site.logs_checks();
-    let change = site.change(|health, now_ms| {
-        let counted = health.on_result(result, now_ms).counted;
-        if logs_checks && (counted || !same) {
-            let progress = health.status().checks;
-            site.say(Level::Notice, &lines::check(&site, "Health", &report, result, progress));
-        }
-    });
-    site.changed(change, &site.reason(&report));
+    if result != CheckResult::Failed {
+        site.server.state.notes.errors.store(0, Relaxed);
+    }
+    site.found(finding, Some(took), |health, now_ms| Some(health.on_result(result, now_ms)));
+}
+
+/// Enough errors in a row were seen in the traffic of a server: does what its `on-error` says.
+pub(crate) fn observed(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    place: Place,
+    on_error: OnError,
+    text: String,
+) {
+    let Some(site) = Site::new(shared, snapshot, place) else { return };
+    if site.server.check.as_ref().is_some_and(|check| check.fastinter.is_some()) {
+        site.server.state.hurried.store(true, Relaxed);
+        shared.hurry.notify_one();
+    }
+    if on_error == OnError::FastInter {
+        return;
+    }
+    let finding = Finding::new(CheckStatus::Analyzed, text);
+    site.found(finding, None, |health, now_ms| health.on_errors(on_error, now_ms));
+}
+
+/// Keeps a server out, because its traffic shows it to be worse than its peers.
+pub(crate) fn eject(shared: &Shared, snapshot: &Snapshot, place: Place, ejection: &Ejection) {
+    let Some(site) = Site::new(shared, snapshot, place) else { return };
+    let change = site.change(|health, now_ms| _ = health.set_ejected(true, now_ms));
+    if let Some(change) = change {
+        site.say(Level::Warning, &lines::ejected(&site, &change, ejection));
+        site.tell_backend(&change);
+    }
+}
+
+/// Lets a server in again. `None` says that nothing was known of an ejection: the configuration has none any more.
+pub(crate) fn readmit(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    place: Place,
+    ejection: Option<&Ejection>,
+) {
+    let Some(site) = Site::new(shared, snapshot, place) else { return };
+    let change = site.change(|health, now_ms| _ = health.set_ejected(false, now_ms));
+    if let Some(change) = change {
+        let since_ms = ejection.map(|ejection| ejection.since_ms);
+        let lasted = since_ms.map(|since_ms| shared.now_ms().saturating_sub(since_ms));
+        site.say(Level::Notice, &lines::readmitted(&site, &change, lasted));
+        site.tell_backend(&change);
+    }
 }
 
 /// Does what an administrator asks. `cause` is added to the line in the log; empty for none.
@@ -193,6 +232,9 @@ pub fn order(
     cause: &str,
 ) -> bool {
     let Some(site) = Site::new(shared, snapshot, place) else { return false };
+    if matches!(order, Order::Ready | Order::Health(Forced::Up)) {
+        site.end_ejection();
+    }
     match order {
         Order::Ready => {
             site.clear_flag(Admin::DRAIN_FORCED);
@@ -241,6 +283,7 @@ pub fn rebalance(shared: &Shared, snapshot: &Snapshot, place: Place) -> bool {
 struct Site<'a> {
     shared: &'a Shared,
     snapshot: &'a Snapshot,
+    id: ProxyId,
     proxy: &'a Proxy,
     backend: &'a Backend,
     server: &'a Server,
@@ -261,7 +304,33 @@ impl<'a> Site<'a> {
         let proxy = snapshot.model.proxies.get(place.proxy.0 as usize)?;
         let backend = proxy.backend.as_ref()?;
         let server = backend.servers.get(place.server.0 as usize)?;
-        Some(Self { shared, snapshot, proxy, backend, server, member: MemberId(place.server.0) })
+        let (id, member) = (place.proxy, MemberId(place.server.0));
+        Some(Self { shared, snapshot, id, proxy, backend, server, member })
+    }
+
+    /// Takes in what a check found, or what stands for one, and lets it count by `judge`.
+    fn found(
+        &self,
+        finding: Finding,
+        took: Option<Duration>,
+        judge: impl FnOnce(&mut Health, u64) -> Option<Checked>,
+    ) {
+        let Some(result) = finding.status.result() else { return };
+        let (same, report) = {
+            let mut report = self.server.state.check_report();
+            let same = report.status == finding.status;
+            report.take(finding, took);
+            (same, report.clone())
+        };
+        let logs_checks = self.logs_checks();
+        let change = self.change(|health, now_ms| {
+            let counted = judge(health, now_ms).is_some_and(|checked| checked.counted);
+            if logs_checks && (counted || !same) {
+                let progress = health.status().checks;
+                self.say(Level::Notice, &lines::check(self, "Health", &report, result, progress));
+            }
+        });
+        self.changed(change, &self.reason(&report));
     }
 
     /// Changes the health and, where that makes it another state, the balancing.
@@ -271,7 +340,7 @@ impl<'a> Site<'a> {
         let from = health.status();
         edit(&mut health, self.shared.now_ms());
         let to = health.status();
-        let changed = from.run != to.run || from.admin != to.admin;
+        let changed = from.run != to.run || from.admin != to.admin || from.ejected != to.ejected;
         if changed && to.run == Run::Starting {
             self.shared.slow_start.notify_one();
         }
@@ -279,7 +348,36 @@ impl<'a> Site<'a> {
         let before = if changed { self.backend.pool.usable() } else { (0, 0) };
         health.publish(&state.member);
         drop(health);
-        changed.then(|| Change { from, to, before, moved: self.settle() })
+        changed.then(|| {
+            self.end_sessions(from, to);
+            if self.backend.outlier_ejection.is_some() && from.ejected == to.ejected {
+                self.shared.news.changed(&self.proxy.name, self.server);
+            }
+            Change { from, to, before, moved: self.settle() }
+        })
+    }
+
+    /// `on-marked-down` and `on-marked-up`.
+    fn end_sessions(&self, from: Status, to: Status) {
+        let (was_up, is_up) = (from.run != Run::Stopped, to.run != Run::Stopped);
+        if self.server.shuts_down && was_up && !is_up {
+            self.end_sessions_on(self.server, Cause::Down);
+        }
+        let member = &self.server.state.member;
+        let works = to.takes_new() && member.weight() > 0 && !member.is_backup();
+        if self.server.takes_back && !was_up && works {
+            let backups = self.backend.servers.iter().filter(|s| s.state.member.is_backup());
+            backups.for_each(|backup| self.end_sessions_on(backup, Cause::Up));
+        }
+    }
+
+    fn end_sessions_on(&self, server: &Server, cause: Cause) {
+        let Some(peers) = self.shared.peers.get() else { return };
+        for index in 0..peers.len() {
+            let (backend, server) = (Arc::clone(&self.proxy.name), Arc::clone(&server.name));
+            // A worker whose mailbox is full keeps its sessions.
+            _ = peers.send(index, move |worker| worker.live.kill_on(&backend, &server, cause));
+        }
     }
 
     /// One step of a slow start; returns whether it is still under way.
@@ -322,6 +420,17 @@ impl<'a> Site<'a> {
         // Those who are refused learn it from the closed channel.
         drop(settled.refused);
         moved
+    }
+
+    /// Lets it in again because an administrator says so.
+    fn end_ejection(&self) {
+        let now_ms = self.shared.now_ms();
+        let ended = self.proxy.state.backend.outliers().readmit(self.member.index(), now_ms);
+        if let Some(outlier::Change::Readmit(_, ejection)) = ended {
+            let place = Place { proxy: self.id, server: ServerId(self.member.0) };
+            self.server.state.notes.tally.begin(0);
+            readmit(self.shared, self.snapshot, place, Some(&ejection));
+        }
     }
 
     fn force(&self, forced: Forced, reason: &Reason<'_>) {

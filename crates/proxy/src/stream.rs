@@ -120,6 +120,8 @@ pub struct Stream {
     pub response_input_complete: bool,
     /// The client closed before the whole body had come that was waited for.
     pub(crate) request_cut: bool,
+    /// `http-request disable-l7-retry`: what `retry-on` says beyond `conn-failure` does not hold for it.
+    pub(crate) no_replay: bool,
     /// It is the first request of its connection.
     pub(crate) first_request: bool,
     /// The rule that ended a rule set last (`last_rule_file`, `last_rule_line`).
@@ -225,6 +227,7 @@ impl Stream {
             request_input_complete: false,
             response_input_complete: false,
             request_cut: false,
+            no_replay: false,
             first_request: true,
             last_rule: None,
             early_hints: Vec::new(),
@@ -270,6 +273,7 @@ impl Stream {
         self.request_input_complete = false;
         self.response_input_complete = false;
         self.request_cut = false;
+        self.no_replay = false;
         self.first_request = false;
         self.last_rule = None;
         self.early_hints.clear();
@@ -343,15 +347,15 @@ impl Stream {
         format.render(&Context::for_stream(self, direction, &wants_more), out);
     }
 
-    /// The socket ended it.
+    /// It was killed: by the socket, or because its server changed state.
     pub(crate) fn killed(&mut self) {
         let is_http = self.snapshot.proxy(self.frontend).mode == Mode::Http;
         let log = &mut self.log;
-        log.cause = Cause::Killed;
+        log.cause = self.session.live.take_killed().unwrap_or(Cause::Killed);
         log.phase = match (log.queue_ms, log.connect_ms, log.response_ms) {
             (_, _, Some(_)) => Phase::Data,
             (_, Some(_), _) if is_http => Phase::Headers,
-            (_, Some(_), _) => Phase::Data,
+            (_, Some(_), _) => Phase::None,
             (Some(_), ..) => Phase::Connect,
             _ if self.backend != self.frontend => Phase::Queue,
             _ => Phase::Request,

@@ -112,7 +112,11 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
     let mut down = Pump::new(server_end, client_end, ahead, Remaining::UntilClose);
     down.splice_with(worker.pipes(), splicing(|options| options.splice_response));
     let timeouts = tunnel::Timeouts::of(frontend, proxy, stream.tunnel_timeout);
-    let count = |up, down| account::flow(stream, up, down);
+    // Noted as they go: a session that is killed ends in between.
+    let count = |up, down| {
+        (stream.log.bytes_in, stream.log.bytes_out) = (up, down);
+        account::flow(stream, up, down);
+    };
     let ended = tunnel::run(&mut up, &mut down, &timeouts, count).await;
     stream.log.bytes_in = up.written;
     stream.log.bytes_out = down.written;

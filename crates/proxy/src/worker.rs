@@ -83,6 +83,12 @@ pub struct Shared {
     pub(crate) names: crate::resolve::Names,
     /// Where the status page is made.
     pub page: telamon_runtime::service::ServiceHandle,
+    /// What workers tell the control thread of servers.
+    pub(crate) news: crate::learn::NewsLine,
+    /// Some server's next check is to come earlier ([`ServerState::hurried`](crate::state::ServerState)).
+    pub(crate) hurry: tokio::sync::Notify,
+    /// The way to the workers, once they run.
+    pub(crate) peers: std::sync::OnceLock<workers::Peers<Worker>>,
     /// The last request and the last response that could not be parsed, by proxy (`show errors`).
     pub errors: crate::capture::Errors,
     /// A server has begun a slow start.
@@ -276,6 +282,9 @@ impl Shared {
             bytes_out_rate: RateCounter::default(),
             names: crate::resolve::Names::default(),
             page,
+            news: crate::learn::NewsLine::default(),
+            hurry: tokio::sync::Notify::new(),
+            peers: std::sync::OnceLock::new(),
             errors: crate::capture::Errors::default(),
             slow_start: tokio::sync::Notify::new(),
         }

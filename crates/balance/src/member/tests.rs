@@ -13,6 +13,7 @@ fn a_status_reads_as_haproxy_writes_it() {
         run,
         checks: Some(Progress { health, rise: 2, fall: 3 }),
         agent: AgentState::Absent,
+        ejected: false,
     };
     check(Status::default(), None, "no check");
     check(checked(Run::Running, 4), None, "UP");
@@ -37,6 +38,9 @@ fn a_status_reads_as_haproxy_writes_it() {
     check(agent(AgentState::Up, admin(Admin::DRAIN_FORCED)), None, "DRAIN (agent)");
     check(agent(AgentState::Up, checked(Run::Running, 3)), None, "UP 2/3");
     check(agent(AgentState::Up, Status::default()), None, "no check");
+    check(Status { ejected: true, ..Status::default() }, None, "EJECTED");
+    check(Status { ejected: true, ..checked(Run::Stopped, 0) }, None, "DOWN");
+    check(Status { ejected: true, ..admin(Admin::MAINT_FORCED) }, None, "MAINT");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use super::{Row, Target, row};
 use crate::log::Stamp;
 use crate::model::Mode;
-use crate::stream::Session;
+use crate::stream::{Cause, Session};
 use crate::view::View;
 use crate::worker::Worker;
 
@@ -212,7 +212,7 @@ fn shutdown(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
             let session = worker.live.session(id);
             let session = session.filter(|session| session.live.carried().is_some());
             if let Some(session) = &session {
-                session.live.kill();
+                session.live.kill(Cause::Killed);
             }
             _ = send.send(session.is_some());
         };
@@ -226,7 +226,7 @@ fn shutdown_on_server(view: &View, call: &Invocation<'_>) -> Result<Answer, Stri
     let (backend, server) = (target.proxy().name.to_string(), target.server().name.to_string());
     let peers = view.peers.clone();
     Ok(Answer::Later(Box::pin(async move {
-        peers.broadcast(move |worker| worker.live.kill_on(&backend, &server)).await;
+        peers.broadcast(move |worker| worker.live.kill_on(&backend, &server, Cause::Killed)).await;
         String::new()
     })))
 }
@@ -236,7 +236,9 @@ pub(super) fn kill_on(view: &View, backend: &str, server: &str) {
     for index in 0..view.peers.len() {
         let (backend, server) = (backend.to_owned(), server.to_owned());
         // A worker whose mailbox is full keeps its sessions; the page shows them still.
-        _ = view.peers.send(index, move |worker| worker.live.kill_on(&backend, &server));
+        _ = view
+            .peers
+            .send(index, move |worker| worker.live.kill_on(&backend, &server, Cause::Killed));
     }
 }
 

@@ -12,6 +12,8 @@ pub enum CheckStatus {
     Initializing,
     /// An agent has answered, and nothing follows from it.
     Checked,
+    /// Not a check: enough errors in a row were seen in its traffic (`observe`).
+    Analyzed,
     SocketError,
     L4Ok,
     L4Timeout,
@@ -32,10 +34,11 @@ pub enum CheckStatus {
 
 impl CheckStatus {
     /// All of them, with their short names (`L7STS`) and descriptions (`Layer7 wrong status`).
-    pub const ALL: [(Self, &'static str, &'static str); 18] = [
+    pub const ALL: [(Self, &'static str, &'static str); 19] = [
         (Self::Unknown, "UNK", "Unknown"),
         (Self::Initializing, "INI", "Initializing"),
         (Self::Checked, "CHECKED", "No status change"),
+        (Self::Analyzed, "HANA", "Health analyze"),
         (Self::SocketError, "SOCKERR", "Socket error"),
         (Self::L4Ok, "L4OK", "Layer4 check passed"),
         (Self::L4Timeout, "L4TOUT", "Layer4 timeout"),
@@ -59,6 +62,7 @@ impl CheckStatus {
             // One that is not checked counts as not yet checked.
             Self::Unknown | Self::Initializing => 1,
             Self::Checked => 3,
+            Self::Analyzed => 4,
             Self::SocketError => 5,
             Self::L4Ok => 6,
             Self::L4Timeout => 7,

@@ -9,13 +9,15 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use telamon_balance::health::Sign;
 use telamon_balance::{Counter, Ending};
 use telamon_http_proto::{BodyLength, Limits, ParseError, Version};
 
 use crate::account;
 use crate::dial::{Attached, Dial, Dialed, Reuse, Undialed};
 use crate::http::{After, Client, body, prepare, respond};
-use crate::model::{Backend, Proxy, Server};
+use crate::learn;
+use crate::model::{Proxy, RetryOn, Server};
 use crate::persistence;
 use crate::relay::{self, Broken, End, Pump, Remaining, Splicing};
 use crate::rules::{self, Verdict};
@@ -29,6 +31,8 @@ enum Attempt {
     Done(After),
     /// The connection was dead before the server can have seen the request: once more.
     Again,
+    /// `retry-on` has it that the request is sent again; planned already.
+    Retry,
     Failed {
         status: u16,
         cause: Cause,
@@ -61,7 +65,7 @@ pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
     }
     let mut dial = Dial::new(proxy, backend);
     dial.reuse = Some(Reuse {
-        first: client.requests == 0,
+        first: client.requests == 0 && !backend.retry_on.covers_dead_connections(),
         attached: client.attached.is_some(),
         bound: client.attached.as_ref().and_then(|attached| {
             (attached.connection.private && attached.backend == stream.backend)
@@ -88,9 +92,13 @@ pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
                 return respond::fail(client, stream, 503, cause, phase).await;
             }
         };
-        match attempt(client, stream, proxy, backend, &slot, connection).await {
+        match attempt(client, stream, &mut dial, &slot, connection).await {
             Attempt::Done(after) => return after,
-            Attempt::Again => dial.same = Some(slot),
+            Attempt::Again => dial.go_on(stream, slot),
+            Attempt::Retry => {
+                slot.learn(Ending::Failed);
+                dial.go_on(stream, slot);
+            }
             Attempt::Failed { status, cause, phase } => {
                 if status >= 500 {
                     slot.learn(Ending::Failed);
@@ -106,11 +114,11 @@ pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
 async fn attempt(
     client: &mut Client,
     stream: &mut Stream,
-    proxy: &Proxy,
-    backend: &Backend,
+    dial: &mut Dial<'_>,
     slot: &Slot,
     mut connection: ServerConnection,
 ) -> Attempt {
+    let (proxy, backend) = (dial.proxy, dial.backend);
     let Some(server) = backend.reached(slot.server()) else { return Attempt::Done(After::Drop) };
     let worker = std::rc::Rc::clone(&stream.session.worker);
     let snapshot = stream.snapshot.clone();
@@ -156,9 +164,18 @@ async fn attempt(
         let _ = client.socket.set_quickack(true);
     }
 
+    // All of it was there before the first byte went, so that it can be sent again as it was.
+    let replays = backend.retry_on.replays() && !stream.no_replay && upload.pump.holds_all();
+
     match final_head(stream, &mut upload, ends, proxy).await {
-        Ok(()) => {}
-        Err(Lost::Server) => {
+        Ok(()) => {
+            let status = stream.response.status();
+            if replays && retry(stream, dial, server, RetryOn::of_status(status)) {
+                learn::note(stream, server, Sign::of_status(status), false);
+                return Attempt::Retry;
+            }
+        }
+        Err(Lost::Server { reset }) => {
             let unseen = stream.response.input().is_empty();
             let replayable = upload.pump.read == 0
                 && (stream.request.method_kind().is_idempotent()
@@ -166,10 +183,26 @@ async fn attempt(
             if reused && unseen && replayable {
                 return Attempt::Again;
             }
+            let failure = if unseen { RetryOn::EMPTY } else { RetryOn::JUNK };
+            let again = replays && retry(stream, dial, server, failure);
+            let sign = match (unseen, reset) {
+                (false, _) => Sign::BadHead,
+                (true, true) => Sign::ReadError,
+                (true, false) => Sign::Closed,
+            };
+            learn::note(stream, server, sign, !again);
+            if again {
+                return Attempt::Retry;
+            }
             account::response_failed(stream, proxy, server, Counter::ServerAborts);
             return Attempt::Failed { status: 502, cause: Cause::Server, phase: Phase::Headers };
         }
         Err(Lost::ServerTimeout) => {
+            let again = replays && retry(stream, dial, server, RetryOn::TIMEOUT);
+            learn::note(stream, server, Sign::Timeout, !again);
+            if again {
+                return Attempt::Retry;
+            }
             account::response_failed(stream, proxy, server, Counter::FailedResponses);
             return Attempt::Failed {
                 status: 504,
@@ -180,6 +213,10 @@ async fn attempt(
         Err(Lost::Malformed(error)) => {
             worker.shared.errors.capture(stream, Direction::Response, &error);
             account::response_failed(stream, proxy, server, Counter::FailedResponses);
+            learn::note(stream, server, Sign::BadHead, true);
+            if replays && retry(stream, dial, server, RetryOn::JUNK) {
+                return Attempt::Retry;
+            }
             return Attempt::Failed { status: 502, cause: Cause::Proxy, phase: Phase::Headers };
         }
         Err(Lost::Client(broken)) => {
@@ -188,16 +225,21 @@ async fn attempt(
         }
     }
     stream.log.responded(worker.touch());
-    stream.request.consume(held);
-    if !server_answers_well(stream) {
-        account::response_failed(stream, proxy, server, Counter::FailedResponses);
-        return Attempt::Failed { status: 502, cause: Cause::Proxy, phase: Phase::Headers };
-    }
+    learn::note(stream, server, Sign::of_status(stream.response.status()), true);
     let method = stream.request.method_kind();
-    let Ok(length) = stream.response.response_body(method, stream.request.wants_upgrade()) else {
+    let length = match server_answers_well(stream) {
+        true => stream.response.response_body(method, stream.request.wants_upgrade()).ok(),
+        false => None,
+    };
+    let Some(length) = length else {
         account::response_failed(stream, proxy, server, Counter::FailedResponses);
+        learn::note(stream, server, Sign::BadHead, true);
+        if replays && retry(stream, dial, server, RetryOn::JUNK) {
+            return Attempt::Retry;
+        }
         return Attempt::Failed { status: 502, cause: Cause::Proxy, phase: Phase::Headers };
     };
+    stream.request.consume(held);
     let server_keeps = stream.response.keeps_alive()
         && length != BodyLength::UntilClose
         && prepare::keeps_server(stream);
@@ -239,6 +281,7 @@ async fn attempt(
         // A wait comes back only when its time is over.
         Verdict::WaitForBody { .. } => {
             account::response_failed(stream, proxy, server, Counter::FailedResponses);
+            learn::note(stream, server, Sign::BadAnswer, true);
             stream.log.response_ms = None;
             return Attempt::Failed {
                 status: 504,
@@ -321,18 +364,25 @@ async fn attempt(
         return Attempt::Done(After::Drop);
     }
 
+    let before = stream.log.bytes_out;
     let downloaded = std::future::poll_fn(|cx| {
         // Its end is looked at when the answer is through.
         let _ = upload.poll(cx);
         let downloaded = download.poll(cx);
-        let sent = stream.log.bytes_out + download.written;
-        account::flow(stream, upload.pump.written, sent);
+        stream.log.bytes_out = before + download.written;
+        account::flow(stream, upload.pump.written, before + download.written);
         downloaded
     })
     .await;
-    stream.log.bytes_out += download.written;
     stream.log.spliced_out += download.spliced;
     if let Err(broken) = downloaded {
+        match broken {
+            Broken::Malformed => learn::note(stream, server, Sign::BadAnswer, true),
+            Broken::Source | Broken::SourceTimeout => {
+                learn::note(stream, server, Sign::BadAnswer, false);
+            }
+            Broken::Sink | Broken::SinkTimeout => {}
+        }
         upload.note(stream);
         (stream.log.cause, stream.log.phase) = (broken.cause_down(), Phase::Data);
         account::stream_broken(stream, proxy, server);
@@ -410,10 +460,17 @@ impl<'a> Upload<'a> {
     }
 }
 
+/// Plans to send the request again after this failure, if `retry-on` has it and nothing was told to the client yet.
+fn retry(stream: &mut Stream, dial: &mut Dial<'_>, server: &Server, failure: RetryOn) -> bool {
+    dial.backend.retry_on.has(failure) && stream.log.bytes_out == 0 && dial.replay(stream, server)
+}
+
 /// Why there is no response head.
 enum Lost {
     /// The server closed or reset before a whole head.
-    Server,
+    Server {
+        reset: bool,
+    },
     ServerTimeout,
     Malformed(ParseError),
     /// The client broke off while sending its body, or left while it was watched.
@@ -491,7 +548,8 @@ async fn next_head(
                 Err(error) => return Poll::Ready(Err(Lost::Malformed(error))),
             }
             match ends.server.socket.poll_read_append(cx, stream.response.input_mut()) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Lost::Server)),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Lost::Server { reset: false })),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Lost::Server { reset: true })),
                 Poll::Ready(Ok(_)) => waiting = false,
                 Poll::Pending => break,
             }

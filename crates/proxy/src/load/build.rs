@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use telamon_balance::health::{Observation, Observe};
 use telamon_balance::{Member, MemberConfig, Pool, PoolOptions};
 use telamon_config::{
     Address, ConfigErrorKind, Diagnostics, Family, Host, Location, Port, Section, Transport,
@@ -9,13 +10,14 @@ use telamon_config::{
 use telamon_runtime::connect::{Source, SourcePorts};
 use telamon_runtime::{ConnectOptions, Endpoint};
 
-use super::draft::{Format, ProxyContext};
+use super::draft::{Draft, Format, ProxyContext};
 use super::mistake::ProxyMistake;
 use super::names::assign_numbers;
 use super::place::{Place, locate};
 use super::server::{ServerLine, ServerSettings, SourceDraft};
 use super::state_file;
 use crate::expr::LogFormat;
+use crate::learn::Learning;
 use crate::log::Builtin;
 use crate::model::{
     AgentCheck, Backend, Balance, Frontend, Listener, LogSettings, Mode, Proxy, ProxyId,
@@ -205,7 +207,10 @@ fn backend(
         stick_request: std::mem::take(&mut context.own.stick_request),
         stick_response: std::mem::take(&mut context.own.stick_response),
         fullconn: draft.fullconn,
-        retries: if draft.retry_connect { draft.retries } else { 0 },
+        retries: draft.retries,
+        retry_on: draft.retry_on,
+        retry_budget: draft.retry_budget,
+        outlier_ejection: draft.outlier_ejection,
         redispatch: draft.redispatch,
         reuse: draft.reuse,
         direct: direct.map(Box::new),
@@ -371,6 +376,9 @@ fn server(
         pool_purge_delay: settings.pool_purge_delay,
         max_reuse: settings.max_reuse,
         send_proxy: settings.send_proxy.build(),
+        learning: learning(&settings, draft, index),
+        shuts_down: settings.shuts_down,
+        takes_back: settings.takes_back,
         redir: settings.redir,
         saved: saved.map(Box::new),
         tracks,
@@ -379,6 +387,20 @@ fn server(
         written_cookie: settings.cookie,
         state,
     }
+}
+
+/// What is learnt from the server's traffic. Backups are no peers of the others, and what stands in for servers has none.
+fn learning(settings: &ServerSettings, draft: &Draft, index: u32) -> Option<Learning> {
+    let speaks = |observe| observe == Observe::Layer4 || draft.mode == Mode::Http;
+    let observe = settings.observe.filter(|observe| settings.check && speaks(*observe));
+    let observation = observe.map(|observe| Observation {
+        observe,
+        limit: settings.error_limit,
+        on_error: settings.on_error,
+    });
+    let is_peer = !settings.backup && index != u32::MAX;
+    let outliers = draft.outlier_ejection.filter(|_| is_peer).map(|config| config.consecutive);
+    (observation.is_some() || outliers.is_some()).then_some(Learning { observation, outliers })
 }
 
 fn build_source(draft: &SourceDraft) -> Option<Source> {

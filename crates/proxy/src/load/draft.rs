@@ -4,6 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use telamon_balance::RetryBudget;
+use telamon_balance::outlier::OutlierConfig;
 use telamon_config::{Args, ConfigErrorKind, Location, SectionSpec, Sections};
 
 use super::base::Base;
@@ -16,7 +18,7 @@ use crate::expr::{Acls, Condition, LogFormat, ParseScope, Place};
 use crate::log::{Builtin, LogTarget};
 use crate::model::{
     Balance, Captures, CheckStep, ErrorReplies, Global, HttpReuse, Mode, Options,
-    PersistenceCookie, ProxyId, Rules, StatsPage, StickRule, Timeouts,
+    PersistenceCookie, ProxyId, RetryOn, Rules, StatsPage, StickRule, Timeouts,
 };
 use crate::rules::{ErrorSets, HttpRequestRule, PersistenceRule, UseBackendRule, UseServerRule};
 use crate::state::DynamicCookies;
@@ -67,10 +69,9 @@ pub(super) struct Draft {
     pub(super) fullconn: Option<u32>,
     pub(super) panic_threshold: u8,
     pub(super) retries: u32,
-    /// `retry-on` has `conn-failure`, as it does unless it is written.
-    pub(super) retry_connect: bool,
-    /// It has others, which are not there yet.
-    pub(super) retry_more: bool,
+    pub(super) retry_on: RetryOn,
+    pub(super) retry_budget: Option<RetryBudget>,
+    pub(super) outlier_ejection: Option<OutlierConfig>,
     pub(super) redispatch: i32,
     pub(super) reuse: HttpReuse,
     pub(super) source: Option<SourceDraft>,
@@ -172,8 +173,9 @@ impl Default for Draft {
             fullconn: None,
             panic_threshold: 0,
             retries: RETRIES_DEFAULT,
-            retry_connect: true,
-            retry_more: false,
+            retry_on: RetryOn::default(),
+            retry_budget: None,
+            outlier_ejection: None,
             redispatch: 0,
             reuse: HttpReuse::default(),
             source: None,

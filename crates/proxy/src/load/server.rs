@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use telamon_balance::Limits;
+use telamon_balance::health::{Observe, OnError};
 use telamon_config::{
     Address, AddressRules, Args, ConfigErrorKind, Family, Host, Keyword, Location, Port, Sections,
     Table,
@@ -128,6 +129,14 @@ pub(super) struct ServerSettings {
     pub(super) max_reuse: Option<u32>,
     pub(super) init_address: InitAddress,
     pub(super) send_proxy: proxy_protocol::Draft,
+    pub(super) observe: Option<Observe>,
+    pub(super) observe_at: Location,
+    pub(super) error_limit: u32,
+    pub(super) on_error: OnError,
+    /// `on-marked-down shutdown-sessions`
+    pub(super) shuts_down: bool,
+    /// `on-marked-up shutdown-backup-sessions`
+    pub(super) takes_back: bool,
     pub(super) resolvers: Option<Box<(Box<str>, Location)>>,
     pub(super) resolve: Resolve,
 }
@@ -220,6 +229,12 @@ impl Default for ServerSettings {
             resolvers: None,
             resolve: Resolve::default(),
             send_proxy: proxy_protocol::Draft::default(),
+            observe: None,
+            observe_at: Location::COMMAND_LINE,
+            error_limit: 10,
+            on_error: OnError::default(),
+            shuts_down: false,
+            takes_back: false,
         }
     }
 }
@@ -543,21 +558,66 @@ const OPTION_KEYWORDS: &[S] = &[
                 .map(|token| Box::new((token.text.into(), token.at)));
         },
     ),
-    S::not_yet("observe", HERE)
-        .documented("observe { layer4 | layer7 }", "learns its health from traffic"),
-    S::idle("error-limit", HERE, "error-limit <count>", "a detail of `observe`", |_, args| {
-        args.integer("count", 1..=NUMBER_MAX);
-    }),
-    S::idle("on-error", HERE, "on-error <action>", "a detail of `observe`", |_, args| {
-        let words =
-            [("fastinter", ()), ("fail-check", ()), ("sudden-death", ()), ("mark-down", ())];
-        args.one_of("action", &words);
-    }),
-    S::not_yet("on-marked-down", HERE)
-        .documented("on-marked-down shutdown-sessions", "ends its sessions when it goes down"),
-    S::not_yet("on-marked-up", HERE).documented(
+    S::works(
+        "observe",
+        HERE,
+        "observe { none | layer4 | layer7 }",
+        "learns its health from traffic",
+        |server, args| {
+            let words = [
+                ("none", None),
+                ("layer4", Some(Observe::Layer4)),
+                ("layer7", Some(Observe::Layer7)),
+            ];
+            let at = args.peek().map_or(args.at(), |token| token.at);
+            if let Some(observe) = args.one_of("layer", &words) {
+                server.observe = observe;
+                server.observe_at = at;
+            }
+        },
+    ),
+    S::works(
+        "error-limit",
+        HERE,
+        "error-limit <count>",
+        "errors in a row that `observe` takes, by default 10",
+        |server, args| {
+            server.error_limit = args.integer("count", 1..=NUMBER_MAX).unwrap_or(10);
+        },
+    ),
+    S::works(
+        "on-error",
+        HERE,
+        "on-error { fastinter | fail-check | sudden-death | mark-down }",
+        "what they do, by default `fail-check`",
+        |server, args| {
+            let words = [
+                ("fastinter", OnError::FastInter),
+                ("fail-check", OnError::FailCheck),
+                ("sudden-death", OnError::SuddenDeath),
+                ("mark-down", OnError::MarkDown),
+            ];
+            server.on_error = args.one_of("action", &words).unwrap_or_default();
+        },
+    ),
+    S::works(
+        "on-marked-down",
+        HERE,
+        "on-marked-down shutdown-sessions",
+        "ends its sessions when it goes down",
+        |server, args| {
+            server.shuts_down |= args.one_of("action", &[("shutdown-sessions", ())]).is_some();
+        },
+    ),
+    S::works(
+        "on-marked-up",
+        HERE,
         "on-marked-up shutdown-backup-sessions",
         "ends the backups' sessions when it comes up",
+        |server, args| {
+            let words = [("shutdown-backup-sessions", ())];
+            server.takes_back |= args.one_of("action", &words).is_some();
+        },
     ),
     S::works(
         "slowstart",

@@ -8,7 +8,7 @@ use telamon_config::{AddressRules, Args, ConfigErrorKind, Keyword, Sections, Tab
 use super::draft::ProxyContext;
 use super::mistake::ProxyMistake;
 use super::{
-    absent, balance, bind, check, cookie, errors, logs, obsolete, options, rules, server,
+    absent, balance, bind, check, cookie, errors, failures, logs, obsolete, options, rules, server,
     state_file, stats,
 };
 use crate::model::HttpReuse;
@@ -22,6 +22,7 @@ pub(super) static KEYWORDS: LazyLock<Table<ProxyContext>> = LazyLock::new(|| {
         &[
             SETTINGS,
             TIMEOUTS,
+            failures::KEYWORDS,
             bind::KEYWORDS,
             server::KEYWORDS,
             balance::KEYWORDS,
@@ -176,36 +177,6 @@ const SETTINGS: &[K] = &[
                 && let Some(retries) = args.integer("retries", 0..=NUMBER_MAX)
             {
                 proxy.draft.retries = retries;
-            }
-        },
-    ),
-    K::works(
-        "retry-on",
-        ANY,
-        "retry-on { conn-failure | none | ... }",
-        "after which failures a request is sent again",
-        |proxy, args| {
-            if !proxy.has_side(args, BACK) {
-                return;
-            }
-            proxy.draft.retry_connect = false;
-            for token in args.rest() {
-                match token.text {
-                    "conn-failure" => proxy.draft.retry_connect = true,
-                    "none" => {}
-                    other if RETRY_ON.contains(&other) => {
-                        proxy.draft.retry_more = true;
-                        let keyword = format!("retry-on {other}");
-                        args.report(
-                            token.at,
-                            ConfigErrorKind::NotYet { keyword, guards_access: false },
-                        );
-                    }
-                    other => {
-                        let known = RETRY_ON.iter().copied().chain(["conn-failure", "none"]);
-                        args.fail(token.at, ConfigErrorKind::unknown("failure", other, known));
-                    }
-                }
             }
         },
     ),
@@ -415,22 +386,6 @@ const TIMEOUTS: &[K] = &[
         "how long a tarpit holds a client; without it, `timeout connect`"
     ),
     timeout!("tunnel", BACK, tunnel, "how long a tunnel may be silent"),
-];
-
-const RETRY_ON: [&str; 13] = [
-    "empty-response",
-    "junk-response",
-    "response-timeout",
-    "0rtt-rejected",
-    "all-retryable-errors",
-    "401",
-    "403",
-    "404",
-    "408",
-    "425",
-    "500",
-    "502",
-    "503",
 ];
 
 fn count(args: &mut Args<'_>) -> Option<u32> {

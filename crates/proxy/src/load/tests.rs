@@ -5,12 +5,14 @@ mod own_strategies;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use telamon_balance::health::{Observe, OnError};
+use telamon_balance::outlier::OutlierConfig;
 use telamon_config::{Diagnostics, Environment, Source, Style};
 use telamon_runtime::Neighbor;
 use telamon_runtime::files::Direct;
 
 use super::{LoadOptions, Loaded, load_source};
-use crate::model::{BalanceStrategy, ConnectionMode, HttpReuse, Mode, Model, ServerPort};
+use crate::model::{BalanceStrategy, ConnectionMode, HttpReuse, Mode, Model, RetryOn, ServerPort};
 
 fn load_text(text: &str, options: &LoadOptions) -> Loaded {
     let mut source = Source::new();
@@ -409,5 +411,148 @@ fn rules_are_inherited_from_named_defaults_only() {
     check(
         "defaults\n mode http\n http-request deny\n",
         &["3:2 alert `http-request` in a `defaults` section without a name"],
+    );
+}
+
+#[test]
+fn what_follows_from_failures_is_read() {
+    let loaded = model(
+        "defaults\n mode http\n retry-on all-retryable-errors\n retry-budget 25\n\
+         \x20default-server observe layer7 error-limit 3 on-error mark-down\n\
+         backend a\n outlier-ejection\n server s 127.0.0.1:1 check on-marked-down shutdown-sessions\n server t 127.0.0.1:1 backup\n\
+         backend b\n retry-on 503 408\n retry-budget none\n server s 127.0.0.1:1 observe none on-marked-up shutdown-backup-sessions\n\
+         backend c\n retry-on none\n retry-budget 0% min 3/s\n server s 127.0.0.1:1 check observe layer4 error-limit 1 on-error fastinter\n\
+         \x20outlier-ejection consecutive 0 interval 1s base-time 2s max-time 1m max-ejected 100% success-rate-stdev 0 latency-factor 2.25 min-requests 5\n",
+    );
+    let [a, b, c] = &loaded.proxies[..] else { panic!("{}", loaded.proxies.len()) };
+    let back = |proxy: &crate::model::Proxy| {
+        let back = proxy.backend.as_ref().expect("serves");
+        (back.retry_on, back.retry_budget, back.outlier_ejection)
+    };
+    let budget = |percent, min_per_s| Some(telamon_balance::RetryBudget { percent, min_per_s });
+    let all = [
+        "conn-failure",
+        "empty-response",
+        "junk-response",
+        "response-timeout",
+        "0rtt-rejected",
+        "500",
+        "502",
+        "503",
+        "504",
+    ];
+    let flags = |words: &[&str]| {
+        let of =
+            |word: &&str| RetryOn::WORDS.iter().find(|(known, _)| known == word).expect("known").1;
+        words.iter().map(of).fold(RetryOn::NONE, RetryOn::and)
+    };
+    assert_eq!(back(a), (flags(&all), budget(25, 10), Some(OutlierConfig::default())));
+    assert_eq!(back(b), (flags(&["503", "408"]), None, None));
+    let outliers = OutlierConfig {
+        consecutive: 0,
+        interval_ms: 1_000,
+        base_ms: 2_000,
+        max_ms: 60_000,
+        max_ejected_percent: 100,
+        success_rate_stdev: 0,
+        latency_factor: 2_250,
+        min_requests: 5,
+    };
+    assert_eq!(back(c), (RetryOn::NONE, budget(0, 3), Some(outliers)));
+    let server = |proxy: &crate::model::Proxy, index: usize| {
+        let server = &proxy.backend.as_ref().expect("serves").servers[index];
+        let learning = server.learning.map(|learning| {
+            let observation = learning.observation.map(|o| (o.observe, o.limit, o.on_error));
+            (observation, learning.outliers)
+        });
+        (learning, server.shuts_down, server.takes_back)
+    };
+    let observation = (Observe::Layer7, 3, OnError::MarkDown);
+    assert_eq!(server(a, 0), (Some((Some(observation), Some(5))), true, false));
+    assert_eq!(server(a, 1), (None, false, false)); // not checked, and a backup
+    assert_eq!(server(b, 0), (None, false, true));
+    let observation = (Observe::Layer4, 1, OnError::FastInter);
+    assert_eq!(server(c, 0), (Some((Some(observation), Some(0))), false, false));
+}
+
+#[test]
+fn mistakes_in_what_follows_from_failures() {
+    #[track_caller]
+    fn line(line: &str, expected: &str) {
+        let text =
+            format!("backend b\n timeout connect 1s\n timeout server 1s\n mode http\n {line}\n");
+        check(&text, &[expected]);
+    }
+    line(
+        "retry-on",
+        "5:2 alert `retry-on` lacks a failure or a status (expected a failure or a status after this)",
+    );
+    line("retry-on 404 505", "5:15 alert unknown failure `505` (did you mean `500`?)");
+    line(
+        "retry-on empty-respose",
+        "5:11 alert unknown failure `empty-respose` (did you mean `empty-response`?)",
+    );
+    line("retry-on none 503", "5:11 alert bad retry-on `none` (expected `none` alone)");
+    line(
+        "retry-budget",
+        "5:2 alert `retry-budget` lacks a share such as `20%` (expected a share such as `20%` after this)",
+    );
+    line("retry-budget 101%", "5:15 alert bad retry-budget `101%` (expected 0% to 100%)");
+    line("retry-budget a%", "5:15 alert bad retry-budget `a%` (expected a share such as `20%`)");
+    line(
+        "retry-budget 5% min 1/m",
+        "5:22 alert bad min `1/m` (expected a number of retries per second, such as `10/s`)",
+    );
+    line(
+        "retry-budget 5% max 1",
+        "5:18 alert unexpected `max` after `retry-budget` (not expected here)",
+    );
+    line(
+        "outlier-ejection consective 3",
+        "5:19 alert unknown setting `consective` (did you mean `consecutive`?)",
+    );
+    line("outlier-ejection interval 10ms", "5:28 alert bad time `10ms` (expected at least 100ms)");
+    line(
+        "outlier-ejection latency-factor 1.2345",
+        "5:34 alert bad latency-factor `1.2345` (expected a factor such as `1.9`, or 0 for no limit, up to 1000)",
+    );
+    line("outlier-ejection base-time 10m", "5:2 alert `max-time` is shorter than `base-time`");
+    line(
+        "outlier-ejection max-ejected 200%",
+        "5:31 alert bad max-ejected `200%` (expected 0% to 100%)",
+    );
+    line(
+        "server s 127.0.0.1:1 observe layer8",
+        "5:31 alert unknown layer `layer8` (did you mean `layer4`?)",
+    );
+    line(
+        "server s 127.0.0.1:1 observe layer4",
+        "5:31 warning server s has `observe` and is not checked",
+    );
+    line(
+        "server s 127.0.0.1:1 error-limit 0",
+        "5:35 alert count 0 is out of range (expected 1 to 2147483647)",
+    );
+    line(
+        "server s 127.0.0.1:1 on-error mark-up",
+        "5:32 alert bad action `mark-up` (expected `fastinter`, `fail-check`, `sudden-death` or `mark-down`)",
+    );
+    line(
+        "server s 127.0.0.1:1 on-marked-up shutdown-sessions",
+        "5:36 alert bad action `shutdown-sessions` (expected `shutdown-backup-sessions`)",
+    );
+    line(
+        "server s 127.0.0.1:1 on-marked-down",
+        "5:23 alert `on-marked-down` lacks `shutdown-sessions` (expected `shutdown-sessions` after this)",
+    );
+    check(
+        "backend b\n timeout connect 1s\n timeout server 1s\n server s 127.0.0.1:1 check observe layer7\n",
+        &["4:37 warning `observe layer7` needs `mode http` and has no effect"],
+    );
+    check(
+        "frontend f\n bind :1\n timeout client 1s\n retry-budget 5%\n",
+        &[
+            "4:2 alert `retry-budget` does not belong in `frontend` (belongs in `defaults`, `listen` or `backend`)",
+        ],
     );
 }

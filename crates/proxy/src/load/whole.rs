@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 
+use telamon_balance::health::Observe;
 use telamon_config::{ConfigErrorKind, Diagnostics, Location, Section};
 
 use super::draft::{Draft, Own, ProxyContext};
 use super::mistake::ProxyMistake;
-use crate::model::{Mode, Model, ProcessVariable, Proxy, ProxyId, ServerId};
+use crate::model::{Mode, Model, ProcessVariable, Proxy, ProxyId, RetryOn, ServerId};
 use crate::rules::{BackendChoice, TcpAction};
 use crate::stream::Context;
 
@@ -36,11 +37,26 @@ pub(super) fn section(context: &ProxyContext, section: &Section, diagnostics: &m
         diagnostics.warning(at, ProxyMistake::NoLogTarget { proxy: title() }.into());
     }
     contents_by_chance(context, diagnostics);
-    for server in own.servers.iter().filter(|line| line.settings.fast_open && !draft.retry_more) {
+    let wanted = draft.retry_on.has(RetryOn::EMPTY) && draft.retry_on.has(RetryOn::TIMEOUT);
+    for server in own.servers.iter().filter(|line| line.settings.fast_open && !wanted) {
         let title =
             format!("server {} has `tfo` and cannot send its first packet again", server.name);
         let help = "HAProxy wants `retry-on conn-failure empty-response response-timeout` with it";
         diagnostics.warning(server.at, ProxyMistake::Says { title, help }.into());
+    }
+    for server in &own.servers {
+        let settings = &server.settings;
+        let unchecked = settings.observe.is_some() && !settings.check && settings.track.is_none();
+        if settings.observe == Some(Observe::Layer7) && draft.mode == Mode::Tcp {
+            let title = "`observe layer7` needs `mode http` and has no effect".to_owned();
+            let help = "`observe layer4` looks at connections";
+            diagnostics.warning(settings.observe_at, ProxyMistake::Says { title, help }.into());
+        } else if unchecked {
+            let title = format!("server {} has `observe` and is not checked", server.name);
+            let help =
+                "`observe` has no effect without `check`, which is what brings a server back";
+            diagnostics.warning(settings.observe_at, ProxyMistake::Says { title, help }.into());
+        }
     }
     if draft.mode == Mode::Tcp {
         needs_http(draft, own, at, &title(), diagnostics);

@@ -47,6 +47,12 @@ pub struct Server {
     pub max_reuse: Option<u32>,
     /// `send-proxy` and its kin; `None` sends no header.
     pub send_proxy: Option<SendProxy>,
+    /// `observe`, and `outlier-ejection` of its backend; `None` where nothing is to be learnt.
+    pub learning: Option<crate::learn::Learning>,
+    /// `on-marked-down shutdown-sessions`
+    pub shuts_down: bool,
+    /// `on-marked-up shutdown-backup-sessions`
+    pub takes_back: bool,
     /// `redir PREFIX`: clients are redirected instead of relayed.
     pub redir: Option<Box<[u8]>>,
     /// What a former process wrote of it, for its first state.

@@ -285,6 +285,12 @@ const REQUEST_ACTIONS: &[H] = &[
         |args, scope| { Reply::read_denial(args, scope, 403).map(HttpAction::Deny) }
     ),
     action!(
+        "disable-l7-retry",
+        "disable-l7-retry",
+        "this request is not sent again once a server may have seen it",
+        |_, _| Some(HttpAction::NoReplay)
+    ),
+    action!(
         "do-resolve(",
         "do-resolve(<var>,<resolvers>[,ipv4|ipv6]) <sample>",
         "asks name servers for a host's address while the request waits",
@@ -576,7 +582,6 @@ const HTTP_PLANNED: &[H] = &[
 
 const REQUEST_PLANNED: &[H] = &[
     H::not_yet("cache-use", ANY),
-    H::no_effect("disable-l7-retry", ANY, "requests are not repeated for the sake of their answer"),
     H::not_yet("set-priority-class", ANY),
     H::not_yet("set-priority-offset", ANY),
     H::not_yet_guard("use-service", ANY),

@@ -178,6 +178,10 @@ fn act(
             stream.log.level = Some(*level);
             return None;
         }
+        HttpAction::NoReplay => {
+            stream.no_replay = true;
+            return None;
+        }
         HttpAction::SetTimeout { which, value } => {
             set_timeout(stream, direction, *which, value);
             return None;

@@ -91,7 +91,7 @@ impl Site<'_> {
             let report = &mut self.server.state.probing().agent_report;
             let same = report.status == finding.status;
             let repeated = same && report.text == finding.text;
-            report.take(finding, took);
+            report.take(finding, Some(took));
             (same, repeated, report.clone())
         };
         if let Some(complaint) = complaint.filter(|_| !repeated) {

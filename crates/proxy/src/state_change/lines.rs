@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use telamon_balance::health::CheckResult;
 use telamon_balance::member::Progress;
+use telamon_balance::outlier::{self, Ejection};
 use telamon_balance::{Admin, InUse, Run, Status};
 
 use super::{Change, Site};
@@ -185,6 +186,49 @@ pub(super) fn remains_drained(site: &Site<'_>, admin: Admin) -> String {
     line
 }
 
+/// `Server b/s is ejected for 30s, reason: 5 failures in a row. 1 active …`
+pub(super) fn ejected(site: &Site<'_>, change: &Change, ejection: &Ejection) -> String {
+    let time_ms = ejection.until_ms - ejection.since_ms;
+    let mut line = begin(site);
+    append(&mut line, format_args!(" is ejected for {}, reason: ", seconds(time_ms)));
+    line.push_str(&reason_of(ejection.reason));
+    append_left(site, change, &mut line);
+    line
+}
+
+/// `Server b/s is back from ejection after 30s, on probation. 2 active …`
+pub(super) fn readmitted(site: &Site<'_>, change: &Change, lasted_ms: Option<u64>) -> String {
+    let mut line = begin(site);
+    line.push_str(" is back from ejection");
+    if let Some(lasted_ms) = lasted_ms {
+        append(&mut line, format_args!(" after {}", seconds(lasted_ms)));
+    }
+    append_counts(site, change, &mut line);
+    line
+}
+
+/// Why a server is ejected, for people.
+pub(crate) fn reason_of(reason: outlier::Reason) -> String {
+    match reason {
+        outlier::Reason::Failures(row) => format!("{row} failures in a row"),
+        outlier::Reason::Probation => "a failure on probation".to_owned(),
+        outlier::Reason::SuccessRate { percent, peers } => {
+            format!("{percent}% of its requests succeed, {peers}% of its peers'")
+        }
+        outlier::Reason::Latency { ms, peers } => {
+            format!("it takes {ms}ms to answer, its peers {peers}ms")
+        }
+    }
+}
+
+/// `30s`, or `1.5s`.
+fn seconds(ms: u64) -> String {
+    match ms % 1000 {
+        0 => format!("{}s", ms / 1000),
+        rest => format!("{}.{:03}", ms / 1000, rest).trim_end_matches('0').to_owned() + "s",
+    }
+}
+
 /// What a proxy is called in these lines.
 pub(super) fn kind(proxy: &Proxy) -> &'static str {
     match (proxy.frontend.is_some(), proxy.backend.is_some()) {
@@ -253,19 +297,11 @@ fn append_report(report: &CheckReport, line: &mut String) {
 /// `. 1 active and 0 backup servers left. 0 sessions active, 0 requeued, 0 remaining in queue.`
 fn append_counts(site: &Site<'_>, change: &Change, line: &mut String) {
     let (active, backup) = change.moved.usable;
-    let load = &site.server.state.member.load;
     let on_backup = if backup > 0 && active == 0 { " Running on backup." } else { "" };
-    let queued = load.queued();
     if change.to.run == Run::Stopped {
-        append(
-            line,
-            format_args!(
-                ". {active} active and {backup} backup servers left.{on_backup} {} sessions active, {} requeued, {queued} remaining in queue.",
-                load.current(),
-                change.moved.requeued,
-            ),
-        );
+        append_left(site, change, line);
     } else {
+        let queued = site.server.state.member.load.queued();
         let up =
             matches!(change.to.run, Run::Running | Run::Starting) && !change.to.admin.is_drained();
         let requeued = if up { change.moved.granted } else { change.moved.requeued };
@@ -276,6 +312,22 @@ fn append_counts(site: &Site<'_>, change: &Change, line: &mut String) {
             ),
         );
     }
+}
+
+/// The same where the server is out.
+fn append_left(site: &Site<'_>, change: &Change, line: &mut String) {
+    let (active, backup) = change.moved.usable;
+    let load = &site.server.state.member.load;
+    let on_backup = if backup > 0 && active == 0 { " Running on backup." } else { "" };
+    append(
+        line,
+        format_args!(
+            ". {active} active and {backup} backup servers left.{on_backup} {} sessions active, {} requeued, {} remaining in queue.",
+            load.current(),
+            change.moved.requeued,
+            load.queued(),
+        ),
+    );
 }
 
 fn append(line: &mut String, text: std::fmt::Arguments<'_>) {

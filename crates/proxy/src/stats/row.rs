@@ -267,6 +267,9 @@ fn checks(row: &mut Row, server: &Server, now: Now) {
         let health = state.health();
         (health.failures(), health.transitions(), health.downtime_ms(now.ms))
     };
+    if server.learning.is_some_and(|learning| learning.observation.is_some()) {
+        row.set(Column::Hanafail, state.member.counters.total(Counter::Observed));
+    }
     row.set(Column::Chkfail, failures)
         .set(Column::Chkdown, transitions)
         .set(Column::Downtime, downtime_ms / 1000);
