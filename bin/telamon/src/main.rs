@@ -2,12 +2,13 @@
 //!
 //! [`options`] says what was asked for. [`start`] loads the configuration, binds, and becomes one process or two (a
 //! privileged parent and the one that serves); [`serve`] is the control thread of the serving process, [`sockets`] what
-//! it listens on. [`demo`] is the same with a configuration of its own.
+//! it listens on. [`simulate`] runs a configuration's strategies without any traffic. [`demo`] is the same with a configuration of its own.
 
 mod demo;
 mod master;
 mod options;
 mod serve;
+mod simulate;
 mod sockets;
 mod start;
 mod version;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Verb::BuildInfo => print(&version::build_info()),
         Verb::Completions(shell) => print(&options::completions(*shell)),
         Verb::Keywords => print(&telamon_proxy::load::manual()),
+        Verb::Simulate(args) => simulate::run(args),
         Verb::Condition(expression) => start::condition(&options, expression),
         Verb::Check => start::check(&options),
         Verb::Demo => start::demo(),

@@ -75,6 +75,8 @@ pub(crate) enum Verb {
     Completions(Shell),
     /// `telamon keywords`: the keyword tables as Markdown.
     Keywords,
+    /// `telamon simulate …`, with what follows it.
+    Simulate(Vec<OsString>),
 }
 
 /// `-sf` and `-st`.
@@ -364,6 +366,7 @@ const OPTIONS: &[OptionRow] = &[
 const VERBS: &[(&str, &str, &str)] = &[
     ("check", "FILE...", "check configurations; shows every mistake in one run"),
     ("demo", "", "four small servers, a balancer and the status page, to try things on"),
+    ("simulate", "FILE...", "try strategies on servers that are not there (simulate --help)"),
     ("keywords", "", "print every keyword of the configuration language as Markdown"),
     ("completions", "bash|zsh|fish", "print a completion script for your shell"),
 ];
@@ -385,6 +388,10 @@ impl Options {
                 "check" => Verb::Check,
                 "demo" => Verb::Demo,
                 "keywords" => Verb::Keywords,
+                "simulate" => {
+                    options.verb = Verb::Simulate(args.collect());
+                    return Ok(options);
+                }
                 "help" => Verb::Help,
                 "completions" => Verb::Completions(shell(args.next())?),
                 _ => return Err(unknown(&verb)),
@@ -464,16 +471,20 @@ pub(crate) fn completions(shell: Shell) -> String {
     let flags = || OPTIONS.iter().filter(|row| row.flag != "--");
     match shell {
         Shell::Bash => {
+            let simulate: Vec<_> = crate::simulate::flags().map(|flag| flag.0).collect();
             let words: Vec<_> =
                 VERBS.iter().map(|verb| verb.0).chain(flags().map(|row| row.flag)).collect();
             format!(
                 "_telamon() {{\n  local word=\"${{COMP_WORDS[COMP_CWORD]}}\"\n  \
+                 if [ \"${{COMP_WORDS[1]}}\" = simulate ] && [ \"$COMP_CWORD\" -gt 1 ]; then\n    \
+                 COMPREPLY=($(compgen -W '{}' -- \"$word\") $(compgen -f -- \"$word\"))\n    return\n  fi\n  \
                  case \"${{COMP_WORDS[COMP_CWORD-1]}}\" in\n    \
                  -f|-p|-x|check) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n    \
                  -C) COMPREPLY=($(compgen -d -- \"$word\")) ;;\n    \
                  completions) COMPREPLY=($(compgen -W 'bash zsh fish' -- \"$word\")) ;;\n    \
                  *) COMPREPLY=($(compgen -W '{}' -- \"$word\")) ;;\n  esac\n}}\n\
                  complete -o filenames -F _telamon telamon\n",
+                simulate.join(" "),
                 words.join(" ")
             )
         }
@@ -489,6 +500,15 @@ pub(crate) fn completions(shell: Shell) -> String {
                     other => format!(":{}:", other.to_lowercase()),
                 };
                 text.push_str(&format!("  '*{}[{}]{value}' \\\n", row.flag, escape_zsh(row.help)));
+            }
+            for (flag, value, help) in crate::simulate::flags() {
+                let value = if value.is_empty() {
+                    String::new()
+                } else {
+                    format!(":{}:", value.to_lowercase())
+                };
+                let (help, value) = (escape_zsh(help), escape_zsh(&value));
+                text.push_str(&format!("  '*{flag}[simulate: {help}]{value}' \\\n"));
             }
             let verbs: Vec<_> = VERBS.iter().map(|verb| verb.0).collect();
             text.push_str(&format!("  '1:command:({})' '*:file:_files'\n", verbs.join(" ")));
@@ -510,6 +530,13 @@ pub(crate) fn completions(shell: Shell) -> String {
                 text.push_str(&format!(
                     "complete -c telamon {kind} {name}{needs} -d \"{}\"\n",
                     row.help
+                ));
+            }
+            for (flag, value, help) in crate::simulate::flags() {
+                let (name, help) = (flag.trim_start_matches('-'), help.replace('`', "'"));
+                let needs = if value.is_empty() { "" } else { " -r" };
+                text.push_str(&format!(
+                    "complete -c telamon -n '__fish_seen_subcommand_from simulate' -l {name}{needs} -d \"{help}\"\n"
                 ));
             }
             text

@@ -20,7 +20,7 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use crate::agent::Usage;
 use crate::health::{CheckConfig, CheckResult, Health};
-use crate::member::{Admin, Member, MemberConfig, MemberId};
+use crate::member::{Admin, Member, MemberConfig, MemberId, Run};
 use crate::pool::{Assignment, Pool, PoolOptions, Unit, Waiting};
 use crate::rng::Rng;
 use crate::strategy::{Ending, Key, Outcome, Strategy};
@@ -86,6 +86,8 @@ pub struct SimulatedServer {
     pub config: MemberConfig,
     /// `None` is never checked.
     pub check: Option<CheckConfig>,
+    /// Seconds from coming up to its full weight; 0 is at once.
+    pub slow_start_s: u32,
     /// It starts in maintenance.
     pub disabled: bool,
     /// Units that it works on at once, from 1.
@@ -159,6 +161,7 @@ enum Event {
     Refused { server: usize, unit: UnitId },
     QueueTimeout(UnitId),
     Check(usize),
+    WarmUp(usize),
     Change(usize),
 }
 
@@ -194,7 +197,8 @@ impl<'s> Simulation<'s> {
         for server in &scenario.servers {
             let member = Member::new(&server.name, &server.config, 1);
             let admin = if server.disabled { Admin::MAINT_CONFIGURED } else { Admin::READY };
-            let health = Health::new(server.check, admin, 0);
+            let mut health = Health::new(server.check, admin, 0);
+            health.set_slow_start(server.slow_start_s);
             health.publish(&member);
             members.push(member);
             servers.push(Server {
@@ -305,6 +309,7 @@ impl<'s> Simulation<'s> {
                 }
             }
             Event::Check(server) => self.check(server),
+            Event::WarmUp(server) => self.warm_up(server),
             Event::Change(at) => self.change(at),
         }
     }
@@ -407,9 +412,26 @@ impl<'s> Simulation<'s> {
         if let Some(next) = next {
             self.plan(self.now_us + next * 1000, Event::Check(at));
         }
-        if !changed {
-            return;
+        if changed {
+            if self.servers[at].health.status().run == Run::Starting {
+                self.plan(self.now_us + WARM_UP_US, Event::WarmUp(at));
+            }
+            self.member_changed(at);
         }
+    }
+
+    fn warm_up(&mut self, at: usize) {
+        let server = &mut self.servers[at];
+        server.health.warm_up(self.now_us / 1000);
+        server.health.publish(&self.pool.members()[at]);
+        if server.health.status().run == Run::Starting {
+            self.plan(self.now_us + WARM_UP_US, Event::WarmUp(at));
+        }
+        self.member_changed(at);
+    }
+
+    fn member_changed(&mut self, at: usize) {
+        let now_ms = self.now_us / 1000;
         let settled = self.pool.member_changed(MemberId(at as u32), &mut self.choice, now_ms);
         self.count_queue();
         for grant in settled.granted {
@@ -468,6 +490,9 @@ fn exponential(rng: &mut Rng, mean: f64) -> f64 {
     let share = ((rng.draw() >> 11) + 1) as f64 / (1u64 << 53) as f64;
     -share.ln() * mean
 }
+
+/// Between two steps of a slow start.
+const WARM_UP_US: u64 = 1_000_000;
 
 /// How long a server that fails takes to refuse a unit.
 const REFUSAL_US: u64 = 500;

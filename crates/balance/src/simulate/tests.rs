@@ -17,6 +17,7 @@ fn servers(count: usize, capacity: u32) -> Vec<SimulatedServer> {
         name: format!("s{at}"),
         config: MemberConfig { number: at as u32 + 1, ..MemberConfig::default() },
         check: None,
+        slow_start_s: 0,
         disabled: false,
         capacity,
     };
