@@ -17,7 +17,6 @@ use std::process::ExitCode;
 use std::sync::Barrier;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
 use telamon_balance::hash::avalanche;
 use telamon_balance::strategy::{
     ByUsage, Consistent, Ending, First, Ketama, LeastConn, LeastTime, Maglev, MapBased, Outcome,
@@ -107,20 +106,11 @@ fn together(pool: &Pool<()>, workers: usize, choices: u64, work_us: u64) -> Dura
     })
 }
 
-/// The CPU time that the choices took this thread, without the work in between.
+/// The CPU time that the choices took this thread, with the work in between.
 fn run(pool: &Pool<()>, worker: usize, choices: u64, work_us: u64) -> Duration {
     let mut rng = Rng::new(worker as u64 + 1);
     let mut held = VecDeque::with_capacity(HELD + 1);
-    let turns = work_us * turns_per_us();
-    let idle = cpu_time();
-    let mut other = Duration::ZERO;
-    if turns > 0 {
-        // What the work alone takes, measured as it will run.
-        for _ in 0..choices / 10 {
-            work(turns);
-        }
-        other = (cpu_time() - idle) * 10;
-    }
+    let turns = if work_us > 0 { work_us * turns_per_us() } else { 0 };
     let begin = cpu_time();
     for n in 0..choices {
         choose(pool, &mut rng, &mut held, n * 2 + worker as u64);
@@ -128,7 +118,7 @@ fn run(pool: &Pool<()>, worker: usize, choices: u64, work_us: u64) -> Duration {
             work(turns);
         }
     }
-    (cpu_time() - begin).saturating_sub(other)
+    cpu_time() - begin
 }
 
 #[inline(never)]
@@ -158,13 +148,16 @@ fn work(turns: u64) {
 }
 
 fn turns_per_us() -> u64 {
-    const TURNS: u64 = 1_000_000;
+    const TURNS: u64 = 20_000_000;
     let begin = cpu_time();
     work(TURNS);
     (TURNS / ((cpu_time() - begin).as_micros() as u64).max(1)).max(1)
 }
 
+/// This thread's, to a few milliseconds. Read from a file, since clocks of the vDSO do not survive
+/// valgrind.
 fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let ns = text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
+    Duration::from_nanos(ns)
 }

@@ -117,3 +117,95 @@ fn param_in_body(request: &Head, name: &[u8]) -> Option<Vec<u8>> {
 pub(crate) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
+
+#[cfg(test)]
+mod tests {
+    use telamon_balance::hash::KeyHash;
+
+    use super::*;
+    use crate::fixture;
+
+    /// What is hashed of a request; `None` for one that has no key. `conformance/choices` asks HAProxy the same.
+    #[track_caller]
+    fn check(key: BalanceKey, request: &'static str, expected: Option<&str>) {
+        let balance = Balance { key, ..Balance::default() };
+        let request = request.as_bytes();
+        let found = fixture::with_stream(fixture::model(), request, ANSWER, move |stream| {
+            of(&balance, stream)
+        });
+        let expected = expected.map(|text| KeyHash::default().of_bytes(text.as_bytes()));
+        assert_eq!(found, expected);
+    }
+
+    const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+
+    #[test]
+    fn uris_are_cut_as_haproxy_cuts_them() {
+        const PLAIN: &str = "GET /a/b/c?q=/d HTTP/1.1\r\nhost: h\r\n\r\n";
+        const ABSOLUTE: &str = "GET http://h:81/a/b?q HTTP/1.1\r\nhost: h:81\r\n\r\n";
+        let uri =
+            |whole, path_only, len, depth| BalanceKey::Uri(UriKey { whole, path_only, len, depth });
+        check(uri(false, false, None, None), PLAIN, Some("/a/b/c"));
+        check(uri(true, false, None, None), PLAIN, Some("/a/b/c?q=/d"));
+        check(uri(false, false, Some(3), None), PLAIN, Some("/a/"));
+        check(uri(false, false, None, Some(1)), PLAIN, Some("/a"));
+        check(uri(false, false, None, Some(9)), PLAIN, Some("/a/b/c"));
+        check(uri(true, false, None, Some(3)), PLAIN, Some("/a/b/c?q="));
+        check(uri(true, false, Some(4), Some(1)), PLAIN, Some("/a"));
+        check(uri(false, false, None, None), ABSOLUTE, Some("http://h:81/a/b"));
+        check(uri(false, true, None, None), ABSOLUTE, Some("/a/b"));
+        check(uri(true, true, None, None), ABSOLUTE, Some("/a/b?q"));
+    }
+
+    #[test]
+    fn parameters_are_found_in_query_and_body() {
+        let id = || BalanceKey::UrlParam(b"id"[..].into());
+        check(id(), "GET /?a=b&id=7&id=8 HTTP/1.1\r\nhost: h\r\n\r\n", Some("7"));
+        check(id(), "GET /?xid=1&ID=2 HTTP/1.1\r\nhost: h\r\n\r\n", None);
+        check(id(), "GET /?id= HTTP/1.1\r\nhost: h\r\n\r\n", Some(""));
+        check(id(), "GET /id=3 HTTP/1.1\r\nhost: h\r\n\r\n", None);
+        check(id(), "GET /?a;id=3 HTTP/1.1\r\nhost: h\r\n\r\n", None);
+        let post = "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 8\r\n\r\na&id=x(y";
+        check(id(), post, Some("x(y"));
+        let binary = "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 6\r\n\r\nid=(xy";
+        check(id(), binary, None);
+        let blank = "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n\r\nid= x";
+        check(id(), blank, Some(""));
+        let put = "PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n\r\nid=1";
+        check(id(), put, None);
+        let chunked = "POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n4\r\nid=1\r\n0\r\n\r\n";
+        check(id(), chunked, Some("1"));
+    }
+
+    #[test]
+    fn headers_give_their_first_value() {
+        let header = |domain_only| BalanceKey::Header { name: b"x-a"[..].into(), domain_only };
+        check(header(false), "GET / HTTP/1.1\r\nhost: h\r\nX-A: a , b\r\n\r\n", Some("a"));
+        check(header(false), "GET / HTTP/1.1\r\nhost: h\r\nx-a: ,b\r\n\r\n", None);
+        check(header(false), "GET / HTTP/1.1\r\nhost: h\r\n\r\n", None);
+        for (host, expected) in [
+            ("www.example.com", "example"),
+            ("example.com", "example"),
+            ("com", "com"),
+            (".com", ".com"),
+            ("a.b.c.d", "c"),
+            ("a..b", "a."),
+            ("a.", "a"),
+        ] {
+            assert_eq!(domain(host.as_bytes()), expected.as_bytes(), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_client_without_an_address_has_no_key() {
+        let of_address = KeyHash::default().of_address([10, 0, 0, 7].into());
+        let balance = Balance { key: BalanceKey::Source, ..Balance::default() };
+        let request = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n";
+        let found = fixture::with_stream(fixture::model(), request, ANSWER, move |stream| {
+            let known = of(&balance, stream);
+            *stream.session.src.borrow_mut() = telamon_runtime::Endpoint::Unix("".into());
+            [known, of(&balance, stream)]
+        });
+        assert_eq!(found, [Some(of_address), None]);
+    }
+}

@@ -3,6 +3,7 @@
 //! Two draws already avoid the herd that one draw or strict least-loaded makes when several
 //! balancers feed the same members (Mitzenmacher, "The power of two choices", 2001).
 
+use super::bounded::Bound;
 use super::{Candidates, Group, Key, Strategy};
 use crate::member::MemberId;
 use crate::rng::Rng;
@@ -14,12 +15,20 @@ pub struct Random {
     weights: Vec<u32>,
     /// Partial sums of the weights (a Fenwick tree, from 1): draws and updates in `log n`.
     sums: Vec<u64>,
+    bound: Bound,
 }
 
 impl Random {
     /// `draws` from 1; HAProxy's `random` draws 2.
     pub fn new(draws: u32) -> Self {
-        Self { draws: draws.max(1), weights: Vec::new(), sums: Vec::new() }
+        Self::bounded(draws, 0)
+    }
+
+    /// The same, and a member that has its share of `balance_factor` percent of the load (above
+    /// 100; 0 is no bound) is taken only when all have theirs.
+    pub fn bounded(draws: u32, balance_factor: u32) -> Self {
+        let bound = Bound::new(balance_factor);
+        Self { draws: draws.max(1), weights: Vec::new(), sums: Vec::new(), bound }
     }
 }
 
@@ -34,10 +43,12 @@ impl Strategy for Random {
         for id in group.usable() {
             self.set(id, group.share(id));
         }
+        self.bound.reset(group);
     }
 
     fn weight_changed(&mut self, id: MemberId, group: &Group<'_>) {
         self.set(id, group.share(id));
+        self.bound.weight_changed(id, group);
     }
 
     /// `None` when the one chosen is full: the unit then waits for any member.
@@ -52,7 +63,7 @@ impl Strategy for Random {
         let total = self.before(self.weights.len()).checked_sub(tried).filter(|sum| *sum > 0)?;
         let mut best: Option<MemberId> = None;
         for _ in 0..self.draws {
-            let drawn = self.at(self.skip(rng.below(total), from.tried()));
+            let drawn = self.drawn(total, from, rng);
             best = Some(match best {
                 Some(best) if self.heavier(drawn, best, from) => best,
                 _ => drawn,
@@ -60,9 +71,34 @@ impl Strategy for Random {
         }
         best.filter(|id| from.has_slot(*id))
     }
+
+    fn wants_feedback(&self) -> bool {
+        self.bound.is_set()
+    }
+
+    fn load_changed(&mut self, id: MemberId, group: &Group<'_>) {
+        self.bound.load_changed(id, group);
+    }
 }
 
 impl Random {
+    /// One by weight that was not tried and has not got its share of the load yet.
+    fn drawn(&self, total: u64, from: &Candidates<'_>, rng: &mut Rng) -> MemberId {
+        let mut drawn = self.at(self.skip(rng.below(total), from.tried()));
+        for _ in 0..DRAWN_AGAIN_MAX {
+            if self.bound.admits(drawn, &from.group()) {
+                return drawn;
+            }
+            drawn = self.at(self.skip(rng.below(total), from.tried()));
+        }
+        let len = self.weights.len() as u32;
+        let mut order = (0..len).map(|step| MemberId((drawn.0 + step) % len));
+        let admitted = |id: &MemberId| {
+            self.weight(*id) > 0 && !from.is_tried(*id) && self.bound.admits(*id, &from.group())
+        };
+        order.find(admitted).unwrap_or(drawn)
+    }
+
     fn set(&mut self, id: MemberId, weight: u32) {
         let step = i64::from(weight) - i64::from(self.weights[id.index()]);
         self.weights[id.index()] = weight;
@@ -122,6 +158,9 @@ impl Random {
         load(one) * self.weight(other) > load(other) * self.weight(one)
     }
 }
+
+/// Draws that are thrown away because their member has its share, before one is searched for.
+const DRAWN_AGAIN_MAX: usize = 16;
 
 fn distinct(tried: &[MemberId]) -> impl Iterator<Item = MemberId> {
     tried.iter().enumerate().filter(|(at, id)| !tried[..*at].contains(id)).map(|(_, id)| *id)

@@ -298,6 +298,45 @@ fn random_draws_by_weight() {
     assert!(share("d").abs_diff(60_000) < 600, "{}", share("d"));
 }
 
+/// Whatever the keys, no member has more than 130 percent of its part of the load, rounded up twice.
+#[test]
+fn bounded_loads_are_bounded() {
+    let strategies: [fn() -> Box<dyn Strategy>; 2] =
+        [|| Box::new(Consistent::new("uri", 130)), || Box::new(Random::bounded(1, 130))];
+    for strategy in strategies {
+        let pool = pool(strategy, &[10, 20, 30, 40]);
+        let mut rng = Rng::new(5);
+        for n in 0..1000u32 {
+            let unit = Unit { key: Some(KeyHash::default().of_bytes(b"hot")), ..Unit::default() };
+            let Assignment::Member(id) = pool.assign(&unit, &mut rng, 0) else { panic!() };
+            let member = pool.member(id);
+            let most = f64::from((n + 1) * member.weight()) * 1.3 / 100.0;
+            assert!(f64::from(member.load.current()) <= most + 2.0, "{n}: {}", member.name());
+        }
+    }
+}
+
+/// When a member goes, only its keys move; when it comes back, they return.
+#[test]
+fn consistent_hashing_moves_only_the_keys_of_who_goes() {
+    let pool = pool(|| Box::new(Consistent::new("uri", 0)), &[3, 5, 1, 7, 2]);
+    let owners = || -> Vec<String> {
+        (0..5000u32).map(|n| serve(&pool, Some(Key(crate::hash::avalanche(n))), 1)).collect()
+    };
+    let before = owners();
+    for gone in 0..5 {
+        let down = Status { admin: Admin::MAINT_FORCED, ..Status::default() };
+        pool.members()[gone].set_status(down, 0);
+        _ = pool.member_changed(MemberId(gone as u32), &mut Rng::new(1), 0);
+        for (was, is) in before.iter().zip(owners()) {
+            assert!(*was == is || was == letter(gone) && is != *was, "{was} {is}");
+        }
+        pool.members()[gone].set_status(Status::default(), 0);
+        _ = pool.member_changed(MemberId(gone as u32), &mut Rng::new(1), 0);
+        assert_eq!(owners(), before);
+    }
+}
+
 #[test]
 fn random_never_draws_what_was_tried() {
     let pool = pool(|| Box::new(Random::new(2)), &[3, 1, 5, 2, 0, 4]);

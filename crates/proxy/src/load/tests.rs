@@ -72,6 +72,113 @@ fn the_examples_load() {
 }
 
 #[test]
+fn slips_about_the_choice_of_a_server_are_told() {
+    #[track_caller]
+    fn slip(line: &str, expected: &str) {
+        let text = format!(
+            "listen l\n bind :1\n mode http\n timeout client 1s\n timeout connect 1s\n timeout server 1s\n {line}\n"
+        );
+        let expected: &[&str] = if expected.is_empty() { &[] } else { &[expected] };
+        check(&text, expected);
+    }
+    slip(
+        "hash-type consistant",
+        "7:12 alert unknown hash type `consistant` (did you mean `consistent`?)",
+    );
+    slip(
+        "hash-type",
+        "7:2 alert `hash-type` lacks `map-based` or `consistent` (expected `map-based` or `consistent` after this)",
+    );
+    slip("hash-type avalanche", "7:12 alert `hash-type avalanche` is obsolete");
+    slip(
+        "hash-type consistent md5",
+        "7:23 alert bad hash function `md5` (expected `sdbm`, `djb2`, `wt6`, `crc32` or `none`)",
+    );
+    slip(
+        "hash-type map-based sdbm avalance",
+        "7:27 alert unknown hash modifier `avalance` (did you mean `avalanche`?)",
+    );
+    slip("hash-type map-based wt6 avalanche", "");
+    slip(
+        "hash-balance-factor 50",
+        "7:22 alert bad balance factor `50` (expected 0 for no bound, or a percentage above 100)",
+    );
+    slip("hash-balance-factor x", "7:22 alert bad balance factor `x` (expected a number)");
+    slip(
+        "hash-balance-factor",
+        "7:2 alert `hash-balance-factor` lacks a percentage above 100, or 0 for no bound (expected a percentage above 100, or 0 for no bound after this)",
+    );
+    slip("hash-balance-factor 150", "");
+    slip("balance", "");
+    slip("balance uri depth x", "7:20 alert bad depth `x` (expected a number)");
+    slip("balance uri depth", "7:14 alert `uri` lacks a number (expected a number after this)");
+    slip("balance uri len 0", "7:18 alert length 0 is out of range (expected 1 to 2147483647)");
+    slip(
+        "balance uri hole",
+        "7:14 alert unknown option of `balance uri` `hole` (did you mean `whole`?)",
+    );
+    slip("balance uri whole path-only len 12 depth 3", "");
+    slip(
+        "balance url_param",
+        "7:10 alert `url_param` lacks the name of a parameter (expected the name of a parameter after this)",
+    );
+    slip(
+        "balance url_param id check",
+        "7:23 alert bad modifier of `balance url_param` `check` (expected `check_post`)",
+    );
+    slip("balance url_param id check_post 64", "");
+    slip(
+        "balance hdr()",
+        "7:10 alert bad balance strategy `hdr()` (expected the name of a header, as in `hdr(host)`)",
+    );
+    slip(
+        "balance hdr(host",
+        "7:10 alert bad balance strategy `hdr(host` (expected the name of a header, as in `hdr(host)`)",
+    );
+    slip("balance hdr", "7:10 alert unknown balance strategy `hdr` (did you mean `hdr(…)`?)");
+    slip(
+        "balance hdr(host) use_domain",
+        "7:20 alert bad modifier of `balance hdr(…)` `use_domain` (expected `use_domain_only`)",
+    );
+    slip("balance hdr(host) use_domain_only", "");
+    slip(
+        "balance rdp-cookie()",
+        "7:10 alert bad balance strategy `rdp-cookie()` (expected the name of a cookie, as in `rdp-cookie(mstshash)`)",
+    );
+    slip("balance rdp-cookie(msts)", "");
+    slip(
+        "balance random(0)",
+        "7:10 alert bad balance strategy `random(0)` (expected a number of draws from 1, as in `random(2)`)",
+    );
+    slip("balance random()", "");
+    slip(
+        "balance hash",
+        "7:10 alert `hash` lacks a sample expression (expected a sample expression after this)",
+    );
+    slip("balance hash req.hrd(x)", "7:15 alert unknown fetch `req.hrd` (did you mean `req.hdr`?)");
+    slip(
+        "balance hash res.hdr(x)",
+        "7:15 alert bad fetch `res.hdr` (expected one that can be used in use-server rules; this one reads the HTTP response headers, which is not there)",
+    );
+    slip(
+        "balance hash req.hdr(x),lower extra",
+        "7:32 alert unexpected `extra` after `balance` (not expected here)",
+    );
+    slip(
+        "balance source extra",
+        "7:17 alert unexpected `extra` after `balance` (not expected here)",
+    );
+    slip(
+        "server s 127.0.0.1:1 slowstart x",
+        "7:33 alert bad time `x` (expected a time such as `10s`)",
+    );
+    check(
+        "defaults\n timeout client 1s\n timeout connect 1s\n timeout server 1s\n balance uri\nlisten l\n mode tcp\n bind :1\n server s 127.0.0.1:1\n",
+        &["6:8 warning the key of `balance` ignored for listen l"],
+    );
+}
+
+#[test]
 fn all_slips_are_told_in_one_run() {
     let path = root().join("examples/mistakes/two-apps-by-path-with-slips.cfg");
     let text = std::fs::read_to_string(path).expect("a file");

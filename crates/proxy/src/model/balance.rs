@@ -116,7 +116,9 @@ impl Balance {
             BalanceStrategy::Ketama => Box::<Ketama>::default(),
             BalanceStrategy::Usage { expire_ms } => Box::new(ByUsage::new(expire_ms)),
             BalanceStrategy::First => Box::<First>::default(),
-            BalanceStrategy::Random { draws } => Box::new(Random::new(draws)),
+            BalanceStrategy::Random { draws } => {
+                Box::new(Random::bounded(draws, self.balance_factor))
+            }
             BalanceStrategy::Keyed => {
                 let name = self.key.name();
                 match self.hash_type.method {
