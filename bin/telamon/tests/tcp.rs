@@ -145,3 +145,33 @@ fn rules_may_wait_for_what_a_server_says() {
     client.send("badly");
     assert_eq!(client.read_to_end(), b"");
 }
+
+#[test]
+fn a_server_is_reached_through_a_socks_proxy() {
+    let app = TestServer::named("app");
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let telamon = Telamon::listen(&format!(
+        "server app {} socks4 {} maxconn 1",
+        app.address(),
+        proxy.local_addr().unwrap()
+    ));
+    // A proxy as simple as can be: one connection, there and back.
+    let relay = std::thread::spawn(move || {
+        let (mut client, _) = proxy.accept().unwrap();
+        let mut request = [0; 16];
+        client.read_exact(&mut request).unwrap();
+        let port = u16::from_be_bytes([request[2], request[3]]);
+        let mut server = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        client.write_all(b"\0\x5a\0\0\0\0\0\0").unwrap();
+        let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+        let _ = std::io::copy(&mut server, &mut client);
+        request
+    });
+    let mut client = telamon.connect();
+    assert_eq!(client.get("/").text(), "app");
+    assert_eq!(client.get("/").text(), "app");
+    app.kill();
+    let request = relay.join().unwrap();
+    assert_eq!((&request[..2], &request[8..]), (&b"\x04\x01"[..], &b"HAProxy\0"[..]));
+}

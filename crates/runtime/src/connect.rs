@@ -14,6 +14,7 @@ use rustix::net::sockopt;
 use socket2::{Domain, SockAddr, SockRef, Type};
 
 use crate::socket::{Keepalive, Socket, SocketKind};
+use crate::socks4::{self, Socks4Error};
 use crate::{Endpoint, sys};
 
 /// What to set on a connection to a server. The default sets nothing but `TCP_NODELAY`.
@@ -37,6 +38,8 @@ pub struct ConnectOptions {
     pub delay_ack: bool,
     /// `tfo`: the first write travels with the SYN. The connection is writable at once then.
     pub fast_open: bool,
+    /// `socks4`: the proxy that makes the connection. [`connect_directly`] passes it by.
+    pub socks4: Option<SocketAddr>,
     /// Packet mark; needs CAP_NET_ADMIN.
     pub mark: Option<u32>,
 }
@@ -94,6 +97,20 @@ pub enum ConnectErrorKind {
 /// # Errors
 /// See [`ConnectErrorKind`]. Nothing was sent then.
 pub async fn connect(to: &Endpoint, options: &ConnectOptions) -> Result<Socket, ConnectError> {
+    match options.socks4 {
+        Some(proxy) => connect_through(proxy, to, options).await,
+        None => connect_directly(to, options).await,
+    }
+}
+
+/// As [`connect()`], past a SOCKS proxy that the options name.
+///
+/// # Errors
+/// As [`connect()`].
+pub async fn connect_directly(
+    to: &Endpoint,
+    options: &ConnectOptions,
+) -> Result<Socket, ConnectError> {
     connect_with(to, options, Handshake::Whole).await
 }
 
@@ -102,6 +119,9 @@ pub async fn connect_to_send(
     to: &Endpoint,
     options: &ConnectOptions,
 ) -> Result<Socket, ConnectError> {
+    if options.socks4.is_some() {
+        return connect(to, options).await;
+    }
     let handshake = if options.delay_ack { Handshake::Unfinished } else { Handshake::Whole };
     connect_with(to, options, handshake).await
 }
@@ -117,6 +137,36 @@ pub async fn probe(to: &Endpoint, options: &ConnectOptions) -> Result<Socket, Co
     if to.is_inet() {
         socket.set_nolinger().map_err(ConnectError::from)?;
     }
+    Ok(socket)
+}
+
+/// Lets a SOCKS proxy make the connection; `Ok` once it says that it stands.
+async fn connect_through(
+    proxy: SocketAddr,
+    to: &Endpoint,
+    options: &ConnectOptions,
+) -> Result<Socket, ConnectError> {
+    let refused = |error: Socks4Error| ConnectError {
+        kind: match error {
+            Socks4Error::NotIpv4 => ConnectErrorKind::Unreachable,
+            _ => ConnectErrorKind::Refused,
+        },
+        source: io::Error::other(error),
+    };
+    let to = to.inet().ok_or_else(|| refused(Socks4Error::NotIpv4))?;
+    let request = socks4::request(to).map_err(refused)?;
+    let socket = connect_with(&Endpoint::Inet(proxy), options, Handshake::Whole).await?;
+    socket.write_all(&request).await.map_err(ConnectError::from)?;
+    let mut answer = [0; socks4::ANSWER_LEN];
+    let mut got = 0;
+    while got < answer.len() {
+        // What lies behind the answer belongs to the destination, so not a byte more is read.
+        got += match socket.read(&mut answer[got..]).await.map_err(ConnectError::from)? {
+            0 => return Err(refused(Socks4Error::Aborted)),
+            count => count,
+        };
+    }
+    socks4::read_answer(answer).map_err(refused)?;
     Ok(socket)
 }
 
@@ -331,6 +381,37 @@ mod tests {
             let error = connect(&to, &options).await.unwrap_err();
             assert_eq!(error.kind, ConnectErrorKind::Refused);
         });
+    }
+
+    #[test]
+    fn a_socks_proxy_makes_the_connection_or_says_no() {
+        use std::io::{Read, Write};
+        #[track_caller]
+        fn check(answer: &'static [u8], expected: Result<&[u8], ConnectErrorKind>) {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let socks4 = Some(listener.local_addr().unwrap());
+            let proxy = std::thread::spawn(move || {
+                let (mut client, _) = listener.accept().unwrap();
+                let mut request = [0; 16];
+                client.read_exact(&mut request).unwrap();
+                client.write_all(answer).unwrap();
+                request
+            });
+            let found = block_on(async {
+                let to = Endpoint::from("10.1.2.3:80".parse::<SocketAddr>().unwrap());
+                let options = ConnectOptions { socks4, ..Default::default() };
+                let socket = connect(&to, &options).await.map_err(|error| error.kind)?;
+                let mut rest = vec![0; 10];
+                let count = socket.read(&mut rest).await.unwrap();
+                rest.truncate(count);
+                Ok(rest)
+            });
+            assert_eq!(proxy.join().unwrap()[2..8], [0, 80, 10, 1, 2, 3]);
+            assert_eq!(found.as_deref().map_err(|kind| *kind), expected);
+        }
+        check(b"\0\x5a\0\0\0\0\0\0hello", Ok(b"hello"));
+        check(b"\0\x5b\0\0\0\0\0\0", Err(ConnectErrorKind::Refused));
+        check(b"\0\x5a\0", Err(ConnectErrorKind::Refused));
     }
 
     #[test]

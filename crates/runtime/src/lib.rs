@@ -29,6 +29,7 @@ pub mod registry;
 pub mod service;
 pub mod signals;
 pub mod socket;
+pub mod socks4;
 pub mod splice;
 pub mod wheel;
 pub mod workers;

@@ -30,6 +30,7 @@ pub(super) async fn ask(
         (set.agent_address.or(agent.address), set.agent_port.unwrap_or(agent.port), send)
     };
     let rhythm = ServerCheck {
+        via_socks4: false,
         inter: agent.inter,
         fastinter: None,
         downinter: None,

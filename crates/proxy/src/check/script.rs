@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use telamon_http_proto::{Limits, Method};
-use telamon_runtime::connect::{ConnectErrorKind, connect, probe};
+use telamon_runtime::connect::{ConnectErrorKind, connect, connect_directly, probe};
 use telamon_runtime::{Endpoint, Socket};
 use tokio::time::{Instant, timeout_at};
 
@@ -55,7 +55,13 @@ fn connect_deadline(proxy: &Proxy, check: &ServerCheck) -> Instant {
 
 async fn connect_once(proxy: &Proxy, server: &Server, check: &ServerCheck) -> Finding {
     let to = endpoint(server, check, &CheckConnect::default(), None);
-    match timeout_at(connect_deadline(proxy, check), probe(&to, &server.connect)).await {
+    let connecting = async {
+        match check.via_socks4 {
+            true => connect(&to, &server.connect).await,
+            false => probe(&to, &server.connect).await,
+        }
+    };
+    match timeout_at(connect_deadline(proxy, check), connecting).await {
         Ok(Ok(_)) => Finding::new(CheckStatus::L4Ok, ""),
         Ok(Err(error)) => {
             Finding::new(CheckStatus::L4Connection, words::connect_failure(&error, !to.is_inet()))
@@ -261,7 +267,13 @@ impl<'a> Run<'a> {
         };
         let to = endpoint(self.server, self.check, step, sampled);
         self.deadline = connect_deadline(self.proxy, self.check);
-        let connecting = connect(&to, &self.server.connect);
+        let through = if step.implicit { self.check.via_socks4 } else { step.via_socks4 };
+        let connecting = async {
+            match through {
+                true => connect(&to, &self.server.connect).await,
+                false => connect_directly(&to, &self.server.connect).await,
+            }
+        };
         match timeout_at(self.deadline, connecting).await {
             Ok(Ok(socket)) => {
                 if !step.linger {

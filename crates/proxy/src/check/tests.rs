@@ -60,6 +60,7 @@ fn model(check: CheckMethod, log_checks: bool, servers: &[SocketAddr], log: &Log
     let servers = servers.iter().zip(1..).map(|(address, number)| {
         let mut server = server(&format!("s{number}"), *address);
         server.check = Some(ServerCheck {
+            via_socks4: false,
             inter: Duration::from_millis(50),
             fastinter: None,
             downinter: None,

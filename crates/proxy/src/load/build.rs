@@ -1,5 +1,6 @@
 //! From what the lines say to a [`Proxy`].
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use telamon_balance::health::{Observation, Observe};
@@ -291,6 +292,7 @@ fn server(
         downinter: settings.downinter,
         rise: settings.rise,
         fall: settings.fall,
+        via_socks4: settings.check_via_socks4 && settings.socks4.is_some(),
         address: check_address,
         port: settings.check_port,
         send_proxy: settings
@@ -340,7 +342,11 @@ fn server(
     let tracks =
         settings.track.as_deref().and_then(|(text, at)| track(context, id, text, *at, diagnostics));
     let source = settings.source.as_deref().or(draft.source.as_ref());
+    let socks4 = settings.socks4.as_deref().and_then(|(host, port, family, at)| {
+        Some(SocketAddr::new(base.address(diagnostics, host, *family, *at)?, *port))
+    });
     let connect = ConnectOptions {
+        socks4,
         source: source.and_then(build_source),
         interface: source.and_then(|source| source.interface.clone()),
         keepalive: draft.options.srvtcpka.then(|| draft.server_keepalive.build()),

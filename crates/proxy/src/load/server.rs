@@ -8,8 +8,8 @@ use std::time::Duration;
 use telamon_balance::Limits;
 use telamon_balance::health::{Observe, OnError};
 use telamon_config::{
-    Address, AddressRules, Args, ConfigErrorKind, Family, Host, Keyword, Location, Port, Sections,
-    Table,
+    Address, AddressRules, Args, ConfigErrorKind, Family, Host, Keyword, Location, Port, PortRule,
+    Sections, Table,
 };
 
 use super::bind::no_effect;
@@ -137,6 +137,8 @@ pub(super) struct ServerSettings {
     pub(super) shuts_down: bool,
     /// `on-marked-up shutdown-backup-sessions`
     pub(super) takes_back: bool,
+    pub(super) socks4: Option<Box<(Host, u16, Family, Location)>>,
+    pub(super) check_via_socks4: bool,
     pub(super) resolvers: Option<Box<(Box<str>, Location)>>,
     pub(super) resolve: Resolve,
 }
@@ -226,6 +228,8 @@ impl Default for ServerSettings {
             pool_purge_delay: Duration::from_secs(5),
             max_reuse: None,
             init_address: InitAddress::default(),
+            socks4: None,
+            check_via_socks4: false,
             resolvers: None,
             resolve: Resolve::default(),
             send_proxy: proxy_protocol::Draft::default(),
@@ -642,8 +646,33 @@ const OPTION_KEYWORDS: &[S] = &[
         },
     ),
     S::not_yet("check-proto", HERE),
-    S::idle("check-via-socks4", HERE, "check-via-socks4", "a detail of `socks4`", |_, _| {}),
-    S::not_yet_guard("socks4", HERE),
+    S::works(
+        "check-via-socks4",
+        HERE,
+        "check-via-socks4",
+        "checks go through the proxy of `socks4` too",
+        |server, _| server.check_via_socks4 = true,
+    ),
+    S::works(
+        "socks4",
+        HERE,
+        "socks4 <address>:<port>",
+        "the SOCKS 4 proxy that connections go through",
+        |server, args| {
+            let at = args.peek().map_or(args.at(), |token| token.at);
+            let rules = AddressRules {
+                port: PortRule::Required,
+                unix: false,
+                port_offset: false,
+                ..AddressRules::SERVER
+            };
+            if let Some(Address::Ip { host, port: Port::One(port), family, .. }) =
+                args.address(&rules)
+            {
+                server.socks4 = Some(Box::new((host, port, family, at)));
+            }
+        },
+    ),
     S::not_yet_guard("namespace", HERE),
     S::not_yet_guard("ssl", HERE),
     S::not_yet("check-ssl", HERE),

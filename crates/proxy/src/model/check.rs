@@ -20,6 +20,8 @@ pub enum CheckMethod {
 /// `check` and its settings on a server line.
 #[derive(Debug, Clone)]
 pub struct ServerCheck {
+    /// `check-via-socks4`: through the server's SOCKS proxy.
+    pub via_socks4: bool,
     /// Between checks of a server in a settled state; default 2 s.
     pub inter: Duration,
     /// Between checks while a server is going up or down; default `inter`.
@@ -108,6 +110,8 @@ pub struct CheckConnect {
     pub address: Option<SocketAddr>,
     /// Close with FIN; else with RST, which leaves nothing in TIME_WAIT.
     pub linger: bool,
+    /// `via-socks4`, in a step that is written.
+    pub via_socks4: bool,
     /// The loader put it there: it is step 0, and says nothing of itself in reports.
     pub implicit: bool,
     pub comment: Option<Box<str>>,

@@ -217,7 +217,8 @@ fn connect(proxy: &mut ProxyContext, args: &mut Args<'_>) -> Option<CheckStep> {
                         Some(SocketAddr::new(base.address(args, &host, family, at)?, port));
                 }
             }
-            "send-proxy" | "via-socks4" | "ssl" => {
+            "via-socks4" => connect.via_socks4 = true,
+            "send-proxy" | "ssl" => {
                 let keyword = format!("{} {}", args.keyword_text(), token.text);
                 args.report(token.at, ConfigErrorKind::NotYet { keyword, guards_access: false });
             }
