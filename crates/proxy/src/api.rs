@@ -12,6 +12,7 @@ mod errors;
 mod frontends;
 mod lists;
 mod names;
+mod outliers;
 mod servers;
 mod sessions;
 mod tables;
@@ -43,6 +44,7 @@ pub fn commands(view: &View) -> Vec<Command> {
         variables::COMMANDS,
         counters::COMMANDS,
         errors::COMMANDS,
+        outliers::COMMANDS,
         absent::COMMANDS,
     ];
     let rows = tables.into_iter().flatten();

@@ -26,6 +26,7 @@ use telamon_balance::{Admin, AgentState, InUse, MemberId, Rng, Run, Status};
 
 pub(crate) use agent::agent_answered;
 pub use dump::log_server_states;
+pub(crate) use lines::reason_of;
 pub(crate) use weight::{set_maxconn, set_weight};
 
 use crate::check::{CheckStatus, Finding};

@@ -35,6 +35,9 @@ fn clear_proxies(model: &Model, all: bool) {
         clear_object(&back.load, &back.counters, all);
         clear_rates(&[&back.session_rate]);
         clear_times(&back.times);
+        if all {
+            back.retries.reset();
+        }
         for listener in proxy.frontend.iter().flat_map(|frontend| &frontend.listeners) {
             clear_object(&listener.state.load, &listener.state.counters, all);
         }

@@ -193,7 +193,7 @@ fn backend(
         all_backups: draft.options.allbackups,
         // What is not written is computed once all frontends are known.
         fullconn: draft.fullconn.unwrap_or(0),
-        queue_max: 0,
+        queue_max: draft.max_pending,
         redispatch: draft.redispatch != 0,
         panic_threshold: draft.panic_threshold,
     };

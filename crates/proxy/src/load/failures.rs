@@ -1,4 +1,4 @@
-//! What is made of failures: `retry-on`, `retry-budget`, `outlier-ejection`.
+//! What is made of failures: `retry-on`, `retry-budget`, `outlier-ejection`, `max-pending`.
 
 use std::time::Duration;
 
@@ -36,6 +36,15 @@ pub(super) const KEYWORDS: &[K] = &[
             if let Some(budget) = retry_budget(args) {
                 proxy.draft.retry_budget = budget;
             }
+        },
+    ),
+    K::works(
+        "max-pending",
+        HERE,
+        "max-pending <number>",
+        "requests that may wait in the backend's queues; 0 is no limit",
+        |proxy, args| {
+            proxy.draft.max_pending = args.integer("number", 0..=NUMBER_MAX).unwrap_or(0);
         },
     ),
     K::works(

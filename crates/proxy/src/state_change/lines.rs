@@ -196,7 +196,7 @@ pub(super) fn ejected(site: &Site<'_>, change: &Change, ejection: &Ejection) -> 
     line
 }
 
-/// `Server b/s is back from ejection after 30s, on probation. 2 active …`
+/// `Server b/s is back from ejection after 30s. 2 active …`
 pub(super) fn readmitted(site: &Site<'_>, change: &Change, lasted_ms: Option<u64>) -> String {
     let mut line = begin(site);
     line.push_str(" is back from ejection");
@@ -221,12 +221,9 @@ pub(crate) fn reason_of(reason: outlier::Reason) -> String {
     }
 }
 
-/// `30s`, or `1.5s`.
+/// `30s`, or `1500ms`.
 fn seconds(ms: u64) -> String {
-    match ms % 1000 {
-        0 => format!("{}s", ms / 1000),
-        rest => format!("{}.{:03}", ms / 1000, rest).trim_end_matches('0').to_owned() + "s",
-    }
+    if ms.is_multiple_of(1000) { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
 }
 
 /// What a proxy is called in these lines.

@@ -128,6 +128,11 @@ pub(super) fn server(model: &Model, proxy: &Proxy, server: &Server, now: Now) ->
         row.set(Column::Tracked, format!("{}/{}", model.proxy(backend).name, tracked.name));
     }
     checks(&mut row, server, now);
+    if member.status().ejected
+        && let Some(ejection) = proxy.state.backend.outliers().ejection(server.index as usize)
+    {
+        row.set(Column::LastChk, crate::state_change::reason_of(ejection.reason));
+    }
     agent(&mut row, server);
     times(&mut row, &member.times, samples(proxy, &totals));
     let (idle, safe) =

@@ -1,0 +1,78 @@
+//! `show outliers` and `show retry-budget`: what is made of failing traffic. Our own; HAProxy has neither.
+
+use std::fmt::Write as _;
+
+use telamon_runtime::api::{Answer, Invocation, Level};
+
+use super::{Row, backends, row, text};
+use crate::state_change::reason_of;
+use crate::view::View;
+
+pub(super) const COMMANDS: &[Row] = &[
+    row(
+        &["show", "outliers"],
+        Level::User,
+        "[<backend>]",
+        "show which servers are ejected, since when and why",
+        show_outliers,
+    ),
+    row(
+        &["show", "retry-budget"],
+        Level::User,
+        "[<backend>]",
+        "show what of the retry budgets is used",
+        show_budgets,
+    ),
+];
+
+fn show_outliers(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
+    let (snapshot, now_ms) = (view.snapshot(), view.shared.now_ms());
+    let mut out = String::from("# backend server state since_s left_s ejections reason\n");
+    for proxy in backends(&snapshot.model, call.args.first())? {
+        let Some(backend) = proxy.backend.as_ref().filter(|b| b.outlier_ejection.is_some()) else {
+            continue;
+        };
+        let outliers = proxy.state.backend.outliers();
+        for (at, server) in backend.servers.iter().enumerate() {
+            let name = format!("{} {}", proxy.name, server.name);
+            let total = outliers.total(at);
+            // Writing to a `String` cannot fail.
+            _ = match outliers.ejection(at) {
+                Some(ejection) => writeln!(
+                    out,
+                    "{name} ejected {} {} {total} {}",
+                    now_ms.saturating_sub(ejection.since_ms) / 1000,
+                    ejection.until_ms.saturating_sub(now_ms).div_ceil(1000),
+                    reason_of(ejection.reason),
+                ),
+                None if server.state.notes.tally.on_probation() => {
+                    writeln!(out, "{name} probation - - {total} -")
+                }
+                None => writeln!(out, "{name} in - - {total} -"),
+            };
+        }
+    }
+    text(out)
+}
+
+fn show_budgets(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
+    let (snapshot, now_ms) = (view.snapshot(), view.shared.now_ms());
+    let mut out = String::from("# backend percent min_s requests_s allowed_s retries_s refused\n");
+    for proxy in backends(&snapshot.model, call.args.first())? {
+        let budget = proxy.backend.as_ref().and_then(|backend| backend.retry_budget);
+        let Some(budget) = budget else { continue };
+        let state = &proxy.state.backend;
+        let requests = state.session_rate.rate(now_ms as u32);
+        _ = writeln!(
+            out,
+            "{} {} {} {requests} {} {} {}",
+            proxy.name,
+            budget.percent,
+            budget.min_per_s,
+            budget.allowed(requests),
+            state.retries.rate(now_ms),
+            state.retries.refused(),
+        );
+    }
+    text(out)
+}
