@@ -132,6 +132,10 @@ pub struct SlidingAverage {
 impl SlidingAverage {
     /// Takes in a value, in milliseconds as a rule; above 8 million it saturates.
     pub fn add(&self, value: u32) {
+        // Most queues are empty and most connections stand at once.
+        if value == 0 && self.sum.load(Relaxed) == 0 {
+            return;
+        }
         let value = value.min(u32::MAX / WINDOW);
         let _ = self.sum.fetch_update(Relaxed, Relaxed, |sum| {
             Some((sum - sum.div_ceil(WINDOW)).saturating_add(value))

@@ -255,6 +255,12 @@ impl Head {
         &mut self.input
     }
 
+    /// How many bytes that buffer holds without growing.
+    #[must_use]
+    pub fn input_capacity(&self) -> usize {
+        self.input.capacity()
+    }
+
     /// Drops everything, keeping the memory.
     pub fn clear(&mut self) {
         self.input.clear();
@@ -328,6 +334,12 @@ impl Head {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The start line as it would be written, without its line end; `None` if it is not in one piece.
+    #[must_use]
+    pub fn start_line(&self) -> Option<&[u8]> {
+        self.text(self.start_line).strip_suffix(b"\r\n")
     }
 
     /// The version as received.

@@ -328,6 +328,12 @@ pub struct Captures {
     pub cookie: Option<CookieCapture>,
 }
 
+impl Captures {
+    pub fn is_empty(&self) -> bool {
+        self.request.is_empty() && self.response.is_empty() && self.cookie.is_none()
+    }
+}
+
 /// A slot that a header (or `http-request capture`) fills; `len` is its limit in bytes.
 #[derive(Debug, Clone)]
 pub struct HeaderCapture {

@@ -6,7 +6,7 @@
 
 use super::{Facts, Field, Head, Header, Kind, Method, SIDE, Span, Version, to_u32};
 use crate::answer::reason_phrase;
-use crate::bytes::{TOKEN, lower, may_have_control, push_u64};
+use crate::bytes::{lower, may_have_control, push_u64, token_end};
 use crate::error::EditError;
 use crate::uri::{self, Form, Target};
 
@@ -197,7 +197,11 @@ impl Head {
             verbatim: true,
             hop_by_hop: false,
         };
-        self.fields.insert(index.min(self.fields.len()), field);
+        if index < self.fields.len() {
+            self.fields.insert(index, field);
+        } else {
+            self.fields.push(field);
+        }
         Ok(())
     }
 
@@ -407,5 +411,5 @@ fn is_framing(name: &[u8]) -> bool {
 }
 
 fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|&b| TOKEN[usize::from(b)] != 0)
+    !text.is_empty() && token_end(text, 0) == text.len()
 }

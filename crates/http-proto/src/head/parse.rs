@@ -46,6 +46,9 @@ impl Head {
         self.kind = kind;
         self.rewritten_max = to_u32(limits.rewritten_max);
         self.keep_case = limits.keep_case;
+        if self.input.is_empty() {
+            return Ok(None);
+        }
         let head_max = limits.head_max.min(1 << 30);
         loop {
             // A line that has come in part before is not searched again from its start.

@@ -13,6 +13,9 @@ type Slot = Option<Box<[u8]>>;
 /// Makes the slots that the frontend declares and fills those of the request from its head as it came. In `mode tcp`,
 /// where there is no head, it only makes the slots.
 pub(crate) fn capture_request(stream: &mut Stream) {
+    if stream.snapshot.proxy(stream.frontend).captures.is_empty() {
+        return;
+    }
     let snapshot = stream.snapshot.clone();
     let captures = &snapshot.proxy(stream.frontend).captures;
     headers(&captures.request, &stream.request, &mut stream.request_captures);
@@ -34,6 +37,9 @@ pub(crate) fn capture_cookie(stream: &mut Stream) {
 
 /// Fills the slots of the response from its head as the server sent it.
 pub(crate) fn capture_response(stream: &mut Stream) {
+    if stream.snapshot.proxy(stream.frontend).captures.is_empty() {
+        return;
+    }
     let snapshot = stream.snapshot.clone();
     let captures = &snapshot.proxy(stream.frontend).captures;
     headers(&captures.response, &stream.response, &mut stream.response_captures);

@@ -438,12 +438,25 @@ fn address(peer: Option<Peer>, flags: Flags, out: &mut Vec<u8>) {
 pub(crate) fn write_ip(ip: IpAddr, out: &mut Vec<u8>) {
     match ip {
         IpAddr::V4(ip) => {
+            let mut text = [0; 15];
+            let mut len = 0;
+            let mut put = |byte| {
+                text[len] = byte;
+                len += 1;
+            };
             for (index, octet) in ip.octets().into_iter().enumerate() {
                 if index > 0 {
-                    out.push(b'.');
+                    put(b'.');
                 }
-                escape::unsigned(u64::from(octet), out);
+                if octet >= 100 {
+                    put(b'0' + octet / 100);
+                }
+                if octet >= 10 {
+                    put(b'0' + octet / 10 % 10);
+                }
+                put(b'0' + octet % 10);
             }
+            out.extend_from_slice(&text[..len]);
         }
         // Writing to a vector cannot fail.
         IpAddr::V6(ip) => _ = write!(out, "{ip}"),
