@@ -1,10 +1,10 @@
 //! Counting: what HAProxy's statistics count, at the moments when it counts.
 //!
 //! Monotone counters are the worker's own (one plain store each); load, peaks and rates are shared and exact.
+//! What goes wrong is marked as cold: the code of those who count it then stands apart from what every request runs.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use telamon_balance::{Counter, Retry, RetryBudget};
 
@@ -35,7 +35,7 @@ pub(crate) fn count_frontend(stream: &Stream, frontend: &Proxy, counter: Counter
 
 /// Counts for the stream's own frontend.
 pub(crate) fn count_frontend_of(stream: &Stream, counter: Counter, amount: u64) {
-    let snapshot = stream.snapshot.clone();
+    let snapshot = &stream.snapshot;
     count_frontend(stream, snapshot.proxy(stream.frontend), counter, amount);
 }
 
@@ -80,12 +80,14 @@ pub(crate) fn enter_backend(stream: &mut Stream, backend: &Backend) -> InBackend
 /// The stream has a connection to a server and goes over it.
 pub(crate) fn assigned(stream: &Stream, proxy: &Proxy, server: &Server) {
     stream.session.live.reach(stream.backend, stream.server);
-    count_server(stream, server, Counter::Sessions, 1);
-    count_server(stream, server, Counter::Requests, 1);
-    count_server(stream, server, Counter::Balanced, 1);
+    if let Some(counters) = server.state.member.counters.get(stream.session.worker.index()) {
+        for counter in [Counter::Sessions, Counter::Requests, Counter::Balanced] {
+            counters.add(counter, 1);
+        }
+    }
     count_backend(stream, proxy, Counter::Balanced, 1);
     server.state.member.rate.add(1, stream.session.worker.now_ms() as u32);
-    let now = unix_seconds();
+    let now = stream.session.worker.unix_seconds();
     server.state.last_session.store(now, Relaxed);
     proxy.state.backend.last_session.store(now, Relaxed);
 }
@@ -97,18 +99,21 @@ pub(crate) fn reused(stream: &Stream, backend: &Proxy, server: &Server) {
 }
 
 /// No more tries.
+#[cold]
 pub(crate) fn connect_given_up(stream: &Stream, proxy: &Proxy, server: &Server) {
     count_server(stream, server, Counter::FailedConnections, 1);
     count_backend(stream, proxy, Counter::FailedConnections, 1);
 }
 
 /// The same server is tried again.
+#[cold]
 pub(crate) fn retried(stream: &Stream, proxy: &Proxy, server: &Server) {
     count_server(stream, server, Counter::Retries, 1);
     count_backend(stream, proxy, Counter::Retries, 1);
 }
 
 /// Another server is tried.
+#[cold]
 pub(crate) fn redispatched(stream: &mut Stream, proxy: &Proxy, server: &Server) {
     stream.log.redispatched = true;
     count_server(stream, server, Counter::Redispatches, 1);
@@ -139,6 +144,7 @@ pub(crate) fn within_retry_budget(stream: &Stream, proxy: &Proxy, backend: &Back
 }
 
 /// The queue would not have it, or kept it too long.
+#[cold]
 pub(crate) fn queue_refused(stream: &Stream, proxy: &Proxy) {
     count_backend(stream, proxy, Counter::FailedConnections, 1);
 }
@@ -152,7 +158,7 @@ pub(crate) fn server_answered(stream: &Stream, server: &Server) {
 /// The client is sent an answer, a server's or our own.
 pub(crate) fn response(stream: &Stream) {
     let counter = Counter::of_status(stream.log.status);
-    let snapshot = stream.snapshot.clone();
+    let snapshot = &stream.snapshot;
     count_frontend(stream, snapshot.proxy(stream.frontend), counter, 1);
     // What the rules of a `listen` answer has not reached its backend part.
     if stream.backend_reached || stream.backend != stream.frontend {
@@ -161,6 +167,7 @@ pub(crate) fn response(stream: &Stream) {
 }
 
 /// The server did not answer as it should.
+#[cold]
 pub(crate) fn response_failed(stream: &Stream, proxy: &Proxy, server: &Server, counter: Counter) {
     tracking::failure(stream);
     count_server(stream, server, Counter::FailedResponses, 1);
@@ -172,6 +179,7 @@ pub(crate) fn response_failed(stream: &Stream, proxy: &Proxy, server: &Server, c
 }
 
 /// A transfer broke off; by whom is in the log state.
+#[cold]
 pub(crate) fn stream_broken(stream: &Stream, proxy: &Proxy, server: &Server) {
     let counter = match stream.log.cause {
         Cause::Client | Cause::ClientTimeout => Counter::ClientAborts,
@@ -184,8 +192,9 @@ pub(crate) fn stream_broken(stream: &Stream, proxy: &Proxy, server: &Server) {
 }
 
 /// A rule could not rewrite a message.
+#[cold]
 pub(crate) fn failed_rewrite(stream: &Stream) {
-    let snapshot = stream.snapshot.clone();
+    let snapshot = &stream.snapshot;
     count_frontend(stream, snapshot.proxy(stream.frontend), Counter::FailedRewrites, 1);
     if stream.backend != stream.frontend {
         count_backend(stream, snapshot.proxy(stream.backend), Counter::FailedRewrites, 1);
@@ -193,6 +202,7 @@ pub(crate) fn failed_rewrite(stream: &Stream) {
 }
 
 /// A rule refused the request.
+#[cold]
 pub(crate) fn denied_request(stream: &Stream) {
     count_frontend_of(stream, Counter::DeniedRequests, 1);
     if stream.backend != stream.frontend {
@@ -201,6 +211,7 @@ pub(crate) fn denied_request(stream: &Stream) {
 }
 
 /// A rule refused the answer.
+#[cold]
 pub(crate) fn denied_response(stream: &Stream, proxy: &Proxy, server: &Server) {
     count_frontend_of(stream, Counter::DeniedResponses, 1);
     count_backend(stream, proxy, Counter::DeniedResponses, 1);
@@ -224,23 +235,30 @@ pub(crate) fn flow(stream: &mut Stream, bytes_in: u64, bytes_out: u64) {
 
 /// Counts bytes for the process and for all that the stream has reached.
 fn count_bytes(stream: &Stream, bytes: &[(Counter, u64)]) {
-    let snapshot = stream.snapshot.clone();
-    // Most streams are too short to be spliced.
-    let bytes = || bytes.iter().copied().filter(|(_, count)| *count > 0);
-    let frontend = snapshot.proxy(stream.frontend);
-    bytes().for_each(|(counter, count)| count_frontend(stream, frontend, counter, count));
     let worker = &stream.session.worker;
-    for (counter, count) in bytes().filter(|(counter, _)| *counter == Counter::BytesOut) {
-        worker.shared.counters.add(worker.index(), counter, count);
-        let sent = u32::try_from(count).unwrap_or(u32::MAX);
-        worker.shared.bytes_out_rate.add(sent, worker.now_ms() as u32);
+    for &(counter, count) in bytes {
+        if counter == Counter::BytesOut && count > 0 {
+            worker.shared.counters.add(worker.index(), counter, count);
+            let sent = u32::try_from(count).unwrap_or(u32::MAX);
+            worker.shared.bytes_out_rate.add(sent, worker.now_ms() as u32);
+        }
     }
-    let proxy = snapshot.proxy(stream.backend);
-    let Some(backend) = &proxy.backend else { return };
-    bytes().for_each(|(counter, count)| count_backend(stream, proxy, counter, count));
-    if let Some(server) = stream.server.and_then(|id| backend.servers.get(id.0 as usize)) {
-        bytes().for_each(|(counter, count)| count_server(stream, server, counter, count));
+    let frontend = stream.snapshot.proxy(stream.frontend);
+    let proxy = stream.snapshot.proxy(stream.backend);
+    let server = server_of(stream, proxy);
+    let reached = [
+        Some(&frontend.state.frontend.counters),
+        frontend.options.socket_stats.then(|| &stream.session.listener.state.counters),
+        proxy.backend.is_some().then_some(&proxy.state.backend.counters),
+        server.map(|server| &server.state.member.counters),
+    ];
+    for counters in reached.into_iter().flatten().filter_map(|all| all.get(worker.index())) {
+        bytes.iter().for_each(|&(counter, count)| counters.add(counter, count));
     }
+}
+
+fn server_of<'p>(stream: &Stream, proxy: &'p Proxy) -> Option<&'p Server> {
+    proxy.backend.as_ref()?.servers.get(stream.server?.0 as usize)
 }
 
 /// The stream is over: its bytes and times.
@@ -256,12 +274,8 @@ pub(crate) fn end(stream: &mut Stream) {
         (Counter::SplicedOut, log.spliced_out),
     ];
     count_bytes(stream, &bytes);
-    let snapshot = stream.snapshot.clone();
-    let proxy = snapshot.proxy(stream.backend);
-    let Some(backend) = &proxy.backend else { return };
-    let Some(server) = stream.server.and_then(|id| backend.servers.get(id.0 as usize)) else {
-        return;
-    };
+    let proxy = stream.snapshot.proxy(stream.backend);
+    let Some(server) = server_of(stream, proxy) else { return };
     let spans = [
         (log.request_ms.or(Some(0)), log.queue_ms),
         (log.queue_ms, log.connect_ms),
@@ -326,10 +340,4 @@ impl Drop for InFrontend {
             listener.load.leave();
         }
     }
-}
-
-fn unix_seconds() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }

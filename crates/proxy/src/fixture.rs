@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use telamon_config::Location;
 use telamon_http_proto::Limits;
@@ -114,7 +114,7 @@ fn session(worker: &Rc<Worker>, snapshot: &SnapshotRef) -> Session {
         }),
         src: endpoint("10.0.0.7:1234"),
         dst: endpoint("[::ffff:10.0.0.8]:80"),
-        accepted: Instant::now(),
+        accepted: telamon_runtime::Moment::now(),
         accepted_at: SystemTime::now(),
         connection_addresses: Default::default(),
         expects_proxy: Default::default(),

@@ -7,10 +7,11 @@
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::ready;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use telamon_balance::Counter;
 use telamon_http_proto::{ParseError, refusal};
+use telamon_runtime::Moment;
 use telamon_runtime::socket::Socket;
 use telamon_runtime::wheel::Deadline;
 
@@ -31,6 +32,8 @@ mod route;
 pub(crate) struct Client {
     pub(crate) socket: Socket,
     pub(crate) deadline: Deadline,
+    /// For what is waited for from servers.
+    pub(crate) server_deadline: Deadline,
     /// The server connection that belongs to this client alone (`http-reuse never`).
     pub(crate) attached: Option<Attached>,
     /// Requests answered on this connection.
@@ -54,7 +57,7 @@ enum Received {
     Request,
     /// Nothing for a second: the connection can be parked until this moment.
     Idle {
-        until: Option<Instant>,
+        until: Option<Moment>,
     },
     Over,
 }
@@ -71,7 +74,8 @@ const LINGER_BYTES_MAX: usize = 1 << 20;
 /// `requests` are those it has had before it was parked.
 pub(crate) async fn serve(session: Rc<Session>, socket: Socket, requests: u32) {
     let worker = Rc::clone(&session.worker);
-    let mut client = Client { socket, deadline: worker.deadline(), attached: None, requests };
+    let (deadline, server_deadline) = (worker.deadline(), worker.deadline());
+    let mut client = Client { socket, deadline, server_deadline, attached: None, requests };
     let mut stream = Stream::begin(Rc::clone(&session), worker.snapshot());
     stream.first_request = requests == 0;
     loop {
@@ -86,7 +90,7 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket, requests: u32) {
         }
         let after = {
             let exchange = pin!(exchange(&mut client, &mut stream));
-            session.live.unless_killed(exchange).await
+            session.live.unless_killed(&worker, exchange).await
         };
         let after = match after {
             Some(after) => after,
@@ -155,7 +159,12 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
         client.deadline.arm_optional_from(waiting_since, idle_timeout);
     }
     loop {
-        match stream.request.parse_request(&limits) {
+        // Nothing is lent, and nothing to be parsed, before there are bytes.
+        let parsed = match stream.has_buffers() {
+            true => stream.request.parse_request(&limits),
+            false => Ok(None),
+        };
+        match parsed {
             Ok(Some(_)) => {
                 // What has come with the head of a body that is no body refuses the request before anybody sees it.
                 if let Err(error) = body::check(stream) {
@@ -286,7 +295,7 @@ async fn killed(client: &mut Client, stream: &mut Stream) -> After {
 
 /// Accounts for a request that is over.
 fn finish(stream: &mut Stream) {
-    stream.log.end(stream.session.worker.touch());
+    stream.log.end(stream.session.worker.now());
     account::end(stream);
     crate::log::log_stream(stream);
 }

@@ -19,6 +19,7 @@ mod fixture;
 mod http;
 mod key;
 pub mod learn;
+pub mod lent;
 mod listen;
 mod live;
 pub mod load;

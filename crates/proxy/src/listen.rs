@@ -5,13 +5,13 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use telamon_balance::Counter;
 use telamon_runtime::bind::BindKey;
 use telamon_runtime::limit::Limit;
 use telamon_runtime::listener::{AcceptFailure, Accepted, Pace};
-use telamon_runtime::{BindAddress, Endpoint, Parking, Socket, Unparked};
+use telamon_runtime::{BindAddress, Endpoint, Moment, Parking, Socket, Unparked};
 use tokio::task::JoinHandle;
 
 use crate::account::{self, InFrontend};
@@ -382,7 +382,7 @@ impl Worker {
 }
 
 /// Lets go of the task of an idle client until bytes come.
-pub(crate) fn park(session: Rc<Session>, socket: Socket, requests: u32, until: Option<Instant>) {
+pub(crate) fn park(session: Rc<Session>, socket: Socket, requests: u32, until: Option<Moment>) {
     let worker = Rc::clone(&session.worker);
     let snapshot = worker.snapshot();
     let patient = Worker::frontend_of(&snapshot, &session.listener)
@@ -393,7 +393,7 @@ pub(crate) fn park(session: Rc<Session>, socket: Socket, requests: u32, until: O
     let hold = patient.then(|| worker.thread.hold());
     if let Some(parking) = worker.parking.get() {
         worker.parked.set(worker.parked.get().saturating_add(1));
-        let after = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let after = until.map(|until| until.since(Moment::now()));
         // One that cannot be parked is closed, as an idle connection may be at any time.
         let _ = parking.park(socket, ParkedClient { session, requests, hold }, after);
     }

@@ -4,18 +4,40 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+
+use telamon_runtime::Moment;
 
 use crate::model::{ProxyId, ServerId};
 use crate::snapshot::SnapshotRef;
 use crate::stream::{Cause, Session};
+use crate::worker::Worker;
 
 /// The sessions of a worker by their numbers. One entry per connection, so `maxconn` bounds it.
 #[derive(Debug, Default)]
-pub(crate) struct LiveSessions(RefCell<HashMap<u64, Weak<Session>>>);
+pub(crate) struct LiveSessions(RefCell<HashMap<u64, Weak<Session>, BuildHasherDefault<Spread>>>);
+
+/// Hashes the numbers that we give out ourselves: nobody can choose them to collide.
+#[derive(Debug, Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // Fibonacci hashing (Knuth, TAOCP 3, 6.4): neighbors end far apart in the upper bits.
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// A session's own part.
 #[derive(Debug, Default)]
@@ -33,7 +55,7 @@ pub(crate) struct Carried {
     pub(crate) frontend: ProxyId,
     pub(crate) backend: Option<ProxyId>,
     pub(crate) server: Option<ServerId>,
-    pub(crate) since: Instant,
+    pub(crate) since: Moment,
 }
 
 impl LiveSessions {
@@ -65,7 +87,7 @@ impl LiveSessions {
 
 impl Live {
     /// A request or stream begins.
-    pub(crate) fn begin(&self, snapshot: &SnapshotRef, frontend: ProxyId, since: Instant) {
+    pub(crate) fn begin(&self, snapshot: &SnapshotRef, frontend: ProxyId, since: Moment) {
         let snapshot = snapshot.clone();
         let carried = Carried { snapshot, frontend, backend: None, server: None, since };
         self.carried.replace(Some(carried));
@@ -101,14 +123,20 @@ impl Live {
         self.killed.take()
     }
 
-    /// Does `work` unless the session is killed meanwhile: `None` then.
+    /// Does `work` unless the session is killed meanwhile: `None` then. Each time that it is woken it finds the clock
+    /// looked at ([`Worker::now`]).
     pub(crate) async fn unless_killed<F: Future>(
         &self,
+        worker: &Worker,
         mut work: Pin<&mut F>,
     ) -> Option<F::Output> {
+        let mut begun = false;
         std::future::poll_fn(|cx| {
             if self.killed.get().is_some() {
                 return Poll::Ready(None);
+            }
+            if std::mem::replace(&mut begun, true) {
+                worker.touch();
             }
             self.woken_by(cx);
             work.as_mut().poll(cx).map(Some)

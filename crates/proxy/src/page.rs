@@ -56,7 +56,7 @@ fn build(page: PageResponse, bufsize: usize) -> Option<Answer> {
         head.add_header(name.as_bytes(), value.as_bytes()).ok()?;
     }
     head.add_header(b"content-length", page.body.len().to_string().as_bytes()).ok()?;
-    Some(Answer { head, body: page.body, denied: false })
+    Some(Answer { head: head.into(), body: page.body, denied: false })
 }
 
 fn text(bytes: &[u8]) -> String {

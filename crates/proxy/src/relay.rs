@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use telamon_http_proto::{BodyLength, ChunkedDecoder};
+use telamon_runtime::Moment;
 use telamon_runtime::socket::{Idle, Socket};
 use telamon_runtime::splice::{Pipe, PipePool};
 use telamon_runtime::wheel::Deadline;
@@ -58,6 +59,8 @@ pub(crate) struct Pump<'a> {
     checked: usize,
     remaining: Remaining,
     waiting: Option<Side>,
+    /// When it last got on, in a tunnel.
+    progress: Option<Moment>,
     /// Where pipes come from, if bytes may be spliced; the pipe while they are; and how many reads in a row filled
     /// the buffer, which is what makes splicing worth it.
     pipes: Option<PipePool>,
@@ -235,6 +238,7 @@ impl<'a> Pump<'a> {
             checked,
             remaining,
             waiting: None,
+            progress: None,
             pipes: None,
             pipe: None,
             full_reads: 0,
@@ -405,20 +409,27 @@ impl<'a> Pump<'a> {
         self.from.timeout = from;
         self.to.timeout = to;
         self.waiting = None;
+        self.progress = None;
     }
 
     /// Ends the pump; returns its buffer for further use and the bytes behind the body's end.
     pub(crate) fn into_rest(mut self) -> Vec<u8> {
-        self.buffer.drain(..self.checked);
+        if self.checked < self.buffer.len() {
+            self.buffer.drain(..self.checked);
+        } else {
+            self.buffer.clear();
+        }
         self.buffer
     }
 
     fn progressed(&mut self) {
         self.waiting = None;
-        if self.tunnel {
-            self.from.deadline.arm_optional(self.from.timeout);
+        // The clock is looked at once each time the task is woken.
+        let now = self.from.deadline.now();
+        if self.tunnel && self.progress.replace(now) != Some(now) {
+            self.from.deadline.arm_optional_from(now, self.from.timeout);
             if !self.independent {
-                self.to.deadline.arm_optional(self.to.timeout);
+                self.to.deadline.arm_optional_from(now, self.to.timeout);
             }
         }
     }
@@ -430,7 +441,7 @@ impl<'a> Pump<'a> {
         };
         if self.waiting != Some(side) {
             self.waiting = Some(side);
-            end.deadline.arm_optional(end.timeout);
+            end.deadline.arm_optional_from(end.deadline.now(), end.timeout);
         }
         end.deadline.poll_expired(cx).map(|_| Err(broken))
     }

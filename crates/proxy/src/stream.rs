@@ -6,13 +6,14 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use telamon_http_proto::proxy_protocol::ProxyHeader;
 use telamon_http_proto::{BodyLength, Head};
-use telamon_runtime::Endpoint;
+use telamon_runtime::{Endpoint, Moment};
 
 use crate::expr::Variables;
+use crate::lent::LentHead;
 pub use crate::log::{Cause, Phase};
 use crate::model::{Listener, Mode, Model, ProxyId, ServerId};
 use crate::persistence::Persistence;
@@ -38,7 +39,7 @@ pub struct Session {
     pub(crate) expects_proxy: Cell<bool>,
     /// What the PROXY protocol's header told besides the addresses.
     pub(crate) proxy_header: OnceCell<Box<ProxyHeader>>,
-    pub accepted: Instant,
+    pub accepted: Moment,
     pub accepted_at: SystemTime,
     /// Variables of scope `sess`.
     pub vars: RefCell<Variables>,
@@ -101,9 +102,9 @@ pub struct Stream {
     /// The request's head and the bytes after it that are still held: the body, for `req.body` and the like. In
     /// `mode tcp` there is no head, and `request.remaining()` is what the client has sent so far, for `req.payload`
     /// and the inspection of contents. Bounded by `tune.bufsize`.
-    pub request: Head,
+    pub request: LentHead,
     /// Empty until the answer's head has been read or made.
-    pub response: Head,
+    pub response: LentHead,
     /// The server that it is bound to, and why it may leave it.
     pub(crate) persistence: Persistence,
     /// The keys for which stick tables are to remember its server.
@@ -159,7 +160,7 @@ pub struct StreamVariables {
 #[derive(Debug, Clone)]
 pub struct LogState {
     /// The first byte of the request (`mode tcp`: the accept).
-    pub started: Instant,
+    pub started: Moment,
     pub started_at: SystemTime,
     /// Times in milliseconds since `started`; `None` where it did not come to that.
     /// The whole request head was there (`%TR`). Stays `None` in `mode tcp`, and where no backend was found.
@@ -221,8 +222,8 @@ impl Stream {
             to_store: Vec::new(),
             tracking: Tracking::default(),
             tracked_bytes: TrackedBytes::default(),
-            request: Head::default(),
-            response: Head::default(),
+            request: LentHead::default(),
+            response: LentHead::default(),
             backend_reached: false,
             request_input_complete: false,
             response_input_complete: false,
@@ -300,8 +301,8 @@ impl Stream {
     }
 
     /// Whether the worker has lent it buffers.
-    pub(crate) fn has_buffers(&mut self) -> bool {
-        self.request.input_mut().capacity() > 0
+    pub(crate) fn has_buffers(&self) -> bool {
+        self.request.room() > 0
     }
 
     /// Has the worker lend it buffers; bytes are coming.
@@ -326,12 +327,16 @@ impl Stream {
         let request = &self.request;
         let line = &mut self.request_line;
         line.clear();
-        line.extend_from_slice(request.method());
-        line.push(b' ');
-        line.extend_from_slice(request.target());
-        line.push(b' ');
-        line.extend_from_slice(request.version().as_str().as_bytes());
-        line.truncate(limit);
+        if let Some(whole) = request.start_line() {
+            line.extend_from_slice(&whole[..whole.len().min(limit)]);
+        } else {
+            line.extend_from_slice(request.method());
+            line.push(b' ');
+            line.extend_from_slice(request.target());
+            line.push(b' ');
+            line.extend_from_slice(request.version().as_str().as_bytes());
+            line.truncate(limit);
+        }
         self.session.live.begin(&self.snapshot, self.frontend, self.log.started);
         crate::log::log_accept(&self.session);
     }
@@ -379,7 +384,7 @@ impl StreamVariables {
 
 impl LogState {
     /// A stream that begins now.
-    pub(crate) fn new(started: Instant, started_at: SystemTime) -> Self {
+    pub(crate) fn new(started: Moment, started_at: SystemTime) -> Self {
         Self {
             started,
             started_at,
@@ -412,14 +417,14 @@ impl LogState {
     }
 
     /// The first byte of the request has come, after a wait since `waiting_since`.
-    pub(crate) fn begin(&mut self, waiting_since: Instant, now: Instant, at: SystemTime) {
-        self.idle_ms = millis(now.saturating_duration_since(waiting_since));
+    pub(crate) fn begin(&mut self, waiting_since: Moment, now: Moment, at: SystemTime) {
+        self.idle_ms = millis(now.ms_since(waiting_since));
         self.started = now;
         self.started_at = at;
     }
 
     /// A slot on a server is there.
-    pub(crate) fn queued(&mut self, now: Instant) {
+    pub(crate) fn queued(&mut self, now: Moment) {
         self.queue_ms = Some(self.at(now));
     }
 
@@ -429,27 +434,27 @@ impl LogState {
     }
 
     /// The connection to the server stands.
-    pub(crate) fn connected(&mut self, now: Instant) {
+    pub(crate) fn connected(&mut self, now: Moment) {
         self.connect_ms = Some(self.at(now));
     }
 
     /// The response head is there.
-    pub(crate) fn responded(&mut self, now: Instant) {
+    pub(crate) fn responded(&mut self, now: Moment) {
         self.response_ms = Some(self.at(now));
     }
 
     /// The last byte has gone.
-    pub(crate) fn end(&mut self, now: Instant) {
+    pub(crate) fn end(&mut self, now: Moment) {
         self.total_ms = Some(self.at(now));
     }
 
-    fn at(&self, now: Instant) -> u32 {
-        millis(now.saturating_duration_since(self.started))
+    fn at(&self, now: Moment) -> u32 {
+        millis(now.ms_since(self.started))
     }
 }
 
-fn millis(time: Duration) -> u32 {
-    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+fn millis(ms: u64) -> u32 {
+    u32::try_from(ms).unwrap_or(u32::MAX)
 }
 
 /// What an expression is evaluated against.

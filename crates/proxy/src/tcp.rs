@@ -28,12 +28,12 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket) {
     session.live.begin(&stream.snapshot, stream.frontend, session.accepted);
     let relayed = {
         let relay = pin!(relay(&mut stream, &socket, &deadline));
-        session.live.unless_killed(relay).await
+        session.live.unless_killed(&session.worker, relay).await
     };
     if relayed.is_none() {
         stream.killed();
     }
-    stream.log.end(Instant::now());
+    stream.log.end(session.worker.touch());
     account::end(&mut stream);
     crate::log::log_stream(&stream);
     stream.give_back();

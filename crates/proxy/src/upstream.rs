@@ -9,15 +9,15 @@ use std::cell::{Cell, RefCell};
 use std::io::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use telamon_balance::{
     Assignment, Counter, Ending, Grant, MemberId, Outcome, Pinned, Pool, Refusal, Ticket, Unit,
     Waiting,
 };
-use telamon_runtime::Endpoint;
 use telamon_runtime::connect::{ConnectError, connect, connect_to_send};
 use telamon_runtime::socket::{Idle, Socket};
+use telamon_runtime::{Endpoint, Moment};
 use tokio::sync::oneshot;
 
 use crate::dial::Reuse;
@@ -52,7 +52,7 @@ pub(crate) struct Slot {
 /// Since when a server is watched: by the clock, and in milliseconds of the process.
 #[derive(Debug, Clone, Copy)]
 struct Watch {
-    since: Instant,
+    since: Moment,
     since_ms: u64,
 }
 
@@ -115,7 +115,7 @@ struct IdleList {
 #[derive(Debug)]
 struct IdleConnection {
     connection: ServerConnection,
-    expires: Instant,
+    expires: Moment,
 }
 
 /// The servers whose idle connections a worker has to look after.
@@ -476,7 +476,7 @@ impl IdlePool {
 
     /// Drops what has expired, was closed by the server, or may not be used any more; returns whether anything is
     /// left.
-    fn clean(&self, worker: usize, state: &ServerState, now: Instant) -> bool {
+    fn clean(&self, worker: usize, state: &ServerState, now: Moment) -> bool {
         let Some(list) = self.0.get(worker) else { return false };
         let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
         let before = list.connections.len();
@@ -504,7 +504,7 @@ impl IdleServers {
     }
 
     /// Cleans the worker's idle connections once; called every second.
-    pub(crate) fn clean(&self, worker: usize, now: Instant) {
+    pub(crate) fn clean(&self, worker: usize, now: Moment) {
         self.servers.borrow_mut().retain(|state| state.idle_pool.clean(worker, state, now));
     }
 }

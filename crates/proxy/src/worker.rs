@@ -7,17 +7,18 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use telamon_balance::{PerWorker, RateCounter, Rng};
 use telamon_http_proto::{Head, Limits};
-use telamon_runtime::Parking;
 use telamon_runtime::bind::BindKey;
 use telamon_runtime::limit::Limit;
 use telamon_runtime::splice::PipePool;
 use telamon_runtime::wheel::Deadline;
 use telamon_runtime::workers;
+use telamon_runtime::{Moment, Parking};
 
+use crate::lent::LentHead;
 use crate::listen::{Accepting, Assigned, ParkedClient};
 use crate::model::Global;
 use crate::snapshot::{Snapshot, SnapshotRef};
@@ -31,7 +32,7 @@ pub struct Worker {
     snapshot: RefCell<SnapshotRef>,
     pub rng: RefCell<Rng>,
     /// Heads and buffers that no connection uses just now; their memory is reused.
-    heads: RefCell<Vec<Head>>,
+    heads: RefCell<Vec<LentHead>>,
     buffers: RefCell<Vec<Vec<u8>>>,
     /// Servers that have idle connections in this worker's keeping.
     pub(crate) idle: IdleServers,
@@ -44,9 +45,10 @@ pub struct Worker {
     pub(crate) live: crate::live::LiveSessions,
     /// Listening sockets that rest (`disable frontend`) or were shut down.
     pub(crate) held: RefCell<HashMap<BindKey, Assigned>>,
-    /// The time as it was last looked at, and what the wall clock had then; see [`Worker::touch`].
-    clock: Cell<(Instant, u64)>,
-    wall: Cell<(Instant, SystemTime)>,
+    /// What the wall clock had at a moment within the last second.
+    wall: Cell<(Moment, SystemTime)>,
+    /// `tune.bufsize` of the configuration that is current.
+    bufsize: Cell<usize>,
     /// Clients parked since memory was last given back to the system.
     pub(crate) parked: Cell<u32>,
     /// No new connection is kept alive: the process is finishing.
@@ -58,7 +60,7 @@ pub struct Worker {
 /// What the workers of a process share.
 #[derive(Debug)]
 pub struct Shared {
-    pub started: Instant,
+    pub started: Moment,
     pub started_at: SystemTime,
     pub pid: u32,
     pub workers: usize,
@@ -105,6 +107,7 @@ impl Worker {
         let rng = Rng::new(seed.wrapping_add(thread.index() as u64));
         let global = &snapshot.model.global;
         let pipes = RefCell::new(pipes(global, shared.workers));
+        let bufsize = Cell::new(global.tune.bufsize);
         Rc::new(Self {
             thread,
             shared,
@@ -116,8 +119,8 @@ impl Worker {
             accepting: RefCell::default(),
             parking: OnceCell::new(),
             parked: Cell::new(0),
-            clock: Cell::new((Instant::now(), 0)),
-            wall: Cell::new((Instant::now(), SystemTime::now())),
+            wall: Cell::new((Moment::now(), SystemTime::now())),
+            bufsize,
             pipes,
             live: crate::live::LiveSessions::default(),
             held: RefCell::default(),
@@ -144,6 +147,7 @@ impl Worker {
             // Pipes on loan belong to the old pool and end with it.
             self.pipes.replace(pipes(global, self.shared.workers));
         }
+        self.bufsize.set(global.tune.bufsize);
         self.snapshot.replace(SnapshotRef::new(snapshot));
         // Their sizes are the old configuration's.
         self.heads.borrow_mut().clear();
@@ -173,24 +177,27 @@ impl Worker {
         self.thread.wheel().deadline()
     }
 
-    /// Looks at the clock. The data path does so where time may have passed (bytes have come, a connection stands, an
-    /// exchange is over) and uses [`Worker::now`] in between: looking costs more than most of what is timed.
-    pub(crate) fn touch(&self) -> Instant {
-        let now = Instant::now();
-        let since = now.saturating_duration_since(self.shared.started);
-        self.clock.set((now, u64::try_from(since.as_millis()).unwrap_or(u64::MAX)));
-        now
+    /// Looks at the clock. The data path does so once each time it is woken and uses [`Worker::now`] in between: looking
+    /// costs more than most of what is timed.
+    pub(crate) fn touch(&self) -> Moment {
+        self.thread.wheel().touch()
     }
 
     /// The time as it was last looked at.
-    pub(crate) fn now(&self) -> Instant {
-        self.clock.get().0
+    pub(crate) fn now(&self) -> Moment {
+        self.thread.wheel().now()
     }
 
     /// What the wall clock had at a moment, right to what it was set by within the last second.
-    pub(crate) fn wall(&self, at: Instant) -> SystemTime {
-        let (instant, time) = self.wall.get();
-        time + at.saturating_duration_since(instant)
+    pub(crate) fn wall(&self, at: Moment) -> SystemTime {
+        let (moment, time) = self.wall.get();
+        time + at.since(moment)
+    }
+
+    /// The wall clock's seconds since 1970.
+    pub(crate) fn unix_seconds(&self) -> i64 {
+        let since = self.wall(self.now()).duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
     }
 
     /// Sets the wall clock anew; called every second.
@@ -200,20 +207,19 @@ impl Worker {
 
     /// Milliseconds from the start of the process to when the clock was last looked at.
     pub fn now_ms(&self) -> u64 {
-        self.clock.get().1
+        self.now().ms_since(self.shared.started)
     }
 
     /// Lends an empty head with a buffer of `tune.bufsize` bytes.
-    pub(crate) fn lend_head(&self) -> Head {
-        let bufsize = self.snapshot.borrow().global.tune.bufsize;
-        self.heads.borrow_mut().pop().unwrap_or_else(|| Head::with_capacity(bufsize))
+    pub(crate) fn lend_head(&self) -> LentHead {
+        let spare = self.heads.borrow_mut().pop();
+        spare.unwrap_or_else(|| Head::with_capacity(self.bufsize.get()).into())
     }
 
-    pub(crate) fn return_head(&self, mut head: Head) {
-        let bufsize = self.snapshot.borrow().global.tune.bufsize;
+    pub(crate) fn return_head(&self, mut head: LentHead) {
         let mut heads = self.heads.borrow_mut();
         // Heads of answers made here may be smaller; they are not for reading into.
-        if heads.len() < SPARE_MAX && head.input_mut().capacity() >= bufsize {
+        if heads.len() < SPARE_MAX && head.room() >= self.bufsize.get() {
             head.clear();
             heads.push(head);
         }
@@ -227,8 +233,8 @@ impl Worker {
 
     /// Lends an empty buffer of at least `tune.bufsize` bytes.
     pub(crate) fn lend_buffer(&self) -> Vec<u8> {
-        let bufsize = self.snapshot.borrow().global.tune.bufsize;
-        self.buffers.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(bufsize))
+        let spare = self.buffers.borrow_mut().pop();
+        spare.unwrap_or_else(|| Vec::with_capacity(self.bufsize.get()))
     }
 
     pub(crate) fn return_buffer(&self, mut buffer: Vec<u8>) {
@@ -266,7 +272,7 @@ impl Shared {
         page: telamon_runtime::service::ServiceHandle,
     ) -> Self {
         Self {
-            started: Instant::now(),
+            started: Moment::now(),
             started_at: SystemTime::now(),
             pid: std::process::id(),
             workers,
@@ -300,7 +306,7 @@ impl Shared {
     }
 
     pub fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        Moment::now().ms_since(self.started)
     }
 }
 

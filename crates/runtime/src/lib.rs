@@ -14,6 +14,7 @@ compile_error!("telamon-runtime is written for Linux");
 
 pub mod api;
 pub mod bind;
+pub mod clock;
 pub mod connect;
 pub mod descriptor;
 pub mod endpoint;
@@ -37,6 +38,7 @@ pub mod workers;
 mod sys;
 
 pub use bind::{BindAddress, BindSpec, Neighbor};
+pub use clock::Moment;
 pub use connect::{ConnectError, ConnectErrorKind, ConnectOptions, connect};
 pub use endpoint::Endpoint;
 pub use files::{Direct, Files, Recorded, Recording, Replay};

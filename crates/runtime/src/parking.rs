@@ -12,11 +12,12 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::epoll;
 use tokio::io::unix::AsyncFd;
 
+use crate::clock::Moment;
 use crate::socket::{Socket, SocketKind};
 use crate::sys;
 use crate::wheel::core::{Core, Key, NEVER};
@@ -97,7 +98,7 @@ impl<P: 'static> Parking<P> {
             return Err(error.into());
         }
         if let Some(after) = after {
-            let tick = self.0.wheel.tick_after(Instant::now(), after);
+            let tick = self.0.wheel.tick_after(Moment::now(), after);
             self.0.entries.borrow_mut().set_deadline(key, tick);
             self.0.arm();
         }

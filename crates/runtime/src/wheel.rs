@@ -23,6 +23,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use self::core::{Core, Key, NEVER};
+use crate::clock::{Moment, nanos};
 
 pub(crate) mod core;
 
@@ -34,6 +35,10 @@ pub struct Wheel(Rc<Inner>);
 struct Inner {
     core: RefCell<Core<Timer>>,
     origin: Instant,
+    /// The same moment, or a little before: what is due is never early.
+    origin_moment: Moment,
+    /// The time as it was last looked at.
+    now: Cell<Moment>,
     /// The tick the driver sleeps until.
     sleeps_until: Cell<u64>,
     driver: RefCell<Option<Waker>>,
@@ -62,9 +67,12 @@ impl Wheel {
     /// # Panics
     /// Outside a `LocalSet`. Workers have one already: [`crate::Worker::wheel`].
     pub fn start() -> Self {
+        let now = Moment::now();
         let inner = Rc::new(Inner {
             core: RefCell::new(Core::new()),
             origin: Instant::now(),
+            origin_moment: now,
+            now: Cell::new(now),
             sleeps_until: Cell::new(NEVER),
             driver: RefCell::new(None),
         });
@@ -83,8 +91,20 @@ impl Wheel {
         Deadline { wheel: self.0.clone(), key }
     }
 
+    /// Looks at the clock, for [`Wheel::now`].
+    pub fn touch(&self) -> Moment {
+        let now = Moment::now();
+        self.0.now.set(now);
+        now
+    }
+
+    /// The time as it was last looked at.
+    pub fn now(&self) -> Moment {
+        self.0.now.get()
+    }
+
     /// The tick at which `after` from `now` has passed.
-    pub(crate) fn tick_after(&self, now: std::time::Instant, after: Duration) -> u64 {
+    pub(crate) fn tick_after(&self, now: Moment, after: Duration) -> u64 {
         self.0.tick_after(now, after)
     }
 
@@ -145,19 +165,19 @@ impl Inner {
         (Instant::now() - self.origin).as_millis() as u64 / TICK_MS
     }
 
-    fn tick_after(&self, now: std::time::Instant, after: Duration) -> u64 {
-        let since = now.saturating_duration_since(self.origin.into_std());
-        let ms = since.saturating_add(after).as_nanos().div_ceil(1_000_000);
-        u64::try_from(ms).unwrap_or(NEVER - TICK_MS).div_ceil(TICK_MS)
+    fn tick_after(&self, now: Moment, after: Duration) -> u64 {
+        let since = now.nanos_since(self.origin_moment);
+        since.saturating_add(nanos(after)).div_ceil(TICK_MS * 1_000_000)
     }
 
     fn set_deadline(&self, key: Key, tick: u64) {
         let next = {
             let mut core = self.core.borrow_mut();
-            if let Some(timer) = core.get_mut(key) {
-                timer.expired = false;
+            let Some(timer) = core.get_mut(key) else { return };
+            timer.expired = false;
+            if !core.set_deadline(key, tick) {
+                return;
             }
-            core.set_deadline(key, tick);
             core.next_tick()
         };
         if let Some(next) = next
@@ -175,11 +195,11 @@ impl Inner {
 impl Deadline {
     /// Sets the deadline `after` from now, in place of any before.
     pub fn arm(&self, after: Duration) {
-        self.arm_from(std::time::Instant::now(), after);
+        self.arm_from(Moment::now(), after);
     }
 
     /// As [`Deadline::arm`], when the caller has the time at hand.
-    pub fn arm_from(&self, now: std::time::Instant, after: Duration) {
+    pub fn arm_from(&self, now: Moment, after: Duration) {
         self.arm_at_tick(self.wheel.tick_after(now, after));
     }
 
@@ -196,11 +216,16 @@ impl Deadline {
     }
 
     /// As [`Deadline::arm_optional`], when the caller has the time at hand.
-    pub fn arm_optional_from(&self, now: std::time::Instant, after: Option<Duration>) {
+    pub fn arm_optional_from(&self, now: Moment, after: Option<Duration>) {
         match after {
             Some(after) => self.arm_from(now, after),
             None => self.disarm(),
         }
+    }
+
+    /// The time as it was last looked at ([`Wheel::touch`]).
+    pub fn now(&self) -> Moment {
+        self.wheel.now.get()
     }
 
     /// Clears the deadline, and that it had passed.
@@ -273,6 +298,13 @@ mod tests {
     use super::*;
     use crate::workers::block_on_paused;
 
+    impl Wheel {
+        /// A moment of the paused clock.
+        fn moment(&self, at: Instant) -> Moment {
+            self.0.origin_moment + (at - self.0.origin)
+        }
+    }
+
     #[test]
     fn a_deadline_is_never_early_and_little_late() {
         block_on_paused(async {
@@ -280,7 +312,7 @@ mod tests {
             let deadline = wheel.deadline();
             for ms in [1, 10, 37, 1000, 100_000] {
                 let start = Instant::now();
-                deadline.arm_from(start.into_std(), Duration::from_millis(ms));
+                deadline.arm_from(wheel.moment(start), Duration::from_millis(ms));
                 deadline.expired().await;
                 let took = start.elapsed();
                 assert!(took >= Duration::from_millis(ms), "{took:?} for {ms} ms");
@@ -295,7 +327,9 @@ mod tests {
             let wheel = Wheel::start();
             let deadline = wheel.deadline();
             let start = Instant::now();
-            let arm = |ms| deadline.arm_from(Instant::now().into_std(), Duration::from_millis(ms));
+            let arm = |ms| {
+                deadline.arm_from(wheel.moment(Instant::now()), Duration::from_millis(ms));
+            };
             arm(10);
             arm(500);
             deadline.expired().await;
@@ -319,7 +353,7 @@ mod tests {
         block_on_paused(async {
             let wheel = Wheel::start();
             let deadline = wheel.deadline();
-            deadline.arm_from(Instant::now().into_std(), Duration::from_millis(50));
+            deadline.arm_from(wheel.moment(Instant::now()), Duration::from_millis(50));
             assert_eq!(deadline.guard(async { 1 }).await, Ok(1));
             assert_eq!(deadline.guard(std::future::pending::<()>()).await, Err(Elapsed));
             drop(deadline);

@@ -43,6 +43,7 @@ enum Attempt {
 /// Relays one exchange.
 pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
     let snapshot = stream.snapshot.clone();
+    let frontend = snapshot.proxy(stream.frontend);
     let proxy = snapshot.proxy(stream.backend);
     let Some(backend) = proxy.serving() else {
         return respond::fail(client, stream, 503, Cause::Server, Phase::Connect).await;
@@ -92,7 +93,7 @@ pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
                 return respond::fail(client, stream, 503, cause, phase).await;
             }
         };
-        match attempt(client, stream, &mut dial, &slot, connection).await {
+        match attempt(client, stream, frontend, &mut dial, &slot, connection).await {
             Attempt::Done(after) => return after,
             Attempt::Again => dial.go_on(stream, slot),
             Attempt::Retry => {
@@ -114,6 +115,7 @@ pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
 async fn attempt(
     client: &mut Client,
     stream: &mut Stream,
+    frontend: &Proxy,
     dial: &mut Dial<'_>,
     slot: &Slot,
     mut connection: ServerConnection,
@@ -121,8 +123,6 @@ async fn attempt(
     let (proxy, backend) = (dial.proxy, dial.backend);
     let Some(server) = backend.reached(slot.server()) else { return Attempt::Done(After::Drop) };
     let worker = std::rc::Rc::clone(&stream.session.worker);
-    let snapshot = stream.snapshot.clone();
-    let frontend = snapshot.proxy(stream.frontend);
     let reused = connection.requests > 0;
     connection.requests = connection.requests.saturating_add(1);
     if let Some(name) = &backend.send_name_header
@@ -141,7 +141,6 @@ async fn attempt(
     out.truncate(end);
     let held = end - head_len;
 
-    let server_deadline = worker.deadline();
     let ends = Ends {
         client: End {
             socket: &client.socket,
@@ -150,7 +149,7 @@ async fn attempt(
         },
         server: End {
             socket: &connection.socket,
-            deadline: &server_deadline,
+            deadline: &client.server_deadline,
             timeout: stream.server_timeout.or(proxy.timeouts.server),
         },
     };
@@ -224,7 +223,7 @@ async fn attempt(
             return request_broken(stream, proxy, server, broken);
         }
     }
-    stream.log.responded(worker.touch());
+    stream.log.responded(worker.now());
     learn::note(stream, server, Sign::of_status(stream.response.status()), true);
     let method = stream.request.method_kind();
     let length = match server_answers_well(stream) {
@@ -319,8 +318,7 @@ async fn attempt(
         .and_then(|()| stream.response.set_connection(keep_client, version))
         .and_then(|()| stream.response.restore_framing());
     if ready.is_err() {
-        account::response_failed(stream, proxy, server, Counter::FailedResponses);
-        return Attempt::Failed { status: 502, cause: Cause::Proxy, phase: Phase::Headers };
+        return response_failed(stream, proxy, server, Phase::Headers);
     }
     stream.log.status = stream.response.status();
     account::response(stream);
@@ -336,8 +334,7 @@ async fn attempt(
     crate::log::log_early(stream, head_len as u64);
     out.extend_from_slice(stream.response.remaining());
     let Ok(end) = remaining.advance(&mut out, head_len) else {
-        account::response_failed(stream, proxy, server, Counter::FailedResponses);
-        return Attempt::Failed { status: 502, cause: Cause::Proxy, phase: Phase::Data };
+        return response_failed(stream, proxy, server, Phase::Data);
     };
     let surplus = out.len() > end;
     out.truncate(end);
@@ -407,7 +404,9 @@ async fn attempt(
     if !uploaded {
         return Attempt::Done(After::Close);
     }
-    stream.request.input_mut().extend_from_slice(&rest);
+    if !rest.is_empty() {
+        stream.request.input_mut().extend_from_slice(&rest);
+    }
     worker.return_buffer(rest);
     Attempt::Done(if keep_client { After::KeepAlive } else { After::Close })
 }
@@ -484,11 +483,12 @@ async fn final_head(
     ends: Ends<'_>,
     proxy: &Proxy,
 ) -> Result<(), Lost> {
-    let snapshot = stream.snapshot.clone();
     let worker = std::rc::Rc::clone(&stream.session.worker);
-    let limits = Worker::limits(&snapshot.global.tune, proxy.options.accept_invalid_http_response);
+    let tune = &stream.snapshot.global.tune;
+    let limits = Worker::limits(tune, proxy.options.accept_invalid_http_response);
+    let bufsize = tune.bufsize;
     stream.response.clear();
-    let (input, bufsize) = (stream.response.input_mut(), snapshot.global.tune.bufsize);
+    let input = stream.response.input_mut();
     if input.capacity() < bufsize {
         // An answer made here for the request before has left a smaller one.
         input.reserve(bufsize);
@@ -593,7 +593,15 @@ fn is_failure(status: u16) -> bool {
     status >= 500 && !matches!(status, 501 | 505)
 }
 
+/// The answer cannot be used.
+#[cold]
+fn response_failed(stream: &Stream, proxy: &Proxy, server: &Server, phase: Phase) -> Attempt {
+    account::response_failed(stream, proxy, server, Counter::FailedResponses);
+    Attempt::Failed { status: 502, cause: Cause::Proxy, phase }
+}
+
 /// The request could not be brought to the server because of the client.
+#[cold]
 fn request_broken(stream: &mut Stream, proxy: &Proxy, server: &Server, broken: Broken) -> Attempt {
     let (status, cause) = match broken {
         Broken::SourceTimeout => (408, Cause::ClientTimeout),

@@ -240,7 +240,7 @@ const TAG_DEFAULT: &str = "haproxy";
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Instant, SystemTime};
+    use std::time::SystemTime;
 
     use super::super::tests::answered;
     use super::*;
@@ -285,7 +285,7 @@ mod tests {
             change: impl FnOnce(&mut LogState, &mut Options),
             expected: Option<Level>,
         ) {
-            let mut log = LogState::new(Instant::now(), SystemTime::now());
+            let mut log = LogState::new(telamon_runtime::Moment::now(), SystemTime::now());
             log.bytes_in = 100;
             let mut options = Options::default();
             change(&mut log, &mut options);

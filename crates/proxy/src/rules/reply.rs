@@ -11,6 +11,7 @@ use telamon_http_proto::{EditError, Head, Limits, Version, error_response};
 use super::Edited;
 
 use crate::expr::LogFormat;
+use crate::lent::LentHead;
 use crate::stream::{Context, Direction, Stream};
 
 mod read;
@@ -55,7 +56,7 @@ pub enum ReplyText {
 /// without a word.
 #[derive(Debug)]
 pub struct Answer {
-    pub head: Head,
+    pub head: LentHead,
     pub body: Vec<u8>,
     /// A denial counts in `dreq`/`dresp` and logs `PR`; a local answer logs `LR`.
     pub denied: bool,
@@ -138,7 +139,7 @@ impl Reply {
                 };
             }
             ReplyBody::Message(bytes) if bytes.is_empty() => {
-                return Answer { head: Head::default(), body: Vec::new(), denied: false };
+                return Answer { head: LentHead::default(), body: Vec::new(), denied: false };
             }
             ReplyBody::Message(bytes) => return message(stream, bytes),
             ReplyBody::Location(url) => Answer::build(stream, self.status, b"", |head| {

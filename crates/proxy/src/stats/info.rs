@@ -6,19 +6,20 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::process::{Resource, getrlimit};
 use rustix::thread::ClockId;
 use telamon_balance::Counter;
 use telamon_balance::stats::{Field, Info};
+use telamon_runtime::Moment;
 
 use crate::view::View;
 
 /// How busy the process was lately: its CPU time beside the time that passed.
 #[derive(Debug, Default)]
 pub(super) struct CpuMeter {
-    last: Option<(Instant, Duration)>,
+    last: Option<(Moment, Duration)>,
     idle_percent: u32,
 }
 
@@ -38,7 +39,7 @@ pub(super) fn fill(view: &View, cpu: &Mutex<CpuMeter>, info: &mut Info) {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u32::MAX.into());
     let idle = cpu.lock().unwrap_or_else(PoisonError::into_inner).idle(
         shared.started,
-        Instant::now(),
+        Moment::now(),
         cpu_time(),
         shared.workers,
     );
@@ -92,9 +93,9 @@ pub(super) fn fill(view: &View, cpu: &Mutex<CpuMeter>, info: &mut Info) {
 impl CpuMeter {
     /// The part of the workers' time that they slept, in percent, since the last call or, when that was only just now,
     /// since the one before.
-    fn idle(&mut self, started: Instant, now: Instant, used: Duration, workers: usize) -> u32 {
+    fn idle(&mut self, started: Moment, now: Moment, used: Duration, workers: usize) -> u32 {
         let (since, before) = self.last.unwrap_or((started, Duration::ZERO));
-        let passed = now.saturating_duration_since(since);
+        let passed = now.since(since);
         if passed >= CPU_SAMPLE_MIN || self.last.is_none() {
             let available = passed.as_secs_f64() * workers.max(1) as f64;
             let busy = used.saturating_sub(before).as_secs_f64() / available.max(f64::EPSILON);
@@ -146,7 +147,7 @@ mod tests {
     #[test]
     fn idle_is_what_the_workers_did_not_use() {
         let mut meter = CpuMeter::default();
-        let started = Instant::now();
+        let started = Moment::now();
         let mut check = |at_ms: u64, used_ms: u64, expected: u32| {
             let at = started + Duration::from_millis(at_ms);
             let idle = meter.idle(started, at, Duration::from_millis(used_ms), 2);

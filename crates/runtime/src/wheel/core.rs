@@ -113,17 +113,20 @@ impl<T> Core<T> {
     }
 
     /// Sets the tick at which the entry is due; [`NEVER`] disarms it. A tick that has passed is
-    /// due at the next one.
-    pub(crate) fn set_deadline(&mut self, key: Key, deadline: u64) {
-        if self.get_mut(key).is_none() {
-            return;
-        }
-        let entry = &mut self.entries[key.index as usize];
+    /// due at the next one. Whether that may be the first of all.
+    pub(crate) fn set_deadline(&mut self, key: Key, deadline: u64) -> bool {
+        let found = self.entries.get_mut(key.index as usize);
+        let Some(entry) = found.filter(|e| e.generation == key.generation && e.value.is_some())
+        else {
+            return false;
+        };
         entry.deadline = deadline;
-        if deadline < entry.queued {
-            self.unlink(key.index);
-            self.link(key.index);
+        if deadline >= entry.queued {
+            return false;
         }
+        self.unlink(key.index);
+        self.link(key.index);
+        true
     }
 
     /// Looks at everything up to tick `to` and appends what is due to `due`. Those entries are
