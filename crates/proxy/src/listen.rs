@@ -377,6 +377,7 @@ impl Worker {
             return;
         }
         let (socket, ParkedClient { session, requests, .. }) = unparked.into_socket();
+        self.touch();
         self.thread.spawn(http::serve(session, socket, requests));
     }
 }
