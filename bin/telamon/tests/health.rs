@@ -239,3 +239,49 @@ fn a_file_of_states_that_is_not_right_costs_a_warning() {
     check("1\nshort\n", "corrupted");
     check(line("2").trim_end(), "get");
 }
+
+/// What real servers said to these checks: PostgreSQL 15.18, MariaDB 10.11.19, Redis 7.0.15, Exim 4.96, OpenLDAP 2.5.13 and
+/// `openssl s_server` 3.0 of Debian 12, recorded by a relay between them and Telamon. HAProxy 2.6.12 reports the same.
+#[test]
+fn real_servers_are_understood() {
+    const GREETING: &[u8] = b"d\x00\x00\x00\n5.5.5-10.11.19-MariaDB-0+deb12u1\x00\x1d\x00\x00\x00^@e\\~(Gn\x00\xfe\xf7\x08\
+        \x02\x00\xff\x81\x15\x00\x00\x00\x00\x00\x00\x1d\x00\x00\x00qoZUy$B^4(hV\x00mysql_native_password\x00";
+    const LET_IN: &[u8] = b"\x07\x00\x00\x02\x00\x00\x00\x02\x00\x00\x00";
+    #[track_caller]
+    fn check(option: &str, says: &[&[u8]], status: &str, text: &str) {
+        let says = says.iter().map(|bytes| bytes.to_vec()).collect();
+        let app = TestServer::start("a", Behaviour::Converses(says));
+        let telamon = Telamon::listen(&format!(
+            "mode tcp\ntimeout check 300ms\noption {option}\nserver {app} check inter 50ms rise 1 fall 1"
+        ));
+        let stat = |column: &str| telamon.stat("web", "a", column);
+        eventually(&format!("{option}: {status}"), || stat("check_status") == status);
+        assert_eq!(stat("last_chk"), text, "{option}");
+    }
+    let asks_md5 = b"R\x00\x00\x00\x0c\x00\x00\x00\x05\xfb]\xa0\\";
+    check("pgsql-check user postgres", &[b"", asks_md5], "L7OK", "PostgreSQL server is ok");
+    check("mysql-check", &[GREETING], "L7OK", "5.5.5-10.11.19-MariaDB-0+deb12u1");
+    let version = "5.5.5-10.11.19-MariaDB-0+deb12u1";
+    check("mysql-check user check", &[b"", &[GREETING, LET_IN].concat()], "L7OK", version);
+    check("redis-check", &[b"", b"+PONG\r\n"], "L7OK", "Redis server is ok");
+    let noauth = b"-NOAUTH Authentication required.\r\n";
+    check("redis-check", &[b"", noauth], "L7TOUT", "");
+    check(
+        "smtpchk EHLO example.org",
+        &[
+            b"220 vm ESMTP Exim 4.96 Fri, 20 Nov 2026 18:45:44 +0000\r\n",
+            b"250-vm Hello example.org [127.0.0.1]\r\n250-SIZE 52428800\r\n250-8BITMIME\r\n250-PIPELINING\r\n\
+              250-PIPECONNECT\r\n250-CHUNKING\r\n250-STARTTLS\r\n250-PRDR\r\n250 HELP\r\n",
+            b"221 vm closing connection\r\n",
+        ],
+        "L7OK",
+        "vm closing connection",
+    );
+    check(
+        "ldap-check",
+        &[b"", b"0\x0c\x02\x01\x01a\x07\n\x01\x00\x04\x00\x04\x00"],
+        "L7OK",
+        "Success",
+    );
+    check("ssl-hello-chk", &[b"", b"\x15\x03\x00\x00\x02\x02("], "L6OK", "");
+}

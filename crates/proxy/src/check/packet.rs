@@ -2,6 +2,7 @@
 //!
 //! Each file has both halves of one exchange: the bytes that are sent, and what the answer means. Pure.
 
+pub(crate) mod grpc;
 pub(crate) mod ldap;
 pub(crate) mod mysql;
 pub(crate) mod spop;
@@ -27,6 +28,7 @@ pub(super) fn judge(packet: Packet, bytes: &[u8], last: bool) -> Answered {
         Packet::MysqlGreeting => mysql::greeting(bytes),
         Packet::MysqlLogin => mysql::login_answer(bytes),
         Packet::SpopHello => spop::agent_hello(bytes),
+        Packet::GrpcHealth => grpc::answer(bytes),
         Packet::AgentLine => super::agent::line(bytes),
     };
     match judged {

@@ -201,6 +201,8 @@ pub enum Packet {
     MysqlLogin,
     /// `option spop-check`
     SpopHello,
+    /// `option grpc-check`
+    GrpcHealth,
     /// `agent-check`
     AgentLine,
 }

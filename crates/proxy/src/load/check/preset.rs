@@ -7,7 +7,7 @@ use telamon_config::{Args, ConfigErrorKind, Keyword, Token};
 
 use super::{ANY, Method, chooses};
 use crate::check::CheckStatus;
-use crate::check::packet::{ldap, mysql, spop};
+use crate::check::packet::{grpc, ldap, mysql, spop};
 use crate::expr::{Expr, LogFormat, ParseScope, Place};
 use crate::load::draft::ProxyContext;
 use crate::log::FormatUse;
@@ -18,6 +18,7 @@ type K = Keyword<ProxyContext>;
 /// The protocols.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Preset {
+    Grpc,
     Ldap,
     Mysql,
     Pgsql,
@@ -53,6 +54,14 @@ pub(in crate::load) const KEYWORDS: &[K] = &[
                 Some(smtp(&hello, scope))
             });
         },
+    )
+    .negatable(),
+    K::works(
+        "option grpc-check",
+        ANY,
+        "option grpc-check [service <name>]",
+        "checks by `grpc.health.v1` that a service, or the server as a whole, is serving; Telamon's own",
+        |proxy, args| choose(proxy, args, Preset::Grpc, |args, _| grpc(args)),
     )
     .negatable(),
     K::works(
@@ -161,6 +170,13 @@ fn smtp(hello: &[u8], scope: &mut ParseScope<'_>) -> Vec<CheckStep> {
     .collect()
 }
 
+/// The health of one service, or of all.
+fn grpc(args: &mut Args<'_>) -> Option<Vec<CheckStep>> {
+    let service = named(args, "service", "the name of a service")?;
+    let service = service.map_or(&b""[..], |token| token.bytes);
+    Some(vec![send(&grpc::request(service)), packet(Packet::GrpcHealth)])
+}
+
 /// An anonymous bind (RFC 4511, section 4.2).
 fn ldap() -> Vec<CheckStep> {
     vec![send(ldap::BIND_REQUEST), packet(Packet::LdapBindResponse)]
@@ -255,12 +271,21 @@ fn polite() -> CheckStep {
 
 /// Reads `user NAME`, if there is anything.
 fn user<'a>(args: &mut Args<'a>) -> Option<Option<Token<'a>>> {
+    named(args, "user", "the name of a user")
+}
+
+/// Reads `WORD NAME`, if there is anything.
+fn named<'a>(
+    args: &mut Args<'a>,
+    word: &'static str,
+    what: &'static str,
+) -> Option<Option<Token<'a>>> {
     let Some(token) = args.next_if_any() else { return Some(None) };
-    if token.text != "user" {
-        args.fail(token.at, ConfigErrorKind::unknown("word", token.text, ["user"]));
+    if token.text != word {
+        args.fail(token.at, ConfigErrorKind::unknown("word", token.text, [word]));
         return None;
     }
-    args.next("the name of a user").map(Some)
+    args.next(what).map(Some)
 }
 
 fn expect(expect: CheckExpect) -> CheckStep {

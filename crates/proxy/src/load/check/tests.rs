@@ -133,6 +133,10 @@ fn slips_in_presets_are_told() {
     let told = |option: &str| {
         told(&format!("backend b\n option {option}\n"), &LoadOptions::default()).join("; ")
     };
+    assert_eq!(
+        told("grpc-check servce x"),
+        "2:20 alert unknown word `servce` (did you mean `service`?)"
+    );
     assert_eq!(told("mysql-check usr x"), "2:21 alert unknown word `usr` (did you mean `user`?)");
     assert_eq!(
         told("mysql-check user x pst-41"),
