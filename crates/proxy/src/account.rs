@@ -169,7 +169,6 @@ pub(crate) fn response(stream: &Stream) {
 /// The server did not answer as it should.
 #[cold]
 pub(crate) fn response_failed(stream: &Stream, proxy: &Proxy, server: &Server, counter: Counter) {
-    tracking::failure(stream);
     count_server(stream, server, Counter::FailedResponses, 1);
     count_backend(stream, proxy, Counter::FailedResponses, 1);
     if counter != Counter::FailedResponses {

@@ -24,7 +24,7 @@ use crate::rules::{self, Verdict};
 use crate::stream::{Cause, Direction, Phase, Stream};
 use crate::upstream::{self, ServerConnection, Slot};
 use crate::worker::Worker;
-use crate::{sticking, tunnel};
+use crate::{sticking, tracking, tunnel};
 
 /// How one attempt on one connection ended.
 enum Attempt {
@@ -103,6 +103,9 @@ pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
             Attempt::Failed { status, cause, phase } => {
                 if status >= 500 {
                     slot.learn(Ending::Failed);
+                }
+                if matches!(status, 502 | 504) {
+                    tracking::failure(stream);
                 }
                 drop(slot);
                 return respond::fail(client, stream, status, cause, phase).await;
@@ -374,9 +377,13 @@ async fn attempt(
     stream.log.spliced_out += download.spliced;
     if let Err(broken) = downloaded {
         match broken {
-            Broken::Malformed => learn::note(stream, server, Sign::BadAnswer, true),
+            Broken::Malformed => {
+                learn::note(stream, server, Sign::BadAnswer, true);
+                tracking::failure(stream);
+            }
             Broken::Source | Broken::SourceTimeout => {
                 learn::note(stream, server, Sign::BadAnswer, false);
+                tracking::failure(stream);
             }
             Broken::Sink | Broken::SinkTimeout => {}
         }
