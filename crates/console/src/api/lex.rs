@@ -35,13 +35,15 @@ pub(super) struct Reader {
     scanned: usize,
     /// The command whose payload is being read.
     open: Option<(Vec<String>, Vec<u8>)>,
+    /// The last command ended with its line, not at a `;` that others follow.
+    at_line_end: bool,
     limit: usize,
 }
 
 impl Reader {
     /// Refuses commands that are, with their payload, longer than `limit` bytes (`tune.bufsize`).
     pub(super) fn new(limit: usize) -> Self {
-        Self { buffer: VecDeque::new(), scanned: 0, open: None, limit }
+        Self { buffer: VecDeque::new(), scanned: 0, open: None, at_line_end: true, limit }
     }
 
     /// Takes what was read from the client. Call [`next`](Self::next) until it is `None` before the next read, so
@@ -60,7 +62,7 @@ impl Reader {
         }
         let mut line: Vec<u8> = self.buffer.drain(..=end).collect();
         self.scanned = 0;
-        line.pop();
+        self.at_line_end = line.pop() == Some(b'\n');
         if line.last() == Some(&b'\r') {
             line.pop();
         }
@@ -78,7 +80,7 @@ impl Reader {
 
     /// Whether nothing is held of a command that has begun.
     pub(super) fn is_empty(&self) -> bool {
-        self.buffer.is_empty() && self.open.is_none()
+        self.buffer.is_empty() && self.open.is_none() && self.at_line_end
     }
 
     fn held_with(&self, line: usize) -> usize {
@@ -196,6 +198,17 @@ mod tests {
         check("set map #1 a\\;b c\\ d e\\\\f\n", "[set,map,#1,a;b,c d,e\\f]");
         check("a\\\n", "");
         check("a\0b\n", "!");
+    }
+
+    #[test]
+    fn a_line_goes_on_after_a_semicolon() {
+        let mut reader = Reader::new(64);
+        reader.feed(b"a;");
+        assert_eq!(shown(&mut reader), "[a]");
+        assert!(!reader.is_empty());
+        reader.feed(b"b\n");
+        assert_eq!(shown(&mut reader), "[b]");
+        assert!(reader.is_empty());
     }
 
     #[test]
