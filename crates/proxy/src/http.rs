@@ -298,6 +298,8 @@ fn finish(stream: &mut Stream) {
     stream.log.end(stream.session.worker.now());
     account::end(stream);
     crate::log::log_stream(stream);
+    // What it has tracked is let go now, not when its client has gone.
+    stream.tracking.clear();
 }
 
 /// Ends writing, and lets a client that may still be sending read its answer before the connection goes.
