@@ -101,15 +101,18 @@ fn every_slip_of_a_file_is_named_in_one_run() {
 
 #[test]
 fn every_example_is_valid() {
-    for entry in fs::read_dir(Path::new(ROOT).join("examples")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "cfg") {
-            let checked =
-                Telamon::command().current_dir(ROOT).arg("-c").arg("-f").arg(&path).output();
-            let checked = checked.unwrap();
-            assert!(checked.status.success(), "{path:?}: {checked:?}");
-        }
+    let examples = Path::new(ROOT).join("examples");
+    let inside = |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let folders = inside(&examples).filter(|path| path.is_dir() && !path.ends_with("mistakes"));
+    let files = inside(&examples).chain(folders.flat_map(|folder| inside(&folder)));
+    let mut count = 0;
+    for path in files.filter(|path| path.extension().is_some_and(|extension| extension == "cfg")) {
+        let checked = Telamon::command().current_dir(ROOT).arg("-c").arg("-f").arg(&path).output();
+        let checked = checked.unwrap();
+        assert!(checked.status.success(), "{path:?}: {checked:?}");
+        count += 1;
     }
+    assert!(count > 15, "{count}");
 }
 
 #[test]

@@ -68,13 +68,21 @@ impl Telamon {
     /// As [`start`](Self::start).
     #[track_caller]
     pub fn start_with(config: &str, args: &[&str]) -> Self {
+        Self::start_as(Self::command().args(args), config)
+    }
+
+    /// As [`start`](Self::start), by a [`command`](Self::command) that has arguments and variables of its own.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    #[track_caller]
+    pub fn start_as(command: &mut Command, config: &str) -> Self {
         let folder = Scratch::new();
         write_config(&folder, config);
-        let mut child = Self::command()
+        let mut child = command
             .arg("-db")
             .arg("-f")
             .arg(folder.join("telamon.cfg"))
-            .args(args)
             .current_dir(&*folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
