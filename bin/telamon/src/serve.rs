@@ -128,6 +128,7 @@ async fn serve(serving: Serving<'_>) -> Result<Option<Signal>, Failure> {
 
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     let (mut finish, mut hard_stop): (Option<Instant>, Option<Instant>) = (None, None);
+    let mut hard_stopped = false;
     let mut spread = spread_line.then(Spread::default);
     let mut told = None;
     loop {
@@ -241,8 +242,13 @@ async fn serve(serving: Serving<'_>) -> Result<Option<Signal>, Failure> {
             Event::Parent(Some(ToChild::ReloadFailed)) => master.reloaded(false),
             Event::ReloadWanted => {}
             Event::Ended => return Ok(None),
+            Event::HardStop if !hard_stopped => {
+                hard_stopped = true;
+                plane.hard_stop().await;
+                hard_stop = Some(Instant::now() + HARD_STOP_PATIENCE);
+            }
             Event::HardStop => {
-                notice::warning(format_args!("hard-stop-after: what is left is cut off"));
+                plane.tell_resisted();
                 break;
             }
         }
@@ -441,6 +447,9 @@ impl Sockets {
         }
     }
 }
+
+/// How long requests that were cut off may take to answer and to be logged.
+const HARD_STOP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Clients of the runtime API at a time, unless `stats maxconn` says otherwise.
 const STATS_MAXCONN: u32 = 10;

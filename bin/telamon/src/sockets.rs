@@ -4,7 +4,7 @@ use telamon_config::{Class, ConfigErrorKind, Diagnostics, Explanation, Location,
 use telamon_proxy::log::notice;
 use telamon_proxy::model::Model;
 use telamon_runtime::files::Files;
-use telamon_runtime::registry::{Bound, Registry};
+use telamon_runtime::registry::{BindFailure, Bound, Registry};
 use telamon_runtime::{BindAddress, BindSpec};
 
 use crate::start::{Failure, show};
@@ -25,8 +25,26 @@ pub(crate) fn bind(
         Ok(prepared) => return Ok(registry.commit(prepared)),
         Err(failures) => failures,
     };
+    Err(tell(&places, &failures, source))
+}
+
+/// Looks whether the descriptors that a configuration names (`fd@N`) are there to listen on; a check of the
+/// configuration binds nothing else.
+pub(crate) fn check_inherited(model: &Model, source: &Source) -> Result<(), Failure> {
+    let places = places(model);
+    let inherited = places.iter().enumerate().filter_map(|(index, place)| {
+        let BindAddress::Fd(number) = place.spec.address else { return None };
+        let error = telamon_runtime::bind::check_inherited(number).err()?;
+        Some(BindFailure { index, error })
+    });
+    let failures: Vec<BindFailure> = inherited.collect();
+    if failures.is_empty() { Ok(()) } else { Err(tell(&places, &failures, source)) }
+}
+
+/// Shows each address that cannot be listened on where it stands.
+fn tell(places: &[Place<'_>], failures: &[BindFailure], source: &Source) -> Failure {
     let mut diagnostics = Diagnostics::new();
-    for failure in &failures {
+    for failure in failures {
         let place = &places[failure.index];
         let mistake = CannotListen {
             address: describe(place.spec),
@@ -37,10 +55,10 @@ pub(crate) fn bind(
         diagnostics.error(place.at, ConfigErrorKind::Plane(Box::new(mistake)));
     }
     show(&mut diagnostics, source);
-    Err(Failure(match failures.len() {
+    Failure(match failures.len() {
         1 => "an address of the configuration cannot be listened on".into(),
         count => format!("{count} addresses of the configuration cannot be listened on"),
-    }))
+    })
 }
 
 /// How many sockets a configuration listens on, for clients and for the runtime API.

@@ -44,9 +44,13 @@ pub(crate) fn condition(options: &Options, expression: &str) -> ExitCode {
 
 /// `-c` and `telamon check`.
 pub(crate) fn check(options: &Options) -> ExitCode {
-    let Some(Read { model, .. }) = read(Rc::new(Direct::new(Neighbor::Refused)), options) else {
+    let Some(Read { model, source, .. }) = read(Rc::new(Direct::new(Neighbor::Refused)), options)
+    else {
         return ExitCode::FAILURE;
     };
+    if !options.offline && sockets::check_inherited(&model, &source).is_err() {
+        return ExitCode::FAILURE;
+    }
     if listens(&model) {
         if !options.quiet {
             // A reader that has gone is no failure.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use telamon_testkit::{Behaviour, SyslogSink, Telamon, TestServer, free_port};
+use telamon_testkit::{Behaviour, SyslogSink, Telamon, TestServer, eventually, free_port};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -140,4 +140,54 @@ fn what_nobody_said_and_what_went_well_can_be_left_out() {
     let lines = log.lines().into_iter().filter(|line| line.contains(" web "));
     assert_eq!(lines.count(), 1, "{:?}", log.lines());
     assert!(last.is_closed_within(Duration::from_secs(5)));
+}
+
+#[test]
+fn who_waited_for_one_server_alone_is_logged_with_its_name() {
+    let app = TestServer::start("app", Behaviour::Waits);
+    check_queue(&app, "a", "web/a 0/", " 503 ", " sQVN ", " 1/0 ");
+    // The second in line finds its server's own queue full.
+    check_queue(&app, "full", "web/full 0/-1/-1/-1/", " 503 ", " SQVN ", " 0/0 ");
+    // Without a cookie any server will do, and none is named.
+    check_queue(&app, "", "web/<NOSRV> 0/", " 503 ", " sQNN ", " 0/1 ");
+}
+
+#[track_caller]
+fn check_queue(
+    app: &TestServer,
+    cookie: &str,
+    server: &str,
+    status: &str,
+    end: &str,
+    queues: &str,
+) {
+    let (log, before) = (SyslogSink::start(), app.requests());
+    let address = app.address();
+    let telamon = Telamon::listen(&format!(
+        "log {} local0\noption httplog\ntimeout queue 150ms\ncookie S insert\n\
+         server a {address} cookie a maxconn 1\nserver full {address} cookie full maxconn 1 maxqueue 1",
+        log.address()
+    ));
+    let ask = |cookie: &str| {
+        let mut client = telamon.connect();
+        let cookie =
+            if cookie.is_empty() { String::new() } else { format!("Cookie: S={cookie}\r\n") };
+        client.send(format!("GET / HTTP/1.1\r\nHost: x\r\n{cookie}\r\n"));
+        client
+    };
+    let _serving = [ask("a"), ask("full")];
+    eventually("both are busy", || app.requests() == before + 2);
+    let _queued = (cookie == "full").then(|| {
+        let client = ask("full");
+        eventually("one waits", || telamon.stat("web", "full", "qcur") == "1");
+        client
+    });
+    assert_eq!(ask(cookie).response().status, 503);
+    let line = log.wait_for(&format!(" web {server}"));
+    for part in [status, end, queues] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    if !cookie.is_empty() {
+        assert_ne!(telamon.stat("web", cookie, "econ"), "0");
+    }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use telamon_testkit::{PATIENCE, Scratch, Telamon, TestServer, eventually, free_port};
+use telamon_testkit::{PATIENCE, Scratch, SyslogSink, Telamon, TestServer, eventually, free_port};
 
 /// Servers a and b (of weight 3) behind one port.
 #[track_caller]
@@ -322,4 +322,41 @@ fn show_env_has_the_variables_of_the_configuration() {
         assert_eq!(asked, format!("{name}={value}\n\n"));
         assert!(telamon.stats_socket("show env").contains(asked.trim_end()));
     }
+}
+
+#[test]
+fn what_is_done_to_a_frontend_or_a_drained_server_is_logged() {
+    let (app, log) = (TestServer::named("app"), SyslogSink::start());
+    let lines = format!(
+        "log {} local0\nserver {app}\nfrontend front\nlog global\nbind 127.0.0.1:{}\ndefault_backend web\n",
+        log.address(),
+        free_port()
+    );
+    let telamon = Telamon::start(&format!(
+        "global\nlog {} local0\n{}",
+        log.address(),
+        Telamon::listen_on(free_port(), &lines)
+    ));
+    #[track_caller]
+    fn check(telamon: &Telamon, log: &SyslogSink, command: &str, expected: &str) {
+        let before = log.lines().len();
+        telamon.stats_socket(command);
+        eventually(expected, || log.lines()[before..].iter().any(|line| line.ends_with(expected)));
+    }
+    let check = |command, expected| check(&telamon, &log, command, expected);
+    check("disable frontend front", ": Paused frontend front.");
+    check("enable frontend front", ": Resumed frontend front.");
+    check("disable frontend web", ": Paused proxy web.");
+    check("enable frontend web", ": Resumed proxy web.");
+    check(
+        "set server web/app state drain",
+        ": Server web/app enters drain state. 0 active and 0 backup servers online. 0 sessions requeued, 0 total in queue.",
+    );
+    check("set weight web/app 50", ": Server web/app remains in forced drain mode.");
+    check("set server web/app state ready", ": Server web/app is UP (leaving forced drain).");
+    let before = log.lines().len();
+    telamon.stats_socket("set weight web/app 7");
+    telamon.stats_socket("set server web/app state maint");
+    log.wait_for("is going DOWN for maintenance");
+    assert_eq!(log.lines()[before..].iter().filter(|line| line.contains("drain")).count(), 0);
 }

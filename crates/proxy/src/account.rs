@@ -143,9 +143,12 @@ pub(crate) fn within_retry_budget(stream: &Stream, proxy: &Proxy, backend: &Back
     }
 }
 
-/// The queue would not have it, or kept it too long.
+/// The queue, the backend's or a server's own, would not have it or kept it too long.
 #[cold]
-pub(crate) fn queue_refused(stream: &Stream, proxy: &Proxy) {
+pub(crate) fn queue_refused(stream: &Stream, proxy: &Proxy, server: Option<&Server>) {
+    if let Some(server) = server {
+        count_server(stream, server, Counter::FailedConnections, 1);
+    }
     count_backend(stream, proxy, Counter::FailedConnections, 1);
 }
 

@@ -103,7 +103,7 @@ impl<'p> Dial<'p> {
                 }
                 None => {
                     let found = self.slot(client, stream).await;
-                    let server = found.as_ref().ok().and_then(Slot::server);
+                    let server = found.as_ref().map_or(stream.server, Slot::server);
                     self.moved(stream, server);
                     let slot = found?;
                     stream.log.queued(stream.session.worker.now());
@@ -229,7 +229,7 @@ impl<'p> Dial<'p> {
             self.client_gone(client).await;
         };
         let mut taken = upstream::take_slot(stream, &self.tried, pinned, gone).await;
-        if let Err(NoSlot::QueueFull) = taken
+        if let Err(NoSlot::QueueFull(_)) = taken
             && self.backend.redispatch != 0
             && !stream.persistence.is_forced()
             && let Some(bound) = stream.persistence.server()
@@ -246,22 +246,26 @@ impl<'p> Dial<'p> {
             Ok(slot) => return Ok(slot),
             Err(failure) => failure,
         };
-        stream.server = None;
+        stream.server = match failure {
+            NoSlot::NoServer => None,
+            NoSlot::QueueFull(of) | NoSlot::QueueTimeout(of) | NoSlot::ClientGone(of) => of,
+        };
+        let server = self.backend.reached(stream.server);
         Err(match failure {
             NoSlot::NoServer => {
                 stream.log.queue_failed();
                 Undialed { cause: Cause::Server, phase: Phase::Connect }
             }
-            NoSlot::QueueFull => {
-                account::queue_refused(stream, self.proxy);
+            NoSlot::QueueFull(_) => {
+                account::queue_refused(stream, self.proxy, server);
                 Undialed { cause: Cause::Server, phase: Phase::Queue }
             }
-            NoSlot::QueueTimeout => {
-                account::queue_refused(stream, self.proxy);
+            NoSlot::QueueTimeout(_) => {
+                account::queue_refused(stream, self.proxy, server);
                 stream.log.queued(stream.session.worker.now());
                 Undialed { cause: Cause::ServerTimeout, phase: Phase::Queue }
             }
-            NoSlot::ClientGone => {
+            NoSlot::ClientGone(_) => {
                 stream.log.queued(stream.session.worker.now());
                 Undialed { cause: Cause::Client, phase: Phase::Queue }
             }

@@ -290,7 +290,13 @@ async fn killed(client: &mut Client, stream: &mut Stream) -> After {
     if log.bytes_out > 0 {
         return After::Drop;
     }
-    respond::fail(client, stream, status, cause, phase).await
+    match respond::fail(client, stream, status, cause, phase).await {
+        // Everything is to end soon (`hard-stop-after`), and nothing unread would reset the answer.
+        After::Close if stream.session.worker.finishing.get() && stream.has_no_more() => {
+            After::Drop
+        }
+        after => after,
+    }
 }
 
 /// Accounts for a request that is over.

@@ -75,6 +75,13 @@ impl LiveSessions {
         self.0.borrow().get(&id)?.upgrade()
     }
 
+    /// Ends every session.
+    pub(crate) fn kill_all(&self, cause: Cause) {
+        for session in self.sessions() {
+            session.live.kill(cause);
+        }
+    }
+
     /// Ends every session that is on this server.
     pub(crate) fn kill_on(&self, backend: &str, server: &str, cause: Cause) {
         for session in self.sessions() {

@@ -16,6 +16,7 @@ use crate::log::Level;
 use crate::model::{Model, Proxy};
 use crate::resolve::Resolving;
 use crate::snapshot::Snapshot;
+use crate::stream::Cause;
 use crate::view::View;
 use crate::worker::{Shared, Worker};
 
@@ -112,6 +113,33 @@ impl Plane {
                 tell_stopped(proxy);
             }
         }
+    }
+
+    /// Ends what is still in flight after [`Plane::finish`], and logs it (`hard-stop-after`); [`Plane::ended`] tells when
+    /// it has ended.
+    pub async fn hard_stop(&self) {
+        self.tell_all("soft-stop running for too long, performing a hard-stop.");
+        for proxy in &self.snapshot.model.proxies {
+            let left = proxy.state.frontend.load.current();
+            if proxy.frontend.is_some() && left > 0 {
+                let name = &proxy.name;
+                let text =
+                    format!("Proxy {name} hard-stopped ({left} remaining conns will be closed).");
+                crate::log::warning(format_args!("{text}"));
+                crate::log::send(Level::Warning, proxy, &text);
+            }
+        }
+        self.workers.peers().broadcast(|worker| worker.live.kill_all(Cause::Killed)).await;
+    }
+
+    /// Says that something did not end even so.
+    pub fn tell_resisted(&self) {
+        self.tell_all("Some tasks resisted to hard-stop, exiting now.");
+    }
+
+    fn tell_all(&self, text: &str) {
+        crate::log::warning(format_args!("{text}"));
+        crate::log::send_global(Level::Warning, &self.snapshot.model.global, text);
     }
 
     /// Ends everything now.

@@ -451,6 +451,14 @@ impl<'a> Site<'a> {
         }
     }
 
+    /// Says that it takes no new requests whatever its weight is now.
+    fn tell_drained(&self) {
+        let admin = self.server.state.member.status().admin;
+        if admin.is_drained() && !admin.in_maintenance() {
+            self.say(Level::Notice, &lines::remains_drained(self, admin));
+        }
+    }
+
     fn logs_checks(&self) -> bool {
         self.proxy.options.log_health_checks
     }

@@ -295,9 +295,12 @@ impl Stream {
 
     /// Whether the client has said that nothing follows its request, and all of that has been read.
     pub(crate) fn has_said_all(&self) -> bool {
-        !self.request.keeps_alive()
-            && self.request.request_body() == BodyLength::None
-            && self.request.remaining().is_empty()
+        !self.request.keeps_alive() && self.has_no_more()
+    }
+
+    /// Whether all of the request has been read, and nothing that follows it.
+    pub(crate) fn has_no_more(&self) -> bool {
+        self.request.request_body() == BodyLength::None && self.request.remaining().is_empty()
     }
 
     /// Whether the worker has lent it buffers.

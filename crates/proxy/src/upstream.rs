@@ -56,17 +56,17 @@ struct Watch {
     since_ms: u64,
 }
 
-/// Why there is no slot.
+/// Why there is no slot. A server is named where the request was for it alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoSlot {
     /// No server is usable.
     NoServer,
     /// The queue is full.
-    QueueFull,
+    QueueFull(Option<ServerId>),
     /// `timeout queue` passed.
-    QueueTimeout,
+    QueueTimeout(Option<ServerId>),
     /// The client went away while waiting.
-    ClientGone,
+    ClientGone(Option<ServerId>),
 }
 
 /// A connection to a server, in use or idle.
@@ -215,13 +215,14 @@ pub(crate) async fn take_slot(
         Waiting::Queued(ticket) => ticket,
     };
     let waiting = InQueue { pool: &backend.pool, ticket: Some(ticket) };
+    let server = place.member.map(|member| ServerId(member.0));
     let deadline = worker.deadline();
     deadline.arm_optional(proxy.timeouts.queue.or(proxy.timeouts.connect));
     let outcome = tokio::select! {
         biased;
         granted = &mut granted => granted.map_err(|_| NoSlot::NoServer),
-        _ = deadline.expired() => Err(NoSlot::QueueTimeout),
-        () = gone => Err(NoSlot::ClientGone),
+        _ = deadline.expired() => Err(NoSlot::QueueTimeout(server)),
+        () = gone => Err(NoSlot::ClientGone(server)),
     };
     worker.touch();
     match outcome {
@@ -255,7 +256,8 @@ fn count_queued(stream: &mut Stream, for_one_server: bool, position: u32) {
 fn refused(refusal: Refusal) -> NoSlot {
     match refusal {
         Refusal::NoMember => NoSlot::NoServer,
-        Refusal::MemberQueueFull(_) | Refusal::QueueFull => NoSlot::QueueFull,
+        Refusal::MemberQueueFull(member) => NoSlot::QueueFull(Some(ServerId(member.0))),
+        Refusal::QueueFull => NoSlot::QueueFull(None),
     }
 }
 

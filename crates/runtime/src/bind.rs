@@ -315,6 +315,20 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 /// Everything this program opens is marked close-on-exec, and what it inherited is not: so the
 /// mark tells a socket that was handed to us from one of our own, or one that was taken before.
 pub(crate) fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
+    check_inherited(number)?;
+    // SAFETY: it is open, was inherited and was not taken before, as the mark shows, so nothing
+    // else owns it. Only the control thread binds.
+    unsafe {
+        rustix::io::fcntl_setfd(BorrowedFd::borrow_raw(number), FdFlags::CLOEXEC)?;
+        Ok(sys::take_descriptor(number))
+    }
+}
+
+/// Looks whether the descriptor `number` (`fd@N`) can be taken to listen on.
+///
+/// # Errors
+/// It is not open, is no stream socket, is one of this program's own, or was taken before.
+pub fn check_inherited(number: RawFd) -> io::Result<()> {
     let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why);
     if number <= 2 {
         return Err(invalid("not a listening socket"));
@@ -328,10 +342,7 @@ pub(crate) fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
     if SockRef::from(&borrowed).r#type()? != Type::STREAM {
         return Err(invalid("not a stream socket"));
     }
-    rustix::io::fcntl_setfd(borrowed, FdFlags::CLOEXEC)?;
-    // SAFETY: it is open, was inherited and was not taken before, as the mark shows, so nothing
-    // else owns it. Only the control thread binds.
-    Ok(unsafe { sys::take_descriptor(number) })
+    Ok(())
 }
 
 fn set_mss(fd: BorrowedFd<'_>, mss: i32) -> io::Result<()> {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use telamon_runtime::api::{Answer, Invocation, Level};
+use telamon_runtime::api::{Answer, Invocation, Level as Access};
 
 use super::{Row, done, row};
+use crate::log::Level;
 use crate::model::Proxy;
 use crate::snapshot::Snapshot;
 use crate::view::View;
@@ -13,29 +14,35 @@ use crate::view::View;
 pub(super) const COMMANDS: &[Row] = &[
     row(
         &["disable", "frontend"],
-        Level::Admin,
+        Access::Admin,
         "<frontend>",
         "temporarily disable specific frontend",
         disable,
     ),
-    row(&["enable", "frontend"], Level::Admin, "<frontend>", "re-enable specific frontend", enable),
+    row(
+        &["enable", "frontend"],
+        Access::Admin,
+        "<frontend>",
+        "re-enable specific frontend",
+        enable,
+    ),
     row(
         &["shutdown", "frontend"],
-        Level::Admin,
+        Access::Admin,
         "<frontend>",
         "stop a specific frontend",
         shutdown,
     ),
     row(
         &["set", "maxconn", "frontend"],
-        Level::Admin,
+        Access::Admin,
         "<frontend> <value>",
         "change a frontend's maxconn setting",
         set_maxconn,
     ),
     row(
         &["set", "maxconn", "global"],
-        Level::Admin,
+        Access::Admin,
         "<value>",
         "change the per-process maxconn setting",
         set_global_maxconn,
@@ -67,6 +74,7 @@ fn disable(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
     if state.paused.swap(true, Relaxed) {
         return Err("All sockets are already disabled.\n".to_owned());
     }
+    tell("Paused", named.proxy());
     Ok(hold(view, &named))
 }
 
@@ -79,6 +87,7 @@ fn enable(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
     if !state.paused.swap(false, Relaxed) {
         return Err("All sockets are already enabled.\n".to_owned());
     }
+    tell("Resumed", named.proxy());
     let peers = view.peers.clone();
     let name = Arc::clone(&named.proxy().name);
     Ok(Answer::Later(Box::pin(async move {
@@ -94,6 +103,14 @@ fn shutdown(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
     }
     crate::plane::tell_stopped(named.proxy());
     Ok(hold(view, &named))
+}
+
+/// Says what became of it, as HAProxy does: a `listen` section is a proxy.
+fn tell(what: &str, proxy: &Proxy) {
+    let kind = if proxy.backend.is_some() { "proxy" } else { "frontend" };
+    let text = format!("{what} {kind} {}.", proxy.name);
+    crate::log::warning(format_args!("{text}"));
+    crate::log::send(Level::Warning, proxy, &text);
 }
 
 /// Lets no worker accept for it; answers once none does.

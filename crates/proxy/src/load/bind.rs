@@ -29,6 +29,7 @@ pub(super) const KEYWORDS: &[K] = &[K::works(
         let addresses = args.addresses(&AddressRules::BIND);
         let mut settings = BindSettings::default();
         args.each(&OPTIONS, &mut settings);
+        settings.tell_plain_text(args);
         if let (Some(addresses), false) = (addresses, args.failed()) {
             proxy.own.binds.push(BindLine { addresses, settings });
         }
@@ -59,6 +60,8 @@ pub(super) struct BindSettings {
     pub(super) accept_proxy: bool,
     /// Of sockets for commands.
     pub(super) level: Option<Level>,
+    /// The first word that only says how TLS is done.
+    tls_detail: Option<(&'static str, Location)>,
 }
 
 /// Who may use a Unix socket; the names are looked up when it is built.
@@ -248,7 +251,9 @@ const OPTION_KEYWORDS: &[B] = &[
 /// What only says how TLS is done: nothing without `ssl`, which is reported.
 macro_rules! tls_flag {
     ($name:literal) => {
-        B::idle($name, HERE, $name, "a detail of `ssl`, which is not there yet", |_, _| {})
+        B::idle($name, HERE, $name, "a detail of `ssl`, which is not there yet", |bind, args| {
+            bind.tls_detail.get_or_insert(($name, args.at()));
+        })
     };
 }
 macro_rules! tls_value {
@@ -258,7 +263,8 @@ macro_rules! tls_value {
             HERE,
             concat!($name, " <value>"),
             "a detail of `ssl`, which is not there yet",
-            |_, args| {
+            |bind, args| {
+                bind.tls_detail.get_or_insert(($name, args.at()));
                 args.next("a value");
             },
         )
@@ -338,6 +344,17 @@ fn named(token: Token<'_>) -> (Box<str>, Location) {
 }
 
 impl BindSettings {
+    /// Warns of details of TLS on a line without `ssl`, which HAProxy passes over: whoever named a certificate hardly
+    /// means to speak plain text.
+    fn tell_plain_text(&self, args: &mut Args<'_>) {
+        // `ssl` itself is an error today.
+        if let (Some((name, at)), false) = (self.tls_detail, args.failed()) {
+            let title = format!("`{name}` without `ssl`: clients are spoken to in plain text here");
+            let help = "write `ssl` on the line, or leave the details of TLS out";
+            args.warn(at, ProxyMistake::Says { title, help }.into());
+        }
+    }
+
     /// The sockets of one address: as many as it has ports.
     pub(super) fn specs(
         &self,

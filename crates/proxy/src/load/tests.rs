@@ -483,6 +483,8 @@ fn what_haproxy_warns_of_is_warned_of() {
     let listen =
         |lines: &str| format!("{BEGIN}listen a\n bind :1\n server s 127.0.0.1:1\n {lines}\n");
     check(&listen("bind :2 process 1"), &["8:10 warning `process` of `bind` lines is deprecated"]);
+    let crt = listen("bind :2 alpn h2,http/1.1 crt a.pem");
+    check(&crt, &["8:10 warning `alpn` without `ssl`: clients are spoken to in plain text here"]);
     check(&listen("bind-process odd"), &["8:2 warning `bind-process` is deprecated"]);
     let l6 = "mode http\n acl x req.len 0\n http-request deny if { src 1.1.1.1 } !x";
     check(&listen(l6), &["10:39 warning `req.len` looks at raw contents in `mode http`"]);

@@ -29,6 +29,7 @@ pub(crate) fn set_weight(
     if member.weight() != weight {
         member.set_weight(weight);
         rebalance(shared, snapshot, place);
+        site.tell_drained();
     }
     Ok(())
 }
