@@ -373,6 +373,7 @@ impl ServerState {
         self.dynamic_cookie.store(place.cookie(), Relaxed);
         drop(place);
         self.generation.fetch_add(1, Relaxed);
+        self.member.forget_usage();
     }
 }
 

@@ -173,7 +173,7 @@ const STRATEGY_KEYWORDS: &[K] = &[
         Sections::PROXIES,
         "usage [header <name>] [expire <time>]",
         "in proportion to what servers say they have left (Telamon's own)",
-        |proxy, args| usage(proxy, args),
+        usage,
     ),
     keyed!(
         "rdp-cookie",
