@@ -4,7 +4,9 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use telamon_testkit::{PATIENCE, Scratch, SyslogSink, Telamon, TestServer, eventually, free_port};
+use telamon_testkit::{
+    Behaviour, PATIENCE, Scratch, SyslogSink, Telamon, TestServer, eventually, free_port,
+};
 
 /// Servers a and b (of weight 3) behind one port.
 #[track_caller]
@@ -359,4 +361,36 @@ fn what_is_done_to_a_frontend_or_a_drained_server_is_logged() {
     telamon.stats_socket("set server web/app state maint");
     log.wait_for("is going DOWN for maintenance");
     assert_eq!(log.lines()[before..].iter().filter(|line| line.contains("drain")).count(), 0);
+}
+
+#[test]
+fn a_session_is_shown_with_haproxys_fields_in_their_places() {
+    let app = TestServer::start("app", Behaviour::Waits);
+    let telamon = Telamon::listen(&format!("server {app}"));
+    let mut client = telamon.connect();
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    eventually("it is in flight", || app.requests() == 1);
+    let all = telamon.stats_socket("show sess");
+    let line = all.lines().find(|line| line.contains(" srv=app ")).expect("the session");
+    let name = |word: &str| word.split(['=', '[']).next().unwrap_or_default().to_owned();
+    let names: Vec<String> = line.split(' ').skip(1).map(|word| name(word)).collect();
+    assert_eq!(
+        names.join(" "),
+        "proto src fe be srv ts epoch age calls rate cpu lat rq rp scf scb exp rc c_exp"
+    );
+    let source = client.stream().local_addr().unwrap();
+    assert!(line.contains(&format!(": proto=tcpv4 src={source} fe=web be=web srv=app ")), "{line}");
+    let id = line.split(':').next().unwrap();
+    for command in [format!("show sess {id}"), "show sess all".to_owned()] {
+        let whole = telamon.stats_socket(&command);
+        let has = |text: &str| assert!(whole.contains(text), "{text}: {whole}");
+        has(&format!("{id}: ["));
+        has(&format!(" proto=tcpv4 source={source}\n  flags=0x"));
+        has(&format!(" listener=? (id=1) addr=127.0.0.1:{}\n", telamon.port()));
+        has("  server=app (id=1) addr=127.0.0.1:");
+        has("\n  task=0x");
+        has(" data=STRM target=LISTENER:");
+    }
+    telamon.stats_socket(&format!("shutdown session {id}"));
+    assert_eq!(client.response().status, 502);
 }

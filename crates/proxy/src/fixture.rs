@@ -98,6 +98,7 @@ fn session(worker: &Rc<Worker>, snapshot: &SnapshotRef) -> Session {
     let endpoint = |text: &str| RefCell::new(Endpoint::Inet(text.parse().expect("an address")));
     let address = BindAddress::Inet("127.0.0.1:80".parse().expect("an address"));
     Session {
+        client: -1,
         worker: Rc::clone(worker),
         snapshot: snapshot.clone(),
         frontend: ProxyId(0),

@@ -322,6 +322,7 @@ impl Worker {
         let proxy = snapshot.proxy(frontend);
         let session = Rc::new(Session {
             worker: Rc::clone(self),
+            client: std::os::fd::AsRawFd::as_raw_fd(&socket),
             snapshot: snapshot.clone(),
             frontend,
             src: RefCell::new(unmapped(peer)),

@@ -43,6 +43,8 @@ pub struct Session {
     pub accepted_at: SystemTime,
     /// Variables of scope `sess`.
     pub vars: RefCell<Variables>,
+    /// The client's descriptor, to tell of; it may be closed already.
+    pub(crate) client: std::os::fd::RawFd,
     /// Unique over all workers while the process lives; `show sess` names sessions by it.
     pub id: u64,
     /// Where its last request went, under `option prefer-last-server`.

@@ -1,11 +1,13 @@
 //! Sessions: `show sess` and how to end them.
 //!
 //! A session is shown while it carries a request or a TCP stream; clients that are idle between two requests are not,
-//! as in HAProxy. Its number is shown the way HAProxy shows a pointer. What HAProxy tells beyond that of its own
-//! buffers, tasks and flags is left out.
+//! as in HAProxy. Its number is shown the way HAProxy shows a pointer. Fields of HAProxy's whose notion does not exist
+//! here (flags, calls of a task, analyzers) stand in their places as zeros, `(nil)` or nothing, as HAProxy has them for
+//! what is not set; the lines of its buffers (`txn`, `req`, `res`) are left out.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -43,6 +45,10 @@ pub(super) const COMMANDS: &[Row] = &[
 #[derive(Debug)]
 struct Shown {
     id: u64,
+    /// The worker's number, from 0.
+    worker: u32,
+    /// The client's descriptor.
+    client: RawFd,
     source: Endpoint,
     accepted_at: SystemTime,
     age_s: u64,
@@ -118,12 +124,14 @@ fn shown(session: &Session) -> Option<Shown> {
     });
     Some(Shown {
         id: session.id,
+        worker: u32::try_from(session.worker.index()).unwrap_or(u32::MAX),
+        client: session.client,
         source: session.src.borrow().clone(),
         accepted_at: session.accepted_at,
         age_s: carried.since.elapsed().as_secs(),
         frontend: part(carried.frontend),
         listener: (
-            session.listener.name.to_string(),
+            shown_name(&session.listener.name, session.listener.number),
             session.listener.number,
             session.dst.borrow().clone(),
         ),
@@ -132,17 +140,28 @@ fn shown(session: &Session) -> Option<Shown> {
     })
 }
 
+/// One without a name of its own has none here.
+fn shown_name(name: &str, number: u32) -> String {
+    if name.strip_prefix("sock-").is_some_and(|rest| rest.parse() == Ok(number)) {
+        return "?".to_owned();
+    }
+    name.to_owned()
+}
+
 fn write_line(session: &Shown, out: &mut String) {
     let backend = session.backend.as_ref().map_or("<NONE>", |(name, ..)| name);
     let server = session.server.as_ref().map_or("<none>", |(name, ..)| name);
     _ = writeln!(
         out,
-        "{:#x}: proto={} src={} fe={} be={backend} srv={server} age={}",
+        "{:#x}: proto={} src={} fe={} be={backend} srv={server} ts=00 epoch=0 age={} calls=0 rate=0 cpu=0 lat=0 \
+         rq[{CHANNEL}] rp[{CHANNEL}] scf=[{ESTABLISHED},0h,fd={}] scb=[{},0h,fd=-1] exp= rc=0 c_exp=",
         session.id,
         protocol(&session.source),
-        session.source,
+        address(&session.source),
         session.frontend.0,
         age(session.age_s),
+        session.client,
+        session.server_side().0,
     );
 }
 
@@ -151,16 +170,17 @@ fn write_whole(session: &Shown, out: &mut String) {
     Stamp::from(session.accepted_at).write_log_micros(&mut date);
     let (name, number, mode) = &session.frontend;
     let (listener, listener_number, local) = &session.listener;
+    let protocol = protocol(&session.source);
     _ = write!(
         out,
-        "{:#x}: [{}] id={} proto={} source={}\n  \
-         frontend={name} (id={number} mode={mode}), listener={listener} (id={listener_number}) \
-         addr={local}\n",
+        "{:#x}: [{}] id={} proto={protocol} source={}\n  \
+         flags=0x0, conn_retries=0, conn_exp=<NEVER> conn_et=0x000 srv_conn=(nil), pend_pos=(nil) waiting=0 epoch=0\n  \
+         frontend={name} (id={number} mode={mode}), listener={listener} (id={listener_number}) addr={}\n",
         session.id,
         String::from_utf8_lossy(&date),
         session.id,
-        protocol(&session.source),
-        session.source,
+        address(&session.source),
+        address(local),
     );
     match &session.backend {
         Some((name, number, mode)) => {
@@ -169,16 +189,54 @@ fn write_whole(session: &Shown, out: &mut String) {
         None => out.push_str("  backend=<NONE> (id=-1 mode=-)\n"),
     }
     match &session.server {
-        Some((name, number, address)) => {
+        Some((name, number, reached)) => {
             _ = write!(out, "  server={name} (id={number})");
-            if let Some(address) = address {
-                _ = write!(out, " addr={address}");
+            if let Some(reached) = reached {
+                _ = write!(out, " addr={}", address(reached));
             }
             out.push('\n');
         }
         None => out.push_str("  server=<NONE> (id=-1)\n"),
     }
-    _ = writeln!(out, "  age={}", age(session.age_s));
+    let thread = 1_u128.checked_shl(session.worker).unwrap_or(0);
+    let mux = if *mode == "http" { "H1" } else { "PASS" };
+    _ = write!(
+        out,
+        "  task={:#x} (state=0x00 nice=0 calls=0 rate=0 exp=<NEVER> tmask={thread:#x} age={})\n  \
+         scf=(nil) flags=0x00000000 state=EST endp=CONN,(nil),0x00000000 sub=0\n      \
+         co0=(nil) ctrl={protocol} xprt=RAW mux={mux} data=STRM target=LISTENER:(nil)\n      \
+         flags=0x00000000 fd={} fd.state=00 updt=0 fd.tmask={thread:#x}\n  \
+         scb=(nil) flags=0x00000000 state={} endp=NONE,(nil),0x00000000 sub=0\n",
+        session.id,
+        age(session.age_s),
+        session.client,
+        session.server_side().1,
+    );
+}
+
+/// Flags, bytes and deadlines of one direction, which are not kept where others could see them.
+const CHANNEL: &str = "f=000000h,i=0,an=00h,rx=,wx=,ax=";
+/// HAProxy's number of a side that is connected.
+const ESTABLISHED: u32 = 8;
+
+impl Shown {
+    /// How far the way to the server is, as HAProxy numbers and names it.
+    fn server_side(&self) -> (u32, &'static str) {
+        match (&self.backend, &self.server) {
+            (None, _) => (0, "INI"),
+            // It waits for its turn or for the connection.
+            (Some(_), None) => (2, "QUE"),
+            (Some(_), Some(_)) => (ESTABLISHED, "EST"),
+        }
+    }
+}
+
+/// An address as HAProxy writes it here: without brackets, and unix sockets by a number.
+fn address(endpoint: &Endpoint) -> String {
+    match endpoint {
+        Endpoint::Inet(address) => format!("{}:{}", address.ip(), address.port()),
+        _ => "unix:1".to_owned(),
+    }
 }
 
 fn protocol(source: &Endpoint) -> &'static str {
@@ -254,6 +312,8 @@ mod tests {
     fn session() -> Shown {
         Shown {
             id: 30,
+            worker: 1,
+            client: 12,
             source: Endpoint::Inet("127.0.0.1:47400".parse().unwrap()),
             accepted_at: SystemTime::UNIX_EPOCH,
             age_s: 125,
@@ -270,16 +330,32 @@ mod tests {
         write_line(&session(), &mut line);
         assert_eq!(
             line,
-            "0x1e: proto=tcpv4 src=127.0.0.1:47400 fe=fe be=be1 srv=<none> age=2m5s\n"
+            "0x1e: proto=tcpv4 src=127.0.0.1:47400 fe=fe be=be1 srv=<none> ts=00 epoch=0 age=2m5s calls=0 rate=0 \
+             cpu=0 lat=0 rq[f=000000h,i=0,an=00h,rx=,wx=,ax=] rp[f=000000h,i=0,an=00h,rx=,wx=,ax=] scf=[8,0h,fd=12] \
+             scb=[2,0h,fd=-1] exp= rc=0 c_exp=\n"
         );
         let mut whole = String::new();
         write_whole(&session(), &mut whole);
         let (_, lines) = whole.split_once('\n').unwrap();
         assert_eq!(
             lines,
-            "  frontend=fe (id=2 mode=http), listener=sock-1 (id=1) addr=127.0.0.1:80\n  \
-             backend=be1 (id=3 mode=http)\n  server=<NONE> (id=-1)\n  age=2m5s\n"
+            "  flags=0x0, conn_retries=0, conn_exp=<NEVER> conn_et=0x000 srv_conn=(nil), pend_pos=(nil) waiting=0 epoch=0\n  \
+             frontend=fe (id=2 mode=http), listener=sock-1 (id=1) addr=127.0.0.1:80\n  \
+             backend=be1 (id=3 mode=http)\n  server=<NONE> (id=-1)\n  \
+             task=0x1e (state=0x00 nice=0 calls=0 rate=0 exp=<NEVER> tmask=0x2 age=2m5s)\n  \
+             scf=(nil) flags=0x00000000 state=EST endp=CONN,(nil),0x00000000 sub=0\n      \
+             co0=(nil) ctrl=tcpv4 xprt=RAW mux=H1 data=STRM target=LISTENER:(nil)\n      \
+             flags=0x00000000 fd=12 fd.state=00 updt=0 fd.tmask=0x2\n  \
+             scb=(nil) flags=0x00000000 state=QUE endp=NONE,(nil),0x00000000 sub=0\n"
         );
+    }
+
+    #[test]
+    fn addresses_and_listeners_are_named_as_haproxy_names_them() {
+        assert_eq!(address(&Endpoint::Inet("[::1]:80".parse().unwrap())), "::1:80");
+        assert_eq!(address(&Endpoint::Unix("/a".into())), "unix:1");
+        assert_eq!(shown_name("sock-3", 3), "?");
+        assert_eq!(shown_name("web", 3), "web");
     }
 
     #[test]
