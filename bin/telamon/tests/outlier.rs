@@ -50,7 +50,7 @@ fn failures_in_a_row_eject_a_server_until_its_time_is_over() {
         "{line}"
     );
     servers[2].becomes(Behaviour::Name);
-    eventually("c is back", || status(&telamon) == "no check");
+    eventually("c is back", || status(&telamon) == "PROBATION");
     let line = log.wait_for("is back");
     assert!(line.contains("Server web/c is back from ejection after "), "{line}");
     assert!(line.contains(". 3 active and 0 backup servers online."), "{line}");

@@ -3,8 +3,6 @@
 //! What HAProxy has is as it has it: these tests pass with Debian's `haproxy` as the program too, but for those about
 //! what it does not have.
 
-use std::time::Duration;
-
 use telamon_testkit::{Behaviour, SyslogSink, Telamon, TestServer, eventually, free_port};
 
 /// One server that does this, behind these lines: the status, how often the server was asked, and how the log has it:
@@ -124,7 +122,9 @@ fn a_body_that_comes_later_is_waited_for_under_http_buffer_request_alone() {
             Telamon::listen(&format!("{lines}\nretry-on 503\nretries 2\nserver {server}"));
         let mut client = telamon.connect();
         client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n");
-        std::thread::sleep(Duration::from_millis(100)); // the head goes on its way, or waits
+        if requests == 1 {
+            eventually("the head is on its way", || server.connections() == 1);
+        }
         client.send("hello");
         assert_eq!(client.response().status, 503);
         assert_eq!(server.requests(), requests, "{lines}");

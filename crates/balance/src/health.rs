@@ -28,7 +28,7 @@ mod observe;
 
 pub use observe::{Observation, Observe, OnError, Sign};
 
-use crate::member::{Admin, AgentState, Member, Progress, Run, SlowStart, Status};
+use crate::member::{Admin, AgentState, Member, Progress, Run, SlowStart, Standing, Status};
 use crate::rng::Rng;
 
 /// How a member is checked.
@@ -123,7 +123,8 @@ impl Health {
             fall: c.fall,
         });
         let run = if down { Run::Stopped } else { Run::Running };
-        let status = Status { admin, run, checks, agent: AgentState::Absent, ejected: false };
+        let (agent, standing) = (AgentState::Absent, Standing::In);
+        let status = Status { admin, run, checks, agent, standing };
         Self {
             config,
             status,
@@ -281,8 +282,8 @@ impl Health {
     }
 
     /// Keeps it out for a time, or lets it in again ([`outlier`](crate::outlier)).
-    pub fn set_ejected(&mut self, ejected: bool, now_ms: u64) -> Option<Transition> {
-        self.change(Status { ejected, ..self.status }, now_ms)
+    pub fn set_standing(&mut self, standing: Standing, now_ms: u64) -> Option<Transition> {
+        self.change(Status { standing, ..self.status }, now_ms)
     }
 
     /// Takes over a new configuration's checks and keeps the state, as far as it goes: a member
@@ -371,12 +372,12 @@ impl Health {
             to.run = Run::Starting;
         }
         let from = std::mem::replace(&mut self.status, to);
-        if from.run == to.run && from.admin == to.admin && from.ejected == to.ejected {
+        if from.run == to.run && from.admin == to.admin && from.standing == to.standing {
             return None;
         }
         if from.run != to.run
             || from.admin.is_drained() != to.admin.is_drained()
-            || from.ejected != to.ejected
+            || from.is_ejected() != to.is_ejected()
         {
             if from.run == Run::Stopped && to.run != Run::Stopped {
                 self.down_ms += now_ms.saturating_sub(self.last_change_ms);

@@ -46,8 +46,8 @@ pub use crate::agent::Usage;
 pub use crate::budget::{Retry, RetryBudget, RetryMeter};
 pub use crate::counters::{Counter, Counters, PerWorker};
 pub use crate::member::{
-    Admin, AgentState, Limits, Load, Member, MemberConfig, MemberId, Run, SlowStart, Status,
-    UsageError,
+    Admin, AgentState, Limits, Load, Member, MemberConfig, MemberId, Run, SlowStart, Standing,
+    Status, UsageError,
 };
 pub use crate::pool::{
     Assignment, Grant, InUse, Pinned, Place, Pool, PoolOptions, Refusal, Settled, Ticket, Unit,

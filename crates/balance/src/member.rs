@@ -64,7 +64,7 @@ impl Default for MemberConfig {
 }
 
 /// How many units a member takes at once and lets wait. Source: HAProxy configuration manual,
-/// `maxconn`, `minconn` and `maxqueue` of a server.
+/// `maxconn`, `minconn` and `maxqueue` of a server; `max_requests` is our own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
     /// The most units in flight; 0 is no limit.
@@ -74,6 +74,8 @@ pub struct Limits {
     pub minconn: u32,
     /// The most units waiting for this member alone; 0 is no limit.
     pub maxqueue: u32,
+    /// The most units in flight beyond which none waits either; 0 is no limit.
+    pub max_requests: u32,
 }
 
 impl Limits {
@@ -107,6 +109,12 @@ pub struct Member {
     maxconn: AtomicU32,
     minconn: AtomicU32,
     maxqueue: AtomicU32,
+    max_requests: AtomicU32,
+    /// The most units that it may have in flight without anybody waiting for more; [`NO_BREAKER`]
+    /// is none. Follows from `max_requests` and the status.
+    breaker: AtomicU32,
+    /// Units that were refused at a limit.
+    turned_away: AtomicU64,
     /// Seconds of the slow start that are over, then (upper half) all that it takes; 0 is none.
     slow_start: AtomicU64,
     status: AtomicU64,
@@ -180,6 +188,9 @@ impl Member {
             maxconn: AtomicU32::new(0),
             minconn: AtomicU32::new(0),
             maxqueue: AtomicU32::new(0),
+            max_requests: AtomicU32::new(0),
+            breaker: AtomicU32::new(NO_BREAKER),
+            turned_away: AtomicU64::new(0),
             slow_start: AtomicU64::new(0),
             status: AtomicU64::new(Status::default().pack()),
             last_change_ms: AtomicU64::new(0),
@@ -218,6 +229,17 @@ impl Member {
         self.maxconn.store(limits.maxconn, Relaxed);
         self.minconn.store(limits.minconn, Relaxed);
         self.maxqueue.store(limits.maxqueue, Relaxed);
+        self.max_requests.store(limits.max_requests, Relaxed);
+        self.set_breaker();
+    }
+
+    fn set_breaker(&self) {
+        let breaker = match (self.status().standing, self.max_requests.load(Relaxed)) {
+            (Standing::Probation, _) => 1,
+            (_, 0) => NO_BREAKER,
+            (_, max_requests) => max_requests,
+        };
+        self.breaker.store(breaker, Relaxed);
     }
 
     /// Takes in what the member says of its own load, by an agent or in its answers. Costs one
@@ -235,6 +257,7 @@ impl Member {
     /// ([`Health::publish`](crate::health::Health::publish) knows). Tell the pool.
     pub fn set_status(&self, status: Status, changed_ms: u64) {
         self.status.store(status.pack(), Release);
+        self.set_breaker();
         self.last_change_ms.store(changed_ms, Relaxed);
     }
 
@@ -286,7 +309,28 @@ impl Member {
             maxconn: self.maxconn.load(Relaxed),
             minconn: self.minconn.load(Relaxed),
             maxqueue: self.maxqueue.load(Relaxed),
+            max_requests: self.max_requests.load(Relaxed),
         }
+    }
+
+    /// Whether it has as many units in flight as it may without letting others wait: those of
+    /// `max_requests`, or on probation a single one.
+    pub fn is_broken_off(&self) -> bool {
+        self.load.current() >= self.breaker.load(Relaxed)
+    }
+
+    /// Whether there is such a limit.
+    pub(crate) fn has_breaker(&self) -> bool {
+        self.breaker.load(Relaxed) != NO_BREAKER
+    }
+
+    /// How many units that had to go there were refused because a limit was reached.
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Relaxed)
+    }
+
+    pub(crate) fn turn_away(&self) {
+        self.turned_away.fetch_add(1, Relaxed);
     }
 
     /// Its administrative and health state, read in one piece.
@@ -389,6 +433,9 @@ pub struct SlowStart {
 
 /// The largest weight.
 pub const WEIGHT_MAX: u32 = 256;
+
+/// Never reached: loads are below.
+const NO_BREAKER: u32 = u32::MAX;
 
 /// Units in flight and waiting. Written under the pool's lock or by single atomic steps, so
 /// that a count is never negative and a peak never missed.
@@ -579,14 +626,29 @@ pub struct Status {
     pub checks: Option<Progress>,
     /// What its agent says.
     pub agent: AgentState,
-    /// Kept out for a time because its traffic fails ([`outlier`](crate::outlier)).
-    pub ejected: bool,
+    /// What its traffic has brought it to.
+    pub standing: Standing,
+}
+
+/// What a member's traffic has brought it to ([`outlier`](crate::outlier)): a circuit that is
+/// closed, half open or open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Standing {
+    /// Nothing: it is in.
+    #[default]
+    In = 0,
+    /// It was out; it is given one unit at a time until it has proved itself.
+    Probation = 1,
+    /// Kept out for a time.
+    Ejected = 2,
 }
 
 impl Default for Status {
     fn default() -> Self {
         let agent = AgentState::Absent;
-        Self { admin: Admin::READY, run: Run::Running, checks: None, agent, ejected: false }
+        let standing = Standing::In;
+        Self { admin: Admin::READY, run: Run::Running, checks: None, agent, standing }
     }
 }
 
@@ -594,13 +656,18 @@ impl Status {
     /// Whether a strategy may give it new units, its weight permitting.
     pub fn takes_new(self) -> bool {
         self.admin == Admin::READY
-            && !self.ejected
+            && !self.is_ejected()
             && matches!(self.run, Run::Running | Run::Starting)
     }
 
     /// Whether persistence may bring it units.
     pub fn is_reachable(self) -> bool {
-        !self.admin.in_maintenance() && !self.ejected && self.run != Run::Stopped
+        !self.admin.in_maintenance() && !self.is_ejected() && self.run != Run::Stopped
+    }
+
+    /// Whether it is kept out because its traffic fails.
+    pub fn is_ejected(self) -> bool {
+        self.standing == Standing::Ejected
     }
 
     /// The words of HAProxy's `status` column; `via` names the tracked member as
@@ -617,7 +684,7 @@ impl Status {
             | u64::from(self.admin.0) << 56
             | (self.agent as u64) << 54
             | (self.run as u64) << 52
-            | u64::from(self.ejected) << 49
+            | (self.standing as u64) << 49
     }
 
     fn unpack(bits: u64) -> Self {
@@ -637,8 +704,12 @@ impl Status {
             2 => AgentState::Down,
             _ => AgentState::Absent,
         };
-        let ejected = bits >> 49 & 1 == 1;
-        Self { admin: Admin((bits >> 56) as u8), run, checks, agent, ejected }
+        let standing = match bits >> 49 & 3 {
+            1 => Standing::Probation,
+            2 => Standing::Ejected,
+            _ => Standing::In,
+        };
+        Self { admin: Admin((bits >> 56) as u8), run, checks, agent, standing }
     }
 }
 
@@ -649,7 +720,7 @@ struct StatusText<'a> {
 
 impl fmt::Display for StatusText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Status { admin, run, checks, agent, ejected } = self.status;
+        let Status { admin, run, checks, agent, standing } = self.status;
         if admin.has(Admin::MAINT_RESOLUTION) {
             return f.write_str("MAINT (resolution)");
         }
@@ -659,8 +730,10 @@ impl fmt::Display for StatusText<'_> {
                 _ => f.write_str("MAINT"),
             };
         }
-        if ejected && run != Run::Stopped {
-            return f.write_str("EJECTED");
+        match standing {
+            Standing::Ejected if run != Run::Stopped => return f.write_str("EJECTED"),
+            Standing::Probation if self.status.takes_new() => return f.write_str("PROBATION"),
+            _ => {}
         }
         let word = match run {
             Run::Running | Run::Starting if admin.is_drained() && agent != AgentState::Absent => {

@@ -18,8 +18,11 @@
 //!
 //! A member is compared with its peers alone, so one bad among three is seen as well as one among a hundred, and a fault
 //! that all have in common (their database) ejects nobody by rate. Never more than `max-ejected` of the members that
-//! would otherwise be used are out, rounded down, and never the last one; where members go down meanwhile, those whose
-//! time is nearest its end come back early. Sources: Envoy's outlier detection; HAProxy has no such thing.
+//! would otherwise be used are out, rounded down, and the last one only where that share is all of them; where members go
+//! down meanwhile, those whose time is nearest its end come back early.
+//!
+//! It is a circuit breaker too: `In` is closed, `Ejected` open, `Probation` half open, when a member is given one unit at
+//! a time ([`Standing`](crate::Standing)). Sources: Envoy's outlier detection; HAProxy has no such thing.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -35,7 +38,7 @@ pub struct OutlierConfig {
     pub base_ms: u64,
     /// The longest.
     pub max_ms: u64,
-    /// The share of the members that may be out, 0 to 100.
+    /// The share of the members that may be out, 0 to 100; the last one only at 100.
     pub max_ejected_percent: u32,
     /// How many thousandths of a standard deviation below the mean of its peers a success rate may lie; 0 is any. The
     /// deviation is taken to be at least [`DEVIATION_MIN`].
@@ -84,18 +87,19 @@ pub struct Sample {
 }
 
 impl Tally {
-    /// It did its work within this time.
-    pub fn succeeded(&self, latency_ms: u32) {
+    /// It did its work within this time. Returns whether that ends its probation.
+    #[must_use]
+    pub fn succeeded(&self, latency_ms: u32) -> bool {
         self.successes.fetch_add(1, Relaxed);
         self.latency_ms.fetch_add(latency_ms.into(), Relaxed);
         if self.failed_in_a_row.load(Relaxed) > 0 {
             self.failed_in_a_row.store(0, Relaxed);
         }
-        if self.probation.load(Relaxed) > 0 {
-            // Two at a time may end it one early or late; nothing depends on it.
-            let left = self.probation.load(Relaxed);
-            self.probation.store(left.saturating_sub(1), Relaxed);
+        if self.probation.load(Relaxed) == 0 {
+            return false;
         }
+        let less = self.probation.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        less == Ok(1)
     }
 
     /// It did not. Returns how many failures in a row that makes, when it is for [`Outliers::failing`] to hear of it.
@@ -394,7 +398,11 @@ impl Outliers {
     fn allowed(&self, usable: &[bool]) -> usize {
         let count = usable.iter().filter(|usable| **usable).count();
         let share = count * self.config.max_ejected_percent.min(100) as usize / 100;
-        share.min(count.saturating_sub(1))
+        if self.config.max_ejected_percent < 100 {
+            share.min(count.saturating_sub(1))
+        } else {
+            share
+        }
     }
 
     fn next_look_ms(&self) -> u64 {

@@ -33,7 +33,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::member::{Load, Member, MemberId};
+use crate::member::{Load, Member, MemberId, Standing};
 use crate::rng::Rng;
 use crate::strategy::{Key, Outcome, Strategy, has_slot};
 
@@ -124,6 +124,11 @@ pub enum Refusal {
     MemberQueueFull(MemberId),
     /// The pool has `queue_max` units waiting.
     QueueFull,
+    /// The member that it has to go to has as many in flight as it may without letting others wait
+    /// ([`Limits::max_requests`](crate::Limits::max_requests), probation).
+    MemberFull(MemberId),
+    /// All usable members are like that.
+    Full,
 }
 
 /// What became of a unit that came to wait.
@@ -188,6 +193,8 @@ struct State<W> {
     queue: Queue<W>,
     /// Slots freed so far.
     freed: u64,
+    /// Units that were refused at a limit, those counted at a member left out.
+    turned_away: u64,
 }
 
 impl<W: Send> Pool<W> {
@@ -207,6 +214,7 @@ impl<W: Send> Pool<W> {
                 generations_made: 0,
                 queue: Queue::default(),
                 freed: 0,
+                turned_away: 0,
             }),
         });
         Self::join(shared, members, strategy, options)
@@ -293,6 +301,7 @@ impl<W: Send> Pool<W> {
         };
         let queue_max = generation.options.queue_max;
         if queue_max > 0 && generation.waiting >= queue_max {
+            state.turned_away += 1;
             return Waiting::Refused(Refusal::QueueFull, waiter);
         }
         generation.waiting += 1;
@@ -348,6 +357,7 @@ impl<W: Send> Pool<W> {
     pub fn release(&self, id: MemberId) -> Option<Grant<W>> {
         let member = &self.members[id.index()];
         if member.limit(0, 0).is_none()
+            && !member.has_breaker()
             && !self.shared.feedback.load(SeqCst)
             && self.shared.waiting.load(SeqCst) == 0
         {
@@ -442,6 +452,12 @@ impl<W: Send> Pool<W> {
     /// Units waiting, for one member or any, over all configurations.
     pub fn waiting(&self) -> u32 {
         self.shared.waiting.load(Relaxed)
+    }
+
+    /// How many units were refused because a limit was reached, over all configurations; those that
+    /// had to go to one member are counted there ([`Member::turned_away`]).
+    pub fn turned_away(&self) -> u64 {
+        self.shared.lock().turned_away
     }
 
     /// What its configuration says, as it was given: to [`Pool::renew`] it with other members.
@@ -562,7 +578,7 @@ impl<W> Shared<W> {
         for (at, generation) in generations.iter().enumerate() {
             let Some(id) = generation.find(member) else { continue };
             let limit = member.limit(units, generation.options.fullconn);
-            if limit.is_some_and(|limit| member.load.current() >= limit) {
+            if limit.is_some_and(|limit| member.load.current() >= limit) || member.is_broken_off() {
                 continue;
             }
             let own = queue.first_seq(&generation.pinned[id.index()]).map(|seq| (seq, true));
@@ -650,13 +666,22 @@ impl<W> State<W> {
         };
         let pinned = unit.pinned.filter(|pinned| {
             let member = generation.members.get(pinned.member.index());
-            member.is_some_and(|member| pinned.force || member.is_reachable())
+            member.is_some_and(|member| {
+                // One on probation with its trial under way is to persistence what it was when it was
+                // out.
+                let on_trial = || member.status().standing == Standing::Probation;
+                pinned.force || (member.is_reachable() && !(member.is_broken_off() && on_trial()))
+            })
         });
         let id = match pinned {
             Some(pinned) => pinned.member,
             None => match generation.choose_newcomer(unit, units, rng, now_ms) {
                 Chosen::Member(id) => id,
                 Chosen::Nothing => return Assignment::Refused(Refusal::NoMember),
+                Chosen::Full if !generation.lets_wait() => {
+                    self.turned_away += 1;
+                    return Assignment::Refused(Refusal::Full);
+                }
                 Chosen::Full => {
                     return Assignment::Wait(Place { member: None, freed, force: false });
                 }
@@ -668,8 +693,13 @@ impl<W> State<W> {
             self.load_changed_at(generation_id, id);
             return Assignment::Member(id);
         }
+        if member.is_broken_off() {
+            member.turn_away();
+            return Assignment::Refused(Refusal::MemberFull(id));
+        }
         let maxqueue = member.limits().maxqueue;
         if maxqueue > 0 && member.load.queued() >= maxqueue {
+            member.turn_away();
             return Assignment::Refused(Refusal::MemberQueueFull(id));
         }
         let force = pinned.is_some_and(|pinned| pinned.force);

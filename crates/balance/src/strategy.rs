@@ -178,6 +178,9 @@ impl<'a> Candidates<'a> {
     /// invites.
     pub fn has_room(&self, id: MemberId) -> bool {
         let member = self.group.member(id);
+        if member.is_broken_off() {
+            return false;
+        }
         let busy = u64::from(member.load.current()) + u64::from(member.load.queued());
         member
             .limit(self.units, self.fullconn)
@@ -188,6 +191,7 @@ impl<'a> Candidates<'a> {
 pub(crate) fn has_slot(member: &Member, units: u32, fullconn: u32) -> bool {
     let limit = member.limit(units, fullconn);
     limit.is_none_or(|limit| member.load.queued() == 0 && member.load.current() < limit)
+        && !member.is_broken_off()
 }
 
 /// What a keyed strategy chooses by: equal keys go to the same member. Made by

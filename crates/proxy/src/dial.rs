@@ -234,7 +234,7 @@ impl<'p> Dial<'p> {
             && !stream.persistence.is_forced()
             && let Some(bound) = stream.persistence.server()
         {
-            // Its server's own queue is full; others may have room.
+            // Its server's own queue is full, or it is at its limit; others may have room.
             self.left = Some(bound);
             stream.persistence.give_up();
             let gone = async {

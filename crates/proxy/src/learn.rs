@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use telamon_balance::Counter;
 use telamon_balance::health::{Observation, Observe, Sign};
 use telamon_balance::outlier::{Change, Tally};
+use telamon_balance::{Counter, Standing};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -52,6 +52,8 @@ enum What {
     Errors { count: u32, last: Sign },
     /// So many failures in a row, for `outlier-ejection`.
     Failing { row: u32 },
+    /// A success that ends its probation.
+    Proved,
     /// The server went up or down.
     Changed,
 }
@@ -121,7 +123,9 @@ fn learn(stream: &Stream, server: &Server, learning: &Learning, sign: Sign, last
             None => {}
             Some(true) => {
                 let took = until.unwrap_or(0).saturating_sub(since.unwrap_or(0));
-                notes.tally.succeeded(took);
+                if notes.tally.succeeded(took) {
+                    worker.shared.news.tell(&proxy.name, server, What::Proved);
+                }
             }
             Some(false) => {
                 if let Some(row) = notes.tally.failed(consecutive) {
@@ -178,8 +182,11 @@ fn configure(shared: &Shared, snapshot: &Snapshot) -> Vec<ProxyId> {
         drop(outliers);
         let outliers = || proxy.state.backend.outliers();
         for (at, server) in backend.servers.iter().enumerate() {
-            if server.state.member.status().ejected && outliers().ejection(at).is_none() {
+            if server.state.member.status().is_ejected() && outliers().ejection(at).is_none() {
                 state_change::readmit(shared, snapshot, place(id, at), None);
+            }
+            if server.learning.and_then(|learning| learning.outliers).is_none() {
+                server.state.notes.tally.begin(0);
             }
         }
         if backend.outlier_ejection.is_some() {
@@ -212,6 +219,7 @@ fn take_in(shared: &Shared, snapshot: &Snapshot, news: &News) {
             change.into_iter().for_each(|change| make(shared, snapshot, id, change));
         }
         What::Changed if backend.outlier_ejection.is_some() => look(shared, snapshot, id),
+        What::Proved => end_probations(shared, snapshot, id),
         What::Failing { .. } | What::Changed => {}
     }
 }
@@ -229,6 +237,19 @@ fn look(shared: &Shared, snapshot: &Snapshot, id: ProxyId) {
         changes
     };
     changes.into_iter().for_each(|change| make(shared, snapshot, id, change));
+    // One whose news was lost is found here.
+    end_probations(shared, snapshot, id);
+}
+
+/// Ends the probations of servers that have had enough successes.
+fn end_probations(shared: &Shared, snapshot: &Snapshot, id: ProxyId) {
+    let Some(backend) = snapshot.model.proxy(id).serving() else { return };
+    for (at, server) in backend.servers.iter().enumerate() {
+        let (status, tally) = (server.state.member.status(), &server.state.notes.tally);
+        if status.standing == Standing::Probation && !tally.on_probation() {
+            state_change::end_probation(shared, snapshot, place(id, at));
+        }
+    }
 }
 
 fn make(shared: &Shared, snapshot: &Snapshot, id: ProxyId, change: Change) {
@@ -251,7 +272,7 @@ fn make(shared: &Shared, snapshot: &Snapshot, id: ProxyId, change: Change) {
 fn usable(servers: &[Server]) -> Vec<bool> {
     let is_usable = |server: &Server| {
         let member = &server.state.member;
-        let status = telamon_balance::Status { ejected: false, ..member.status() };
+        let status = telamon_balance::Status { standing: Standing::In, ..member.status() };
         !member.is_backup() && status.takes_new() && member.weight() > 0
     };
     servers.iter().map(is_usable).collect()

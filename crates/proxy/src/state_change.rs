@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use telamon_balance::health::{CheckConfig, CheckResult, Checked, Forced, Health, OnError};
 use telamon_balance::outlier::{self, Ejection};
-use telamon_balance::{Admin, AgentState, InUse, MemberId, Rng, Run, Status};
+use telamon_balance::{Admin, AgentState, InUse, MemberId, Rng, Run, Standing, Status};
 
 pub(crate) use agent::agent_answered;
 pub use dump::log_server_states;
@@ -198,14 +198,15 @@ pub(crate) fn observed(
 /// Keeps a server out, because its traffic shows it to be worse than its peers.
 pub(crate) fn eject(shared: &Shared, snapshot: &Snapshot, place: Place, ejection: &Ejection) {
     let Some(site) = Site::new(shared, snapshot, place) else { return };
-    let change = site.change(|health, now_ms| _ = health.set_ejected(true, now_ms));
+    let change = site.change(|health, now_ms| _ = health.set_standing(Standing::Ejected, now_ms));
     if let Some(change) = change {
         site.say(Level::Warning, &lines::ejected(&site, &change, ejection));
         site.tell_backend(&change);
     }
 }
 
-/// Lets a server in again. `None` says that nothing was known of an ejection: the configuration has none any more.
+/// Lets a server in again, on probation if its tally says so. `None` says that nothing was known of an ejection: the
+/// configuration has none any more.
 pub(crate) fn readmit(
     shared: &Shared,
     snapshot: &Snapshot,
@@ -213,12 +214,28 @@ pub(crate) fn readmit(
     ejection: Option<&Ejection>,
 ) {
     let Some(site) = Site::new(shared, snapshot, place) else { return };
-    let change = site.change(|health, now_ms| _ = health.set_ejected(false, now_ms));
+    let standing = match site.server.state.notes.tally.on_probation() {
+        true => Standing::Probation,
+        false => Standing::In,
+    };
+    let change = site.change(|health, now_ms| _ = health.set_standing(standing, now_ms));
     if let Some(change) = change {
         let since_ms = ejection.map(|ejection| ejection.since_ms);
         let lasted = since_ms.map(|since_ms| shared.now_ms().saturating_sub(since_ms));
         site.say(Level::Notice, &lines::readmitted(&site, &change, lasted));
         site.tell_backend(&change);
+    }
+}
+
+/// Ends a server's probation: it is given as many requests as any.
+pub(crate) fn end_probation(shared: &Shared, snapshot: &Snapshot, place: Place) {
+    let Some(site) = Site::new(shared, snapshot, place) else { return };
+    if site.server.state.member.status().standing != Standing::Probation {
+        return;
+    }
+    let change = site.change(|health, now_ms| _ = health.set_standing(Standing::In, now_ms));
+    if change.is_some() {
+        site.say(Level::Notice, &lines::proved(&site));
     }
 }
 
@@ -341,7 +358,7 @@ impl<'a> Site<'a> {
         let from = health.status();
         edit(&mut health, self.shared.now_ms());
         let to = health.status();
-        let changed = from.run != to.run || from.admin != to.admin || from.ejected != to.ejected;
+        let changed = from.run != to.run || from.admin != to.admin || from.standing != to.standing;
         if changed && to.run == Run::Starting {
             self.shared.slow_start.notify_one();
         }
@@ -351,7 +368,7 @@ impl<'a> Site<'a> {
         drop(health);
         changed.then(|| {
             self.end_sessions(from, to);
-            if self.backend.outlier_ejection.is_some() && from.ejected == to.ejected {
+            if self.backend.outlier_ejection.is_some() && from.standing == to.standing {
                 self.shared.news.changed(&self.proxy.name, self.server);
             }
             Change { from, to, before, moved: self.settle() }
@@ -431,6 +448,10 @@ impl<'a> Site<'a> {
             let place = Place { proxy: self.id, server: ServerId(self.member.0) };
             self.server.state.notes.tally.begin(0);
             readmit(self.shared, self.snapshot, place, Some(&ejection));
+        } else if self.server.state.notes.tally.on_probation() {
+            let place = Place { proxy: self.id, server: ServerId(self.member.0) };
+            self.server.state.notes.tally.begin(0);
+            end_probation(self.shared, self.snapshot, place);
         }
     }
 

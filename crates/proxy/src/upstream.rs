@@ -61,7 +61,7 @@ struct Watch {
 pub(crate) enum NoSlot {
     /// No server is usable.
     NoServer,
-    /// The queue is full.
+    /// The queue is full, or the limit that is reached lets nobody wait (`max-requests`, probation).
     QueueFull(Option<ServerId>),
     /// `timeout queue` passed.
     QueueTimeout(Option<ServerId>),
@@ -256,8 +256,10 @@ fn count_queued(stream: &mut Stream, for_one_server: bool, position: u32) {
 fn refused(refusal: Refusal) -> NoSlot {
     match refusal {
         Refusal::NoMember => NoSlot::NoServer,
-        Refusal::MemberQueueFull(member) => NoSlot::QueueFull(Some(ServerId(member.0))),
-        Refusal::QueueFull => NoSlot::QueueFull(None),
+        Refusal::MemberQueueFull(member) | Refusal::MemberFull(member) => {
+            NoSlot::QueueFull(Some(ServerId(member.0)))
+        }
+        Refusal::QueueFull | Refusal::Full => NoSlot::QueueFull(None),
     }
 }
 

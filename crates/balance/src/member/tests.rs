@@ -13,7 +13,7 @@ fn a_status_reads_as_haproxy_writes_it() {
         run,
         checks: Some(Progress { health, rise: 2, fall: 3 }),
         agent: AgentState::Absent,
-        ejected: false,
+        standing: Standing::In,
     };
     check(Status::default(), None, "no check");
     check(checked(Run::Running, 4), None, "UP");
@@ -38,16 +38,22 @@ fn a_status_reads_as_haproxy_writes_it() {
     check(agent(AgentState::Up, admin(Admin::DRAIN_FORCED)), None, "DRAIN (agent)");
     check(agent(AgentState::Up, checked(Run::Running, 3)), None, "UP 2/3");
     check(agent(AgentState::Up, Status::default()), None, "no check");
-    check(Status { ejected: true, ..Status::default() }, None, "EJECTED");
-    check(Status { ejected: true, ..checked(Run::Stopped, 0) }, None, "DOWN");
-    check(Status { ejected: true, ..admin(Admin::MAINT_FORCED) }, None, "MAINT");
+    let ejected = |status| Status { standing: Standing::Ejected, ..status };
+    check(ejected(Status::default()), None, "EJECTED");
+    check(ejected(checked(Run::Stopped, 0)), None, "DOWN");
+    check(ejected(admin(Admin::MAINT_FORCED)), None, "MAINT");
+    let on_probation = |status| Status { standing: Standing::Probation, ..status };
+    check(on_probation(Status::default()), None, "PROBATION");
+    check(on_probation(checked(Run::Running, 4)), None, "PROBATION");
+    check(on_probation(checked(Run::Stopped, 0)), None, "DOWN");
+    check(on_probation(admin(Admin::DRAIN_FORCED)), None, "DRAIN");
 }
 
 #[test]
 fn the_limit_grows_with_the_load_of_the_pool() {
     #[track_caller]
     fn check(maxconn: u32, minconn: u32, units: u32, fullconn: u32, expected: Option<u32>) {
-        let limits = Limits { maxconn, minconn, maxqueue: 0 };
+        let limits = Limits { maxconn, minconn, ..Limits::default() };
         assert_eq!(limits.effective(units, fullconn), expected);
     }
     check(0, 0, 5, 100, None);

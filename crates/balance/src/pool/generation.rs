@@ -224,6 +224,13 @@ impl Generation {
         }
     }
 
+    /// Whether one may wait for a slot of any member in use, which none has: one of them at least
+    /// is at a limit that lets others wait.
+    pub(super) fn lets_wait(&self) -> bool {
+        let mut members = (0..).map(MemberId).zip(&*self.members);
+        members.any(|(id, member)| !member.is_broken_off() && self.may_serve_any(id))
+    }
+
     /// The side that chooses; none where there is no choice.
     fn side_in_use(&self) -> Option<&Side> {
         match self.in_use {

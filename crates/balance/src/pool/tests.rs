@@ -1,5 +1,6 @@
 //! The life of units: slots, the queue, changes and reloads.
 
+mod breaker;
 mod levels;
 
 use proptest::prelude::{Just, ProptestConfig, any, prop, prop_assert, prop_assert_eq};
@@ -111,7 +112,7 @@ fn queues_have_limits() {
     assert!(matches!(refused, Waiting::Refused(Refusal::QueueFull, 2)));
 
     let pool = pool(&[1], PoolOptions::default());
-    pool.member(MemberId(0)).set_limits(Limits { maxconn: 1, minconn: 0, maxqueue: 1 });
+    pool.member(MemberId(0)).set_limits(Limits { maxconn: 1, maxqueue: 1, ..Limits::default() });
     assert_eq!(come(&pool, &to(0), 0), Ok(MemberId(0)));
     assert!(come(&pool, &to(0), 1).is_err());
     let full = Assignment::Refused(Refusal::MemberQueueFull(MemberId(0)));

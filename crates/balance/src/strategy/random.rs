@@ -82,20 +82,21 @@ impl Strategy for Random {
 }
 
 impl Random {
-    /// One by weight that was not tried and has not got its share of the load yet.
+    /// One by weight that was not tried, has not got its share of the load yet, and is not at a limit that lets nobody
+    /// wait.
     fn drawn(&self, total: u64, from: &Candidates<'_>, rng: &mut Rng) -> MemberId {
+        let group = from.group();
+        let admits = |id| self.bound.admits(id, &group) && !group.member(id).is_broken_off();
         let mut drawn = self.at(self.skip(rng.below(total), from.tried()));
         for _ in 0..DRAWN_AGAIN_MAX {
-            if self.bound.admits(drawn, &from.group()) {
+            if admits(drawn) {
                 return drawn;
             }
             drawn = self.at(self.skip(rng.below(total), from.tried()));
         }
         let len = self.weights.len() as u32;
         let mut order = (0..len).map(|step| MemberId((drawn.0 + step) % len));
-        let admitted = |id: &MemberId| {
-            self.weight(*id) > 0 && !from.is_tried(*id) && self.bound.admits(*id, &from.group())
-        };
+        let admitted = |id: &MemberId| self.weight(*id) > 0 && !from.is_tried(*id) && admits(*id);
         order.find(admitted).unwrap_or(drawn)
     }
 

@@ -130,7 +130,7 @@ pub(super) fn class_of(row: &Row) -> &'static str {
         () if begins("MAINT") => "maint",
         () if begins("DRAIN") => "drain",
         () if begins("NOLB") => "drain",
-        () if begins("EJECTED") => "warn",
+        () if begins("EJECTED") || begins("PROBATION") => "warn",
         () if begins("DOWN") && status.contains('/') && row.kind == Kind::Server => "warn", // on its way up
         () if begins("DOWN") => "down",
         () if begins("STOP") => "stop",

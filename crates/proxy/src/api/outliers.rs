@@ -1,10 +1,13 @@
-//! `show outliers` and `show retry-budget`: what is made of failing traffic. Our own; HAProxy has neither.
+//! `show outliers`, `show breakers` and `show retry-budget`: what is made of failing traffic, and what limits keep from
+//! servers. Our own; HAProxy has none of them.
 
 use std::fmt::Write as _;
 
+use telamon_balance::Standing;
 use telamon_runtime::api::{Answer, Invocation, Level};
 
 use super::{Row, backends, row, text};
+use crate::model::Server;
 use crate::state_change::reason_of;
 use crate::view::View;
 
@@ -15,6 +18,13 @@ pub(super) const COMMANDS: &[Row] = &[
         "[<backend>]",
         "show which servers are ejected, since when and why",
         show_outliers,
+    ),
+    row(
+        &["show", "breakers"],
+        Level::User,
+        "[<backend>]",
+        "show how near servers are to the limits at which requests fail at once",
+        show_breakers,
     ),
     row(
         &["show", "retry-budget"],
@@ -51,6 +61,57 @@ fn show_outliers(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
                 None => writeln!(out, "{name} in - - {total} -"),
             };
         }
+    }
+    text(out)
+}
+
+fn show_breakers(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
+    let snapshot = view.snapshot();
+    let mut out = String::from(
+        "# backend server circuit in_flight max_requests queued queue_max turned_away ejections\n",
+    );
+    for proxy in backends(&snapshot.model, call.args.first())? {
+        let Some(backend) = &proxy.backend else { continue };
+        let limited = |server: &&Server| {
+            let limits = server.member_config.limits;
+            limits.max_requests > 0 || limits.maxqueue > 0
+        };
+        let ejects = backend.outlier_ejection.is_some();
+        let queue_max = backend.pool.options().queue_max;
+        let servers = || backend.servers.iter().filter(|server| ejects || limited(server));
+        if queue_max == 0 && servers().next().is_none() {
+            continue;
+        }
+        let mut ejections = 0;
+        for server in servers() {
+            let (member, limits) = (&server.state.member, server.state.member.limits());
+            let circuit = match member.status().standing {
+                Standing::In => "closed",
+                Standing::Probation => "half-open",
+                Standing::Ejected => "open",
+            };
+            let times = proxy.state.backend.outliers().total(server.index as usize);
+            ejections += times;
+            _ = writeln!(
+                out,
+                "{} {} {circuit} {} {} {} {} {} {times}",
+                proxy.name,
+                server.name,
+                member.load.current(),
+                limits.max_requests,
+                member.load.queued(),
+                limits.maxqueue,
+                member.turned_away(),
+            );
+        }
+        _ = writeln!(
+            out,
+            "{} BACKEND - {} 0 {} {queue_max} {} {ejections}",
+            proxy.name,
+            backend.pool.load().current(),
+            backend.pool.waiting(),
+            backend.pool.turned_away(),
+        );
     }
     text(out)
 }

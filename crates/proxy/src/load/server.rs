@@ -325,6 +325,15 @@ const OPTION_KEYWORDS: &[S] = &[
             server.limits.maxqueue = args.integer("maxqueue", 0..=NUMBER_MAX).unwrap_or(0);
         },
     ),
+    S::works(
+        "max-requests",
+        HERE,
+        "max-requests <number>",
+        "requests in flight on it beyond which no other waits for it (Telamon's own)",
+        |server, args| {
+            server.limits.max_requests = args.integer("max-requests", 0..=NUMBER_MAX).unwrap_or(0);
+        },
+    ),
     S::works("backup", HERE, "backup", "used only when no other server is usable", |server, _| {
         server.backup = true
     }),

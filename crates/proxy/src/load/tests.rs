@@ -528,7 +528,7 @@ fn what_follows_from_failures_is_read() {
     let loaded = model(
         "defaults\n mode http\n retry-on all-retryable-errors\n retry-budget 25\n\
          \x20default-server observe layer7 error-limit 3 on-error mark-down\n\
-         backend a\n outlier-ejection\n max-pending 7\n server s 127.0.0.1:1 check on-marked-down shutdown-sessions\n server t 127.0.0.1:1 backup\n\
+         backend a\n outlier-ejection\n max-pending 7\n server s 127.0.0.1:1 check on-marked-down shutdown-sessions max-requests 9\n server t 127.0.0.1:1 backup\n\
          backend b\n retry-on 503 408\n retry-budget none\n server s 127.0.0.1:1 observe none on-marked-up shutdown-backup-sessions\n\
          backend c\n retry-on none\n retry-budget 0% min 3/s\n server s 127.0.0.1:1 check observe layer4 error-limit 1 on-error fastinter\n\
          \x20outlier-ejection consecutive 0 interval 1s base-time 2s max-time 1m max-ejected 100% success-rate-stdev 0 latency-factor 2.25 min-requests 5\n",
@@ -559,6 +559,10 @@ fn what_follows_from_failures_is_read() {
     assert_eq!(back(b), (flags(&["503", "408"]), None, None));
     let pending = a.backend.as_ref().expect("serves").pool.options().queue_max;
     assert_eq!(pending, 7);
+    let limits = |proxy: &crate::model::Proxy| {
+        proxy.backend.as_ref().expect("serves").servers[0].state.member.limits().max_requests
+    };
+    assert_eq!((limits(a), limits(b)), (9, 0));
     let outliers = OutlierConfig {
         consecutive: 0,
         interval_ms: 1_000,
@@ -617,6 +621,14 @@ fn mistakes_in_what_follows_from_failures() {
     line(
         "retry-budget 5% max 1",
         "5:18 alert unexpected `max` after `retry-budget` (not expected here)",
+    );
+    line(
+        "server s 127.0.0.1:1 max-requests many",
+        "5:36 alert bad max-requests `many` (expected a number)",
+    );
+    line(
+        "default-server max-requests",
+        "5:17 alert `max-requests` lacks a number (expected a number after this)",
     );
     line("max-pending -1", "5:14 alert number -1 is out of range (expected 0 to 2147483647)");
     line(

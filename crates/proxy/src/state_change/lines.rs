@@ -207,6 +207,13 @@ pub(super) fn readmitted(site: &Site<'_>, change: &Change, lasted_ms: Option<u64
     line
 }
 
+/// `Server b/s has passed its probation.`
+pub(super) fn proved(site: &Site<'_>) -> String {
+    let mut line = begin(site);
+    line.push_str(" has passed its probation.");
+    line
+}
+
 /// Why a server is ejected, for people.
 pub(crate) fn reason_of(reason: outlier::Reason) -> String {
     match reason {

@@ -113,8 +113,9 @@ pub(super) fn server(model: &Model, proxy: &Proxy, server: &Server, now: Now) ->
         .set(Column::RateMax, member.rate.max())
         .set(Column::Lastsess, now.age(state.last_session.load(Relaxed)))
         .set(Column::Addr, address(&state.address().endpoint));
-    if limits.maxconn > 0 {
-        row.set(Column::Slim, limits.maxconn);
+    if let Some(limit) = [limits.maxconn, limits.max_requests].into_iter().filter(|n| *n > 0).min()
+    {
+        row.set(Column::Slim, limit);
     }
     if limits.maxqueue > 0 {
         row.set(Column::Qlimit, limits.maxqueue);
@@ -128,7 +129,7 @@ pub(super) fn server(model: &Model, proxy: &Proxy, server: &Server, now: Now) ->
         row.set(Column::Tracked, format!("{}/{}", model.proxy(backend).name, tracked.name));
     }
     checks(&mut row, server, now);
-    if member.status().ejected
+    if member.status().is_ejected()
         && let Some(ejection) = proxy.state.backend.outliers().ejection(server.index as usize)
     {
         row.set(Column::LastChk, crate::state_change::reason_of(ejection.reason));
