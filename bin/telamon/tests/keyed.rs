@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use telamon_testkit::{RawClient, Signal, Telamon, TestServer, eventually, free_port};
 
+/// The request that is number `n`.
+type Key = fn(u32) -> String;
+
 /// How to choose, and what makes request number `n` differ from others.
-const WAYS: [(&str, fn(u32) -> String); 7] = [
+const WAYS: [(&str, Key); 7] = [
     ("balance uri", |n| get(&format!("/page/{n}?same"), "")),
     ("balance uri whole\nhash-type consistent", |n| get(&format!("/page?n={n}"), "")),
     ("balance uri len 3 depth 2\nhash-type map-based djb2 avalanche", |n| {
@@ -23,13 +26,13 @@ fn get(target: &str, header: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: a\r\n{header}\r\n")
 }
 
-fn ask(client: &mut RawClient, key: fn(u32) -> String, n: u32) -> String {
+fn ask(client: &mut RawClient, key: Key, n: u32) -> String {
     client.send(key(n));
     client.response().text()
 }
 
 /// The server of each key.
-fn spread(telamon: &Telamon, key: fn(u32) -> String) -> Vec<String> {
+fn spread(telamon: &Telamon, key: Key) -> Vec<String> {
     let mut client = telamon.connect();
     (0..120).map(|n| ask(&mut client, key, n)).collect()
 }

@@ -293,6 +293,11 @@ impl Diagnostics {
         }
     }
 
+    /// What stops the configuration from being used.
+    pub fn into_errors(self) -> impl Iterator<Item = ConfigError> {
+        self.list.into_iter().filter(|error| error.severity >= Severity::Alert)
+    }
+
     /// Says that a part of the configuration was not read, so that names may be missing that are
     /// defined there: [`ConfigErrorKind::Undefined`] is not reported any more.
     pub fn incomplete(&mut self) {

@@ -19,8 +19,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use telamon_config::{
-    Checker, Diagnostics, Environment, FileId, Section, SectionSpec, Sections, Source, markdown,
-    read, resolve_defaults,
+    Checker, ConfigError, Diagnostics, Environment, FileId, Section, SectionSpec, Sections, Source,
+    markdown, read, resolve_defaults,
 };
 use telamon_runtime::files::PathKind;
 use telamon_runtime::{BindAddress, BindSpec, Files};
@@ -345,8 +345,9 @@ impl<'l> Loader<'l> {
         self.diagnostics.error(section.at(), mistake.into());
     }
 
-    /// Reads the rules of a `defaults` section once more, for an heir. Their mistakes were told before.
-    fn inherit_rules(&self, preset: Option<usize>, context: &mut ProxyContext) {
+    /// Reads the rules of a `defaults` section once more, for an heir. What was wrong with a line was told before, where
+    /// anything was.
+    fn inherit_rules(&mut self, preset: Option<usize>, context: &mut ProxyContext) {
         let Some(preset) = preset else { return };
         let mut told = Diagnostics::new().lenient(self.options.lenient);
         let mut checker = Checker::new(self.environment, &mut told);
@@ -356,6 +357,14 @@ impl<'l> Loader<'l> {
             }
         }
         context.own.rank = 0;
+        for mistake in told.into_errors() {
+            let same_line = |known: &ConfigError| {
+                (known.at.file, known.at.line) == (mistake.at.file, mistake.at.line)
+            };
+            if !self.diagnostics.iter().any(same_line) {
+                self.diagnostics.push(mistake);
+            }
+        }
     }
 
     fn sections_of(&self, kind: Sections) -> impl Iterator<Item = &'l Section> + use<'l> {

@@ -312,6 +312,10 @@ fn own_proxy(
 ) -> Result<Arg, ConfigErrorKind> {
     match scope.proxy {
         Some(proxy) if is_one => Ok(Arg::Proxy(proxy)),
+        // In `defaults` it is whichever proxy the line is used in.
+        None if !matches!(scope.place, super::Place::Configuration | super::Place::Socket) => {
+            Ok(Arg::Absent)
+        }
         _ => Err(ConfigErrorKind::Missing {
             what: format!("the name of a {what}").into(),
             after: name.to_owned(),

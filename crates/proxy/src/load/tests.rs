@@ -53,6 +53,24 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// A rule of a `defaults` section is read once more for each heir; what only then is wrong is told.
+#[test]
+fn rules_that_do_not_suit_an_heir_are_mistakes() {
+    let times = " timeout client 1s\n timeout connect 1s\n timeout server 1s\n";
+    let config = |rule: &str| {
+        format!(
+            "defaults d\n mode http\n{times} log stdout local0\n log-format %[fe_conn]/%[be_conn]\n http-request {rule}\nfrontend f from d\n bind :1\n"
+        )
+    };
+    check(&config("set-header X %[fe_conn]"), &[]);
+    check(
+        &config("set-header X %[be_conn]"),
+        &[
+            "8:30 alert `be_conn` lacks the name of a backend (expected the name of a backend after this)",
+        ],
+    );
+}
+
 #[test]
 fn the_examples_load() {
     let mut seen = 0;

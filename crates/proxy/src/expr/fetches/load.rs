@@ -41,7 +41,7 @@ pub(super) const TABLE: &[Fetch] = &[
         sum(usable.map(|(index, _)| free(backend, ServerId(index as u32))))
     })
     .with(BACKEND, 1),
-    number!("be_sess_rate", |cx, args| { rate(cx, &proxy(cx, args)?.state.backend.session_rate) })
+    number!("be_sess_rate", |cx, args| { rate(cx, &back(cx, args)?.state.backend.session_rate) })
         .with(BACKEND, 1),
     number!("connslots", |cx, args| {
         let up = backend(cx, args)?.servers.iter().filter(|s| s.state.member.is_reachable());
@@ -58,11 +58,11 @@ pub(super) const TABLE: &[Fetch] = &[
     one("dst_conn", ValueType::Int, Source::Frontend, |cx, _| {
         Some(Value::Int(cx.session?.listener.state.load.current().into()))
     }),
-    number!("fe_conn", |cx, args| Some(proxy(cx, args)?.state.frontend.load.current().into()))
+    number!("fe_conn", |cx, args| Some(frontend(cx, args)?.state.frontend.load.current().into()))
         .with(FRONTEND, 1),
-    number!("fe_req_rate", |cx, args| rate(cx, &proxy(cx, args)?.state.frontend.request_rate))
+    number!("fe_req_rate", |cx, args| rate(cx, &frontend(cx, args)?.state.frontend.request_rate))
         .with(FRONTEND, 1),
-    number!("fe_sess_rate", |cx, args| rate(cx, &proxy(cx, args)?.state.frontend.session_rate))
+    number!("fe_sess_rate", |cx, args| rate(cx, &frontend(cx, args)?.state.frontend.session_rate))
         .with(FRONTEND, 1),
     number!("nbsrv", |cx, args| Some(usable(backend(cx, args)?).into())).with(BACKEND, 1),
     number!("queue", |cx, args| Some(backend(cx, args)?.pool.waiting().into())).with(BACKEND, 1),
@@ -124,7 +124,17 @@ fn rate(cx: &Context<'_>, counter: &RateCounter) -> Option<i64> {
     Some(counter.rate(cx.session?.worker.now_ms() as u32).into())
 }
 
-fn proxy<'a>(cx: &Context<'a>, args: &[Arg]) -> Option<&'a Proxy> {
+/// The frontend that is named, else that of the traffic.
+fn frontend<'a>(cx: &Context<'a>, args: &[Arg]) -> Option<&'a Proxy> {
+    named(cx, args).or_else(|| cx.model.proxies.get(cx.session?.frontend.0 as usize))
+}
+
+/// The proxy of the backend that is named, else of that of the traffic.
+fn back<'a>(cx: &Context<'a>, args: &[Arg]) -> Option<&'a Proxy> {
+    named(cx, args).or_else(|| cx.model.proxies.get(cx.stream?.backend.0 as usize))
+}
+
+fn named<'a>(cx: &Context<'a>, args: &[Arg]) -> Option<&'a Proxy> {
     match args[0] {
         Arg::Proxy(id) => cx.model.proxies.get(id.0 as usize),
         _ => None,
@@ -132,7 +142,7 @@ fn proxy<'a>(cx: &Context<'a>, args: &[Arg]) -> Option<&'a Proxy> {
 }
 
 fn backend<'a>(cx: &Context<'a>, args: &[Arg]) -> Option<&'a Backend> {
-    proxy(cx, args)?.backend.as_ref()
+    back(cx, args)?.backend.as_ref()
 }
 
 fn server<'a>(cx: &Context<'a>, args: &[Arg]) -> Option<&'a Server> {
