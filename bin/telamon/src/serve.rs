@@ -106,7 +106,10 @@ async fn serve(serving: Serving<'_>) -> Result<Option<Signal>, Failure> {
         .map(ChildLink::into_stream)
         .transpose()
         .map_err(|error| Failure(format!("the parent is out of reach: {error}")))?;
-    start::replace_old(options);
+    if parent.is_none() {
+        // Else the parent does: this process may have no right to.
+        start::replace_old(options);
+    }
     if let Some(replaces) = &options.replaces {
         tokio::task::spawn_local(take_all_once_gone(replaces.pids.clone(), registry.clone()));
     }
@@ -291,7 +294,7 @@ async fn reload(
 
 /// Processes that leave steer new connections towards one of our sockets; once they are gone all get their share.
 async fn take_all_once_gone(pids: Vec<u32>, registry: telamon_runtime::Registry) {
-    while pids.iter().any(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists()) {
+    while pids.iter().any(|pid| process::is_alive(*pid)) {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     registry.steer_freely();

@@ -50,7 +50,8 @@ fn tell(places: &[Place<'_>], failures: &[BindFailure], source: &Source) -> Fail
             address: describe(place.spec),
             owner: place.owner.map(str::to_owned),
             why: notice::text_of(&failure.error),
-            taken: failure.error.kind() == std::io::ErrorKind::AddrInUse,
+            taken: (failure.error.kind() == std::io::ErrorKind::AddrInUse)
+                .then_some(place.spec.is_per_worker()),
         };
         diagnostics.error(place.at, ConfigErrorKind::Plane(Box::new(mistake)));
     }
@@ -102,7 +103,8 @@ struct CannotListen {
     address: String,
     owner: Option<String>,
     why: String,
-    taken: bool,
+    /// Somebody has it; whether a successor may share it.
+    taken: Option<bool>,
 }
 
 impl Mistake for CannotListen {
@@ -113,10 +115,13 @@ impl Mistake for CannotListen {
         };
         let explanation =
             Explanation::new(format!("{owner} cannot listen on {}: {}", self.address, self.why));
-        if self.taken {
-            explanation.help("`ss -lntp` shows who has it; `-sf PID` takes it over from Telamon")
-        } else {
-            explanation
+        match self.taken {
+            Some(true) => explanation
+                .help("`ss -lntp` shows who has it; `-sf PID` takes it over from Telamon"),
+            Some(false) => explanation.help(
+                "`ss -lxntp` shows who has it; two processes cannot share it, so that one has to end first",
+            ),
+            None => explanation,
         }
     }
 

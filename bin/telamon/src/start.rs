@@ -439,7 +439,12 @@ pub(crate) fn replace_old(options: &Options) {
     };
     for pid in &replaces.pids {
         // One that has gone already needs no signal.
-        let _ = process::signal(*pid, signal);
+        if let Err(error) = process::signal(*pid, signal)
+            && process::is_alive(*pid)
+        {
+            let why = notice::text_of(&error);
+            notice::alert(format_args!("process {pid} cannot be told to leave: {why}"));
+        }
     }
 }
 
@@ -462,12 +467,17 @@ fn supervise(mut parent: Supervised<'_>) -> Result<ExitCode, Failure> {
     // What the serving process has yet to answer: the sockets of a reload are in force once it says so.
     let mut pending: Option<Registry> = None;
     let mut stopping = None;
+    // Whether the processes that this one replaces have been told.
+    let mut replaced = false;
     // By which signal the end was asked for.
     let mut told = None;
     loop {
         let event = parent.link.wait(&parent.signals, stopping).map_err(failed)?;
         match event {
             ParentEvent::Message(FromChild::Ready) => {
+                if !std::mem::replace(&mut replaced, true) {
+                    replace_old(parent.options);
+                }
                 if let Some(mut registry) = pending.take() {
                     registry.give_away();
                     parent.registry = registry;

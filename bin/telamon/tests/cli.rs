@@ -7,7 +7,7 @@ use std::process::Command;
 
 use telamon_testkit::{
     Behaviour, RawClient, Scratch, Signal, SyslogSink, Telamon, TestServer, eventually, free_port,
-    signal_process,
+    is_root, signal_process,
 };
 
 /// The examples that come with the program.
@@ -337,9 +337,4 @@ fn a_reload_binds_and_reads_with_the_parents_privileges() {
     let answer = RawClient::connect(81).get("/");
     assert_eq!((answer.status_line.as_str(), answer.text().as_str()), ("HTTP/1.1 503 Ours", "no"));
     assert!(telamon.proc_status("Uid").starts_with("65534"));
-}
-
-fn is_root() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status.lines().any(|line| line.starts_with("Uid:\t0\t"))
 }

@@ -357,6 +357,13 @@ pub fn signal(pid: u32, what: Signal) -> io::Result<()> {
     Ok(rustix::process::kill_process(raw, what.number())?)
 }
 
+/// Whether there is such a process, whoever's it is; asked of the kernel, since there may be no `/proc` (`chroot`).
+pub fn is_alive(pid: u32) -> bool {
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let asked = raw.map(rustix::process::test_kill_process);
+    matches!(asked, Some(Ok(()) | Err(rustix::io::Errno::PERM)))
+}
+
 /// Ends a process at once.
 ///
 /// # Errors

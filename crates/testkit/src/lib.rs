@@ -74,6 +74,11 @@ pub fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
+/// Whether the test may do what only root may.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// Asks until the answer is yes, for at most [`PATIENCE`].
 ///
 /// # Panics
