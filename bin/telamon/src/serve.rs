@@ -110,9 +110,9 @@ async fn serve(serving: Serving<'_>) -> Result<Option<Signal>, Failure> {
         // Else the parent does: this process may have no right to.
         start::replace_old(options);
     }
-    if let Some(replaces) = &options.replaces {
-        tokio::task::spawn_local(take_all_once_gone(replaces.pids.clone(), registry.clone()));
-    }
+    let predecessors = options.replaces.as_ref().map(|replaces| {
+        tokio::task::spawn_local(take_all_once_gone(replaces.pids.clone(), registry.clone()))
+    });
     if let Some(parent) = &mut parent {
         parent
             .send(&FromChild::Ready)
@@ -177,7 +177,13 @@ async fn serve(serving: Serving<'_>) -> Result<Option<Signal>, Failure> {
             Event::Finish => {
                 finish = None;
                 // A successor that shares the ports gets all that comes from now on.
+                if let Some(waiting) = &predecessors {
+                    // It would undo the steering of this process instead of its predecessor's.
+                    waiting.abort();
+                }
                 registry.steer_away();
+                // Who has begun to connect here ends up here, and would be reset if it found the door closed.
+                tokio::time::sleep(HANDSHAKES).await;
                 for bound in registry.take_all() {
                     bound.remove_file();
                 }
@@ -450,6 +456,9 @@ impl Sockets {
         }
     }
 }
+
+/// How long connections that were begun before new ones were steered away may take to stand.
+const HANDSHAKES: Duration = Duration::from_millis(50);
 
 /// How long requests that were cut off may take to answer and to be logged.
 const HARD_STOP_PATIENCE: Duration = Duration::from_secs(1);

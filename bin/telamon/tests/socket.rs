@@ -373,7 +373,7 @@ fn a_session_is_shown_with_haproxys_fields_in_their_places() {
     let all = telamon.stats_socket("show sess");
     let line = all.lines().find(|line| line.contains(" srv=app ")).expect("the session");
     let name = |word: &str| word.split(['=', '[']).next().unwrap_or_default().to_owned();
-    let names: Vec<String> = line.split(' ').skip(1).map(|word| name(word)).collect();
+    let names: Vec<String> = line.split(' ').skip(1).map(name).collect();
     assert_eq!(
         names.join(" "),
         "proto src fe be srv ts epoch age calls rate cpu lat rq rp scf scb exp rc c_exp"

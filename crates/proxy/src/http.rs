@@ -99,8 +99,11 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket, requests: u32) {
         finish(&mut stream);
         client.requests = client.requests.saturating_add(1);
         match after {
+            // Its answer has not said that the connection ends.
             After::KeepAlive
-                if !worker.finishing.get() || !stream.request.remaining().is_empty() => {}
+                if !worker.finishing.get()
+                    || !stream.request.remaining().is_empty()
+                    || may_ask_once_more(&stream) => {}
             After::Drop => break,
             After::KeepAlive | After::Close => {
                 linger(&mut client, &mut stream).await;
@@ -297,6 +300,11 @@ async fn killed(client: &mut Client, stream: &mut Stream) -> After {
         }
         after => after,
     }
+}
+
+/// Whether clients that are idle when the process finishes keep their connection for one more request.
+fn may_ask_once_more(stream: &Stream) -> bool {
+    stream.snapshot.proxy(stream.frontend).options.idle_close_on_response
 }
 
 /// Accounts for a request that is over.
