@@ -211,3 +211,23 @@ fn a_budget_bounds_what_is_sent_again() {
     assert!(line.contains("Backend web has used up its retry budget (0% of "), "{line}");
     assert_eq!(log.lines().iter().filter(|line| line.contains("retry budget")).count(), 1);
 }
+
+#[test]
+fn a_client_that_has_had_an_answer_is_told_nothing_of_a_lost_server() {
+    let server = TestServer::named("a");
+    let log = SyslogSink::start();
+    let telamon = Telamon::listen(&format!(
+        "log {} local0\nlog-format \"end %ST %tsc %rc %s\"\nserver {server}",
+        log.address()
+    ));
+    let mut client = telamon.connect();
+    assert_eq!(client.get("/").status, 200);
+    server.becomes(Behaviour::Dies);
+    client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(client.read_to_end(), b"");
+    // Its next connection is told.
+    assert_eq!(telamon.connect().get("/").status, 502);
+    log.wait_for("end 502 SH-- 0 a");
+    assert_eq!(log.lines().iter().filter(|line| line.contains("end ")).count(), 2);
+    assert_eq!(telamon.stat("web", "a", "eresp"), "1");
+}

@@ -247,8 +247,8 @@ impl Worker {
         };
         let rate_limit = proxy.frontend.as_ref().map_or(0, |frontend| frontend.rate_limit_sessions);
         let limits = [
-            (snapshot.global.maxconnrate.unwrap_or(0), &self.shared.connection_rate),
-            (snapshot.global.maxsessrate.unwrap_or(0), &self.shared.session_rate),
+            (self.shared.rate_limits.connections.load(Relaxed), &self.shared.connection_rate),
+            (self.shared.rate_limits.sessions.load(Relaxed), &self.shared.session_rate),
             (rate_limit, &proxy.state.frontend.session_rate),
         ];
         if limits.iter().all(|(limit, _)| *limit == 0) {

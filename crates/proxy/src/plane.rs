@@ -45,6 +45,7 @@ impl Plane {
         page: ServiceHandle,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::new(workers, connections_max, page));
+        shared.rate_limits.configure(&model.global);
         model.link_trackers();
         model.share_fullconn(connections_max);
         let snapshot = Arc::new(Snapshot { model, generation: 0 });
@@ -78,6 +79,7 @@ impl Plane {
         model.link_trackers();
         crate::state::adopt(&mut model, &self.snapshot.model);
         model.share_fullconn(connections_max);
+        self.shared.rate_limits.configure(&model.global);
         self.shared.connections_max.store(connections_max, Relaxed);
         self.shared.connections.set_max(connections_max);
         let generation = self.snapshot.generation + 1;

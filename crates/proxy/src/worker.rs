@@ -66,6 +66,8 @@ pub struct Shared {
     pub workers: usize,
     /// The process's `maxconn` as configured; `set maxconn global` goes no higher.
     pub connections_max: AtomicU32,
+    /// What `set rate-limit` changes.
+    pub rate_limits: RateLimits,
     /// Client connections over all frontends, and their limit.
     pub connections: Limit,
     /// Ever accepted.
@@ -264,6 +266,30 @@ fn pipes(global: &Global, workers: usize) -> Option<PipePool> {
     (!global.nosplice).then(|| PipePool::new(max, global.tune.pipesize))
 }
 
+/// How much may come in a second, over all frontends; 0 is no limit. What the configuration says, until the socket says
+/// otherwise.
+#[derive(Debug, Default)]
+pub struct RateLimits {
+    /// `maxconnrate`
+    pub connections: AtomicU32,
+    /// `maxsessrate`
+    pub sessions: AtomicU32,
+    /// `maxsslrate`: for the day there is TLS.
+    pub tls_sessions: AtomicU32,
+    /// `maxcomprate`, in bytes: for the day there is compression.
+    pub compression: AtomicU32,
+}
+
+impl RateLimits {
+    /// Takes over what a configuration says.
+    pub(crate) fn configure(&self, global: &Global) {
+        self.connections.store(global.maxconnrate.unwrap_or(0), Relaxed);
+        self.sessions.store(global.maxsessrate.unwrap_or(0), Relaxed);
+        self.tls_sessions.store(0, Relaxed);
+        self.compression.store(0, Relaxed);
+    }
+}
+
 impl Shared {
     /// What the workers of a process that starts now share; pages of `stats` are asked of `page`.
     pub(crate) fn new(
@@ -277,6 +303,7 @@ impl Shared {
             pid: std::process::id(),
             workers,
             connections_max: AtomicU32::new(connections_max),
+            rate_limits: RateLimits::default(),
             connections: Limit::new(connections_max),
             connections_total: AtomicU64::new(0),
             socket_connections: AtomicU64::new(0),

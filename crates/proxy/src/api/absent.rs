@@ -7,7 +7,6 @@ use super::{Row, done, row};
 pub(super) const COMMANDS: &[Row] = &[
     not_yet(&["add", "server"], "create a new server"),
     not_yet(&["del", "server"], "remove a dynamically added server"),
-    not_yet(&["set", "rate-limit"], "change a rate limiting value"),
     not_yet(&["show", "cache"], "show cache status"),
     not_yet(&["show", "peers"], "dump some information about all the peers"),
     not_yet(&["show", "ssl"], "display certificates, CA files and CRL files in memory"),

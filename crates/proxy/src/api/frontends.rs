@@ -47,6 +47,13 @@ pub(super) const COMMANDS: &[Row] = &[
         "change the per-process maxconn setting",
         set_global_maxconn,
     ),
+    row(
+        &["set", "rate-limit"],
+        Access::Admin,
+        "<setting> <value>",
+        "change a rate limiting value",
+        set_rate_limit,
+    ),
 ];
 
 /// The frontend that a command names.
@@ -132,6 +139,22 @@ fn set_maxconn(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
     done()
 }
 
+fn set_rate_limit(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
+    let limits = &view.shared.rate_limits;
+    let word = |at: usize| call.args.get(at).map_or("", |word| word.as_ref());
+    let (limit, unit) = match (word(0), word(1)) {
+        ("connections", "global") => (&limits.connections, 1),
+        ("sessions", "global") => (&limits.sessions, 1),
+        ("ssl-sessions", "global") => (&limits.tls_sessions, 1),
+        ("http-compression", "global") => (&limits.compression, 1024),
+        _ => return Err(RATE_LIMITS.to_owned()),
+    };
+    let value: i64 = word(2).parse().map_err(|_| "Expects an integer value.\n")?;
+    let value = u32::try_from(value).ok().and_then(|value| value.checked_mul(unit));
+    limit.store(value.ok_or("Value out of range.\n")?, Relaxed);
+    done()
+}
+
 fn set_global_maxconn(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
     let limit = call.args.first().ok_or("Expects an integer value.\n")?;
     let limit: i64 = limit.parse().map_err(|_| "Expects an integer value.\n")?;
@@ -144,3 +167,12 @@ fn set_global_maxconn(view: &View, call: &Invocation<'_>) -> Result<Answer, Stri
     view.shared.connections.set_max(limit);
     done()
 }
+
+/// The answer to `set rate-limit` for anything else.
+const RATE_LIMITS: &str = "\
+'set rate-limit' only supports :
+   - 'connections global' to set the per-process maximum connection rate
+   - 'sessions global' to set the per-process maximum session rate
+   - 'ssl-sessions global' to set the per-process maximum SSL session rate
+   - 'http-compression global' to set the per-process maximum compression speed in kB/s
+";

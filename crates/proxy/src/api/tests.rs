@@ -156,6 +156,11 @@ fn frontends_rest_and_stop() {
         "Frontend was previously shut down, cannot enable.\n",
     );
     check(&["set maxconn global 501"], "Value out of range.\n");
+    check(&["set rate-limit connections global 10"], "");
+    check(&["set rate-limit sessions global"], "Expects an integer value.\n");
+    check(&["set rate-limit sessions global ten"], "Expects an integer value.\n");
+    check(&["set rate-limit ssl-sessions global -1"], "Value out of range.\n");
+    check(&["set rate-limit http-compression global 4194304"], "Value out of range.\n");
     check(&["set maxconn frontend fe x"], "Integer value expected.\n");
 }
 

@@ -192,9 +192,16 @@ async fn attempt(
                 (true, true) => Sign::ReadError,
                 (true, false) => Sign::Closed,
             };
-            learn::note(stream, server, sign, !again);
+            // As HAProxy has it, a client that has had an answer on its connection is told nothing: it sees the close and
+            // asks again by itself. Neither the log nor `observe` hears of it.
+            let silent = client.requests > 0;
+            learn::note(stream, server, sign, !again && !silent);
             if again {
                 return Attempt::Retry;
+            }
+            if silent {
+                stream.log.logged.set(true);
+                return Attempt::Done(After::Close);
             }
             account::response_failed(stream, proxy, server, Counter::ServerAborts);
             return Attempt::Failed { status: 502, cause: Cause::Server, phase: Phase::Headers };

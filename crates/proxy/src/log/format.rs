@@ -150,6 +150,11 @@ impl LogFormat {
         self.template.as_constant()
     }
 
+    /// Whether it names something that is known only when all is over.
+    pub(super) fn waits_for_end(&self) -> bool {
+        self.template.waits_for_end
+    }
+
     /// Whether it shows the address from which servers are connected to (`%bi`, `%bp`), which has to be asked for.
     pub fn shows_server_source(&self) -> bool {
         self.template.names(Variable::BackendSource) || self.template.names(Variable::BackendPort)

@@ -15,6 +15,8 @@ pub(crate) struct Template<E> {
     style: Style,
     /// Some piece is a variable, so rendering needs facts.
     pub(crate) has_variables: bool,
+    /// Some piece is known only when all is over, as HAProxy sees it.
+    pub(crate) waits_for_end: bool,
 }
 
 /// What the use of a format changes in how it is read and written.
@@ -128,12 +130,15 @@ impl<E> Template<E> {
             return Err(errors);
         }
         let has_variables = parser.pieces.iter().any(|piece| matches!(piece, Piece::Variable(..)));
-        Ok(Self { pieces: parser.pieces.into(), style, has_variables })
+        let late = |piece: &Piece<E>| matches!(piece, Piece::Variable(v, _) if v.waits_for_end());
+        let waits_for_end = parser.pieces.iter().any(late);
+        Ok(Self { pieces: parser.pieces.into(), style, has_variables, waits_for_end })
     }
 
     /// A format in which nothing varies.
     pub(crate) fn constant(text: &[u8], style: Style) -> Self {
-        Self { pieces: Box::new([Piece::Text(text.into())]), style, has_variables: false }
+        let pieces = Box::new([Piece::Text(text.into())]);
+        Self { pieces, style, has_variables: false, waits_for_end: false }
     }
 
     /// The whole text where nothing in it varies.

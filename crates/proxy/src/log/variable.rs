@@ -338,6 +338,36 @@ impl Variable {
         }
     }
 
+    /// Whether it keeps a line back until all is over. Source: what HAProxy does; the state of a session without cookies
+    /// (`%ts`) does, the one with cookies (`%tsc`) does not.
+    pub(crate) fn waits_for_end(self) -> bool {
+        matches!(
+            self,
+            Self::ActiveConnections
+                | Self::BackendConnections
+                | Self::BackendQueue
+                | Self::BytesToClient
+                | Self::BytesToServer
+                | Self::FrontendConnections
+                | Self::Retries
+                | Self::ServerConnections
+                | Self::ServerQueue
+                | Self::Termination
+                | Self::TimeActive
+                | Self::TimeConnect
+                | Self::TimeData
+                | Self::TimeHandshake
+                | Self::TimeIdle
+                | Self::TimeQueue
+                | Self::TimeRequest
+                | Self::TimeRequestTotal
+                | Self::TimeResponse
+                | Self::TimeTotal
+                | Self::TimeUser
+                | Self::UniqueId
+        )
+    }
+
     /// Whether it can write nothing at all.
     pub(crate) fn may_be_empty(self) -> bool {
         matches!(

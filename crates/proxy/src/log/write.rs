@@ -60,11 +60,14 @@ pub fn log_stream(stream: &Stream) {
     write_formatted(settings, format, level, &Facts::of_stream(&stream.session, stream), &cx);
 }
 
-/// Writes the line of a frontend with `option logasap` while the stream goes on: to be called once its response head of
-/// `head_len` bytes is there, in `mode tcp` once its server is connected (`head_len` 0). Does nothing without the option.
+/// Writes the line of a frontend with `option logasap`, or with a format that names nothing that comes later, while the
+/// stream goes on: to be called once its response head of `head_len` bytes is there, in `mode tcp` once its server is
+/// connected (`head_len` 0). Does nothing for others.
 pub fn log_early(stream: &mut Stream, head_len: u64) {
     let snapshot = stream.snapshot.clone();
-    if !snapshot.proxy(stream.frontend).options.logasap {
+    let frontend = snapshot.proxy(stream.frontend);
+    let waits = frontend.log.format.as_ref().is_none_or(|format| format.waits_for_end());
+    if waits && !frontend.options.logasap {
         return;
     }
     let log = &mut stream.log;

@@ -27,6 +27,7 @@ pub(super) fn fill(view: &View, cpu: &Mutex<CpuMeter>, info: &mut Info) {
     let shared = &view.shared;
     let snapshot = view.snapshot();
     let global = &snapshot.model.global;
+    let limits = &view.shared.rate_limits;
     for field in Field::ALL {
         // What does not exist here is 0, as in a HAProxy that does not use it.
         if !matches!(field, Field::Description | Field::ZlibMemUsage | Field::MaxZlibMemUsage) {
@@ -68,11 +69,13 @@ pub(super) fn fill(view: &View, cpu: &Mutex<CpuMeter>, info: &mut Info) {
         .set(Field::CumReq, shared.counters.total(Counter::Requests) + sockets)
         .set(Field::Maxpipes, global.maxpipes.unwrap_or(0))
         .set(Field::ConnRate, shared.connection_rate.rate(ms))
-        .set(Field::ConnRateLimit, global.maxconnrate.unwrap_or(0))
+        .set(Field::ConnRateLimit, limits.connections.load(Relaxed))
         .set(Field::MaxConnRate, shared.connection_rate.max())
         .set(Field::SessRate, shared.session_rate.rate(ms))
-        .set(Field::SessRateLimit, global.maxsessrate.unwrap_or(0))
+        .set(Field::SessRateLimit, limits.sessions.load(Relaxed))
         .set(Field::MaxSessRate, shared.session_rate.max())
+        .set(Field::SslRateLimit, limits.tls_sessions.load(Relaxed))
+        .set(Field::CompressBpsRateLim, limits.compression.load(Relaxed))
         .set(Field::Tasks, (0..view.peers.len()).map(|at| view.peers.load(at)).sum::<u32>())
         .set(Field::IdlePct, idle)
         .set(Field::Node, node)
