@@ -131,6 +131,11 @@ struct Target {
     place: Place,
 }
 
+/// `#N`, which names a proxy or a server by its id.
+fn number(word: &str) -> Option<u32> {
+    word.strip_prefix('#')?.parse().ok()
+}
+
 /// What was not found.
 enum Missing {
     Backend,
@@ -151,9 +156,21 @@ impl Target {
 
     fn find(view: &View, backend: &str, server: &str) -> Result<Self, Missing> {
         let snapshot = view.snapshot();
-        let proxy = snapshot.model.backend(backend).ok_or(Missing::Backend)?;
-        let servers = snapshot.model.proxy(proxy).backend.iter().flat_map(|b| &b.servers);
-        let index = servers.into_iter().position(|known| &*known.name == server);
+        let model = &snapshot.model;
+        let proxy = match number(backend) {
+            Some(number) => {
+                let named =
+                    |(_, proxy): &(_, &Proxy)| proxy.backend.is_some() && proxy.number == number;
+                model.numbered().find(named).map(|(id, _)| id)
+            }
+            None => model.backend(backend),
+        };
+        let proxy = proxy.ok_or(Missing::Backend)?;
+        let mut servers = model.proxy(proxy).backend.iter().flat_map(|backend| &backend.servers);
+        let index = match number(server) {
+            Some(number) => servers.position(|known| known.number == number),
+            None => servers.position(|known| &*known.name == server),
+        };
         let server = ServerId(index.ok_or(Missing::Server)? as u32);
         Ok(Self { snapshot, place: Place { proxy, server } })
     }

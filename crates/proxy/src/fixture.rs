@@ -73,6 +73,7 @@ pub(crate) fn model() -> Model {
     let proxy = Proxy {
         name: "fe".into(),
         number: 2,
+        has_own_number: false,
         section: "frontend",
         at: Location::COMMAND_LINE,
         mode: Mode::Http,

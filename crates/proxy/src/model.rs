@@ -83,6 +83,8 @@ pub struct Proxy {
     pub name: Arc<str>,
     /// HAProxy's numeric id (`id`, else counted from 2 in file order, as its statistics show).
     pub number: u32,
+    /// It was written (`id`).
+    pub has_own_number: bool,
     /// `frontend`, `backend` or `listen`.
     pub section: &'static str,
     pub at: Location,

@@ -177,7 +177,7 @@ fn write_state(proxy: &Proxy, server: &Server, now_ms: u64, out: &mut String) {
     let agent = agent_fields(server);
     _ = writeln!(
         out,
-        "{} {} {} {} {address} {} {} {} {} {} {} {result} {health} {check_state} {} 0 0 {host} \
+        "{} {} {} {} {address} {} {} {} {} {} {} {result} {health} {check_state} {} {} {} {host} \
          {port} {service} 0 {check_port} {check_address} {} {}",
         proxy.number,
         proxy.name,
@@ -190,6 +190,8 @@ fn write_state(proxy: &Proxy, server: &Server, now_ms: u64, out: &mut String) {
         now_ms.saturating_sub(member.last_change_ms()) / 1000,
         check_status.number(),
         agent.state,
+        u8::from(proxy.has_own_number),
+        u8::from(server.has_own_number),
         or_dash(agent.address),
         agent.port,
     );

@@ -61,6 +61,7 @@ pub(super) fn proxy(
     Proxy {
         name,
         number,
+        has_own_number: section.lines().any(|line| line.keyword().is("id")),
         section: section.keyword(),
         at,
         mode: draft.mode,
@@ -366,6 +367,7 @@ fn server(
         name,
         index,
         number,
+        has_own_number: settings.id.is_some(),
         at,
         address: written,
         resolution,

@@ -149,18 +149,34 @@ fn has_stats_socket(sections: &[Section]) -> bool {
     })
 }
 
-/// The numbers of things in their order: the one that was written, else the next that none has.
+/// The numbers of things in their order: the one that was written, else the first from its place on that none has. As
+/// HAProxy counts: a written number also uses up its place.
 pub(super) fn assign_numbers(written: &[Option<u32>], first: u32) -> Vec<u32> {
     let taken: HashSet<u32> = written.iter().flatten().copied().collect();
     let mut next = first;
     let mut assign = |number: &Option<u32>| {
-        number.unwrap_or_else(|| {
+        let assigned = number.unwrap_or_else(|| {
             while taken.contains(&next) {
                 next += 1;
             }
-            next += 1;
-            next - 1
-        })
+            next
+        });
+        next += 1;
+        assigned
     };
     written.iter().map(&mut assign).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::assign_numbers;
+
+    /// From haproxy's statistics.
+    #[test]
+    fn a_written_number_uses_up_its_place() {
+        let written = [None, Some(50), None, Some(2), None, None];
+        assert_eq!(assign_numbers(&written, 1), [1, 50, 3, 2, 5, 6]);
+        assert_eq!(assign_numbers(&[Some(30), None], 2), [30, 3]);
+        assert_eq!(assign_numbers(&[None, None, Some(2)], 1), [1, 3, 2]);
+    }
 }

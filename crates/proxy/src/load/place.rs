@@ -57,9 +57,9 @@ pub(super) fn locate(
             let unresolved = ip.is_none();
             let ip = ip.unwrap_or_else(|| unspecified(family));
             let (port, number, mapped_port) = match port {
-                Port::One(port) => (ServerPort::Fixed(port), port, None),
+                Port::One(port) if port != 0 => (ServerPort::Fixed(port), port, None),
                 Port::Offset(shift) => (ServerPort::Mapped(shift), 0, Some(shift)),
-                Port::None | Port::Range(..) => (ServerPort::Mapped(0), 0, Some(0)),
+                Port::One(_) | Port::None | Port::Range(..) => (ServerPort::Mapped(0), 0, Some(0)),
             };
             let is_service = resolution.as_ref().is_some_and(|r| r.service().is_some());
             let host = match host {

@@ -18,6 +18,8 @@ pub struct Server {
     pub index: u32,
     /// HAProxy's numeric id (`id`, else counted from 1).
     pub number: u32,
+    /// It was written (`id`).
+    pub has_own_number: bool,
     pub at: Location,
     /// The address as written; what it resolves to now is in the state, which the socket can change.
     pub address: ServerAddress,

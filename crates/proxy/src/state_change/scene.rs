@@ -73,6 +73,7 @@ pub(crate) fn backend(name: &str, mut servers: Vec<Server>, ear: &LogEar) -> Pro
     Proxy {
         name: name.into(),
         number: 2,
+        has_own_number: false,
         section: "backend",
         at: Location::COMMAND_LINE,
         mode: Mode::Http,
@@ -102,6 +103,7 @@ pub(crate) fn server(name: &str, address: SocketAddr) -> Server {
         name: name.into(),
         index: 0,
         number: 1,
+        has_own_number: false,
         at: Location::COMMAND_LINE,
         address: ServerAddress::Ip { address: address.ip(), port, host: None },
         resolution: None,
