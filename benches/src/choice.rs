@@ -26,8 +26,11 @@ use telamon_balance::{
     Assignment, Key, Member, MemberConfig, MemberId, Pool, PoolOptions, Rng, Unit,
 };
 
+/// Makes a strategy.
+type Make = fn() -> Box<dyn Strategy>;
+
 /// A strategy is a row.
-const STRATEGIES: &[(&str, fn() -> Box<dyn Strategy>)] = &[
+const STRATEGIES: &[(&str, Make)] = &[
     ("roundrobin", || Box::<RoundRobin>::default()),
     ("static-rr", || Box::<StaticRr>::default()),
     ("leastconn", || Box::<LeastConn>::default()),
