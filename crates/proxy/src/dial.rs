@@ -3,7 +3,6 @@
 //! [`Dial::next`] is called again when a connection turned out dead; retries and redispatches are counted over all
 //! calls. Source: HAProxy configuration manual, `retries`, `option redispatch`.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -13,10 +12,11 @@ use telamon_runtime::socket::Socket;
 use telamon_runtime::wheel::Deadline;
 
 use crate::account;
+use crate::aside::aside;
 use crate::learn;
 use crate::model::{Backend, Proxy, ProxyId, RetryOn, Server, ServerId};
 use crate::stream::{Cause, Phase, Stream};
-use crate::upstream::{self, NoSlot, ServerConnection, Slot, Way};
+use crate::upstream::{self, Later, NoSlot, ServerConnection, Slot, Way};
 
 /// The attempts of one stream to reach a server.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub(crate) struct Reuse {
 pub(crate) struct Dialed {
     pub(crate) slot: Slot,
     /// `None` when the server's line says `redir`: the client is to go there itself.
-    pub(crate) connection: Option<ServerConnection>,
+    pub(crate) connection: Option<Box<ServerConnection>>,
 }
 
 /// No server is reached, as the log says it.
@@ -69,7 +69,7 @@ pub(crate) struct Undialed {
 pub(crate) struct Attached {
     pub(crate) backend: ProxyId,
     pub(crate) server: Option<ServerId>,
-    pub(crate) connection: ServerConnection,
+    pub(crate) connection: Box<ServerConnection>,
 }
 
 impl<'p> Dial<'p> {
@@ -102,7 +102,12 @@ impl<'p> Dial<'p> {
                     slot
                 }
                 None => {
-                    let found = self.slot(client, stream).await;
+                    let found = match self.slot_now(stream) {
+                        Ok(slot) => Ok(slot),
+                        Err((pinned, later)) => {
+                            aside(self.slot(client, stream, pinned, later)).await
+                        }
+                    };
                     let server = found.as_ref().map_or(stream.server, Slot::server);
                     self.moved(stream, server);
                     let slot = found?;
@@ -118,10 +123,10 @@ impl<'p> Dial<'p> {
                 account::assigned(stream, self.proxy, server);
                 return Ok(Dialed { slot, connection: None });
             }
-            let connected = tokio::select! {
-                biased;
-                connected = self.connection(deadline, attached, stream, server) => connected,
-                undialed = self.client_gone(client) => Err(undialed),
+            let way = Way::new(stream, server);
+            let connected = match self.standing(attached, stream, server, &way) {
+                Some(connection) => Ok(connection),
+                None => aside(self.connect(client, deadline, stream, server, &way)).await,
             };
             let failure = match connected {
                 Ok(connection) => {
@@ -134,25 +139,42 @@ impl<'p> Dial<'p> {
                     account::assigned(stream, self.proxy, server);
                     return Ok(Dialed { slot, connection: Some(connection) });
                 }
-                Err(failure) if failure.cause == Cause::Client => return Err(failure),
                 Err(failure) => failure,
             };
-            slot.learn(Ending::Failed);
-            learn::note(stream, server, Sign::NotConnected, true);
-            if !self.backend.retry_on.has(RetryOn::CONNECTION) || !self.plan(stream, server) {
-                account::connect_given_up(stream, self.proxy, server);
+            if let Some(failure) = aside(self.failed(client, stream, server, slot, failure)).await {
                 return Err(failure);
             }
-            let waits = !self.elsewhere && failure.cause == Cause::Server;
-            self.go_on(stream, slot);
-            if waits {
-                tokio::select! {
-                    () = turn_around(self.proxy) => {}
-                    undialed = self.client_gone(client) => return Err(undialed),
-                }
-                stream.session.worker.touch();
-            }
         }
+    }
+
+    /// Looks at an attempt that has failed: begins the next one, or gives up.
+    async fn failed(
+        &mut self,
+        client: &Socket,
+        stream: &mut Stream,
+        server: &Server,
+        slot: Slot,
+        failure: Undialed,
+    ) -> Option<Undialed> {
+        if failure.cause == Cause::Client {
+            return Some(failure);
+        }
+        slot.learn(Ending::Failed);
+        learn::note(stream, server, Sign::NotConnected, true);
+        if !self.backend.retry_on.has(RetryOn::CONNECTION) || !self.plan(stream, server) {
+            account::connect_given_up(stream, self.proxy, server);
+            return Some(failure);
+        }
+        let waits = !self.elsewhere && failure.cause == Cause::Server;
+        self.go_on(stream, slot);
+        if waits {
+            tokio::select! {
+                () = turn_around(self.proxy) => {}
+                undialed = self.client_gone(client) => return Some(undialed),
+            }
+            stream.session.worker.touch();
+        }
+        None
     }
 
     /// Plans to send a request again that a server may have seen; false when no attempt is left. [`Dial::go_on`] begins
@@ -216,8 +238,8 @@ impl<'p> Dial<'p> {
         Undialed { cause: Cause::Client, phase: Phase::Connect }
     }
 
-    /// A slot from the pool or the queue.
-    async fn slot(&mut self, client: &Socket, stream: &mut Stream) -> Result<Slot, Undialed> {
+    /// A slot from the pool, if one is free; else what it is asked for again, and how.
+    fn slot_now(&self, stream: &Stream) -> Result<Slot, (Option<Pinned>, Later)> {
         let bound = stream.persistence.pinned(self.proxy);
         let pinned = bound
             .or_else(|| self.last_server(stream))
@@ -225,10 +247,21 @@ impl<'p> Dial<'p> {
         if self.backend.direct.is_some() && pinned.is_none() {
             return Ok(Slot::direct(stream));
         }
+        upstream::take_slot(stream, &self.tried, pinned).map_err(|later| (pinned, later))
+    }
+
+    /// A slot from the queue, or from another server's part of the pool.
+    async fn slot(
+        &mut self,
+        client: &Socket,
+        stream: &mut Stream,
+        pinned: Option<Pinned>,
+        later: Later,
+    ) -> Result<Slot, Undialed> {
         let gone = async {
             self.client_gone(client).await;
         };
-        let mut taken = upstream::take_slot(stream, &self.tried, pinned, gone).await;
+        let mut taken = upstream::wait_for_slot(stream, &self.tried, pinned, later, gone).await;
         if let Err(NoSlot::QueueFull(_)) = taken
             && self.backend.redispatch != 0
             && !stream.persistence.is_forced()
@@ -240,7 +273,10 @@ impl<'p> Dial<'p> {
             let gone = async {
                 self.client_gone(client).await;
             };
-            taken = upstream::take_slot(stream, &self.tried, None, gone).await;
+            taken = match upstream::take_slot(stream, &self.tried, None) {
+                Ok(slot) => Ok(slot),
+                Err(later) => upstream::wait_for_slot(stream, &self.tried, None, later, gone).await,
+            };
         }
         let failure = match taken {
             Ok(slot) => return Ok(slot),
@@ -300,39 +336,53 @@ impl<'p> Dial<'p> {
             .then_some(Pinned { member: id, force: false })
     }
 
-    /// The client's own, an idle or a new connection to the server.
-    async fn connection(
+    /// The client's own or an idle connection to the server.
+    fn standing(
         &self,
-        deadline: &Deadline,
         attached: &mut Option<Attached>,
         stream: &Stream,
         server: &Server,
-    ) -> Result<ServerConnection, Undialed> {
-        let worker = Rc::clone(&stream.session.worker);
-        let private = upstream::is_private(self.backend, stream.server);
-        let way = Way::new(stream, server);
-        if let Some(Attached { backend, server: at, connection }) = attached.take()
-            && backend == stream.backend
-            && at == stream.server
-            && way.leads_to(&connection)
-            && !connection.socket.peek_closed()
-        {
-            account::reused(stream, self.proxy, server);
-            return Ok(connection);
-        }
-        if let Some(reuse) = self.reuse
-            && !private
-            && let Some(idle) =
-                upstream::take_idle(&worker, server, self.backend.reuse, reuse, &way)
-        {
-            account::reused(stream, self.proxy, server);
-            return Ok(idle);
-        }
+        way: &Way,
+    ) -> Option<Box<ServerConnection>> {
+        let reuse = self.reuse?;
+        let connection = match attached.take() {
+            Some(Attached { backend, server: at, connection })
+                if backend == stream.backend
+                    && at == stream.server
+                    && way.leads_to(&connection)
+                    && !connection.socket.peek_closed() =>
+            {
+                connection
+            }
+            _ if upstream::is_private(self.backend, stream.server) => return None,
+            _ => {
+                let worker = &stream.session.worker;
+                upstream::take_idle(worker, server, self.backend.reuse, reuse, way)?
+            }
+        };
+        account::reused(stream, self.proxy, server);
+        Some(connection)
+    }
+
+    /// A new connection to the server.
+    async fn connect(
+        &self,
+        client: &Socket,
+        deadline: &Deadline,
+        stream: &Stream,
+        server: &Server,
+        way: &Way,
+    ) -> Result<Box<ServerConnection>, Undialed> {
+        let worker = &stream.session.worker;
         deadline.arm_optional_from(worker.now(), self.proxy.timeouts.connect);
         let phase = Phase::Connect;
         let has_data = self.reuse.is_some() || !stream.request.remaining().is_empty();
-        let opened = upstream::open(&worker, &stream.session, server, &way, has_data);
-        let opened = deadline.guard(opened).await;
+        let opened = upstream::open(worker, &stream.session, server, way, has_data);
+        let opened = tokio::select! {
+            biased;
+            opened = deadline.guard(opened) => opened,
+            undialed = self.client_gone(client) => return Err(undialed),
+        };
         worker.touch();
         match opened {
             Ok(Ok(connection)) => Ok(connection),

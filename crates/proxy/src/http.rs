@@ -16,6 +16,7 @@ use telamon_runtime::socket::Socket;
 use telamon_runtime::wheel::Deadline;
 
 use crate::account;
+use crate::aside::aside;
 use crate::dial::Attached;
 use crate::model::Proxy;
 use crate::stream::{Cause, Direction, Phase, Session, Stream};
@@ -94,7 +95,7 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket, requests: u32) {
         };
         let after = match after {
             Some(after) => after,
-            None => killed(&mut client, &mut stream).await,
+            None => aside(killed(&mut client, &mut stream)).await,
         };
         finish(&mut stream);
         client.requests = client.requests.saturating_add(1);
@@ -106,7 +107,7 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket, requests: u32) {
                     || may_ask_once_more(&stream) => {}
             After::Drop => break,
             After::KeepAlive | After::Close => {
-                linger(&mut client, &mut stream).await;
+                aside(linger(&mut client, &mut stream)).await;
                 break;
             }
         }
@@ -124,8 +125,8 @@ async fn exchange(client: &mut Client, stream: &mut Stream) -> After {
     let mut in_backend = None;
     match route::route(client, stream, &mut in_backend).await {
         route::Routed::Server => forward::forward(client, stream).await,
-        route::Routed::Answer(answer) => respond::send(client, stream, *answer).await,
-        route::Routed::Page => respond::page(client, stream).await,
+        route::Routed::Answer(answer) => aside(respond::send(client, stream, *answer)).await,
+        route::Routed::Page => aside(respond::page(client, stream)).await,
         route::Routed::Close { silent } => {
             if silent {
                 // Where the socket cannot be told, it is only closed.
@@ -171,14 +172,14 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
             Ok(Some(_)) => {
                 // What has come with the head of a body that is no body refuses the request before anybody sees it.
                 if let Err(error) = body::check(stream) {
-                    reject(client, stream, proxy, &error).await;
+                    aside(reject(client, stream, proxy, &error)).await;
                     return Received::Over;
                 }
                 break;
             }
             Ok(None) => {}
             Err(error) => {
-                reject(client, stream, proxy, &error).await;
+                aside(reject(client, stream, proxy, &error)).await;
                 return Received::Over;
             }
         }
@@ -221,7 +222,7 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
                 if begun || (first && !proxy.options.http_ignore_probes) {
                     stream.log.cause = Cause::Client;
                     stream.log.phase = Phase::Request;
-                    give_up(client, stream, proxy, 400, false).await;
+                    aside(give_up(client, stream, proxy, 400, false)).await;
                 }
                 return Received::Over;
             }
@@ -234,7 +235,7 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
                 if begun || (first && !proxy.options.http_ignore_probes) {
                     stream.log.cause = Cause::ClientTimeout;
                     stream.log.phase = Phase::Request;
-                    give_up(client, stream, proxy, 408, true).await;
+                    aside(give_up(client, stream, proxy, 408, true)).await;
                 }
                 return Received::Over;
             }

@@ -10,6 +10,7 @@
 
 mod account;
 pub mod api;
+mod aside;
 pub mod capture;
 pub mod check;
 mod dial;

@@ -5,7 +5,7 @@
 //! bounded by the timeout of the side that is waited for; a wait begins its timeout anew at each progress.
 
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use telamon_http_proto::{BodyLength, ChunkedDecoder};
@@ -229,12 +229,23 @@ impl<'a> Pump<'a> {
     /// A pump that first writes `buffer` (a head and the body bytes that came with it, which `remaining` has already
     /// followed) and then relays what remains. The buffer's capacity is what it reads at a time.
     pub(crate) fn new(from: End<'a>, to: End<'a>, buffer: Vec<u8>, remaining: Remaining) -> Self {
+        Self::begun(from, to, buffer, 0, remaining)
+    }
+
+    /// As [`Pump::new`], when `sent` bytes of the buffer have gone already.
+    pub(crate) fn begun(
+        from: End<'a>,
+        to: End<'a>,
+        buffer: Vec<u8>,
+        sent: usize,
+        remaining: Remaining,
+    ) -> Self {
         let checked = buffer.len();
         Self {
             from,
             to,
             buffer,
-            sent: 0,
+            sent,
             checked,
             remaining,
             waiting: None,
@@ -246,7 +257,7 @@ impl<'a> Pump<'a> {
             independent: false,
             tunnel: false,
             closes: false,
-            written: 0,
+            written: sent as u64,
             spliced: 0,
             read: 0,
         }
@@ -449,14 +460,19 @@ impl<'a> Pump<'a> {
 
 /// Returns once the client has closed its side and nothing it sent is left to read.
 pub(crate) async fn client_gone(socket: &Socket) {
+    std::future::poll_fn(|cx| poll_client_gone(socket, cx)).await;
+}
+
+/// Ready once the client has closed its side and nothing it sent is left to read.
+pub(crate) fn poll_client_gone(socket: &Socket, cx: &mut Context<'_>) -> Poll<()> {
     loop {
-        if socket.readable().await.is_err() {
-            return;
+        if ready!(socket.poll_read_ready(cx)).is_err() {
+            return Poll::Ready(());
         }
         match socket.peek_now() {
-            Idle::Closed => return,
+            Idle::Closed => return Poll::Ready(()),
             // A next request is waiting: as long as it is unread, a close behind it cannot be seen.
-            Idle::Data => std::future::pending().await,
+            Idle::Data => return Poll::Pending,
             // The readiness was stale; asking the socket clears it.
             Idle::Quiet => {
                 socket.peek();

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use telamon_balance::{
-    Assignment, Counter, Ending, Grant, MemberId, Outcome, Pinned, Pool, Refusal, Ticket, Unit,
-    Waiting,
+    Assignment, Counter, Ending, Grant, MemberId, Outcome, Pinned, Place, Pool, Refusal, Ticket,
+    Unit, Waiting,
 };
 use telamon_runtime::connect::{ConnectError, connect, connect_to_send};
 use telamon_runtime::socket::{Idle, Socket};
@@ -114,7 +114,7 @@ struct IdleList {
 
 #[derive(Debug)]
 struct IdleConnection {
-    connection: ServerConnection,
+    connection: Box<ServerConnection>,
     expires: Moment,
 }
 
@@ -183,25 +183,49 @@ pub(crate) fn deliver(pool: &Pool<Waiter>, member: MemberId, mut grant: Option<G
     }
 }
 
-/// Takes a slot of the backend's pool for this stream, waiting in the queue if need be.
+/// What there is in place of a slot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Later {
+    Wait(Place),
+    Refused(Refusal),
+}
+
+/// Takes a slot of the backend's pool for this stream, if one is free.
 ///
-/// `tried` are servers that failed it; `gone` ends the wait when the client leaves.
-pub(crate) async fn take_slot(
+/// `tried` are servers that failed it.
+pub(crate) fn take_slot(
+    stream: &Stream,
+    tried: &[MemberId],
+    pinned: Option<Pinned>,
+) -> Result<Slot, Later> {
+    let proxy = stream.snapshot.proxy(stream.backend);
+    let Some(backend) = &proxy.backend else { return Err(Later::Refused(Refusal::NoMember)) };
+    let worker = &stream.session.worker;
+    let unit = Unit { key: crate::key::of(&backend.balance, stream), tried, pinned };
+    match backend.pool.assign(&unit, &mut worker.rng.borrow_mut(), worker.now_ms()) {
+        Assignment::Member(member) => Ok(Slot::taken(stream, member)),
+        Assignment::Refused(refusal) => Err(Later::Refused(refusal)),
+        Assignment::Wait(place) => Err(Later::Wait(place)),
+    }
+}
+
+/// Waits in the queue for a slot, after [`take_slot`] had none; `gone` ends the wait when the client leaves.
+pub(crate) async fn wait_for_slot(
     stream: &mut Stream,
     tried: &[MemberId],
     pinned: Option<Pinned>,
+    later: Later,
     gone: impl Future<Output = ()>,
 ) -> Result<Slot, NoSlot> {
+    let place = match later {
+        Later::Wait(place) => place,
+        Later::Refused(refusal) => return Err(refused(refusal)),
+    };
     let snapshot = stream.snapshot.clone();
     let proxy = snapshot.proxy(stream.backend);
     let Some(backend) = &proxy.backend else { return Err(NoSlot::NoServer) };
     let worker = std::rc::Rc::clone(&stream.session.worker);
     let unit = Unit { key: crate::key::of(&backend.balance, stream), tried, pinned };
-    let place = match backend.pool.assign(&unit, &mut worker.rng.borrow_mut(), worker.now_ms()) {
-        Assignment::Member(member) => return Ok(Slot::taken(stream, member)),
-        Assignment::Refused(refusal) => return Err(refused(refusal)),
-        Assignment::Wait(place) => place,
-    };
     let (waiter, mut granted) = oneshot::channel();
     let ticket = match backend.pool.wait(
         &unit,
@@ -297,7 +321,7 @@ pub(crate) fn take_idle(
     reuse: HttpReuse,
     Reuse { first, sure, .. }: Reuse,
     way: &Way,
-) -> Option<ServerConnection> {
+) -> Option<Box<ServerConnection>> {
     let state = &server.state;
     if reuse == HttpReuse::Never || state.idle.load(Relaxed) == 0 {
         return None;
@@ -329,16 +353,17 @@ pub(crate) fn take_idle(
                 continue;
             }
             // It moves from the other worker's reactor to this one's.
+            let connection = *connection;
             let kind = connection.socket.kind();
             let socket = Socket::from_nonblocking(connection.socket.into_fd(), kind);
-            return Some(ServerConnection { socket, ..connection });
+            return Some(Box::new(ServerConnection { socket, ..connection }));
         }
     }
     None
 }
 
 /// Keeps a connection for later use, or closes it if the server has enough of them.
-pub(crate) fn keep_idle(worker: &Worker, server: &Server, connection: ServerConnection) {
+pub(crate) fn keep_idle(worker: &Worker, server: &Server, connection: Box<ServerConnection>) {
     let state = &server.state;
     let full = server.pool_max_conn.is_some_and(|max| state.idle.load(Relaxed) >= max);
     let worn = server.max_reuse.is_some_and(|max| connection.requests > max);
@@ -368,7 +393,7 @@ pub(crate) async fn open(
     server: &Server,
     way: &Way,
     has_data: bool,
-) -> Result<ServerConnection, ConnectError> {
+) -> Result<Box<ServerConnection>, ConnectError> {
     let state = &server.state;
     let generation = state.generation.load(Relaxed);
     if worker.shared.is_crowded(worker.snapshot().global.tune.pool_high_fd_ratio) {
@@ -383,7 +408,8 @@ pub(crate) async fn open(
     state.member.counters.add(worker.index(), Counter::Connects, 1);
     let _counted = Counted::new(&worker.shared);
     let identity = way.identity.as_slice().into();
-    Ok(ServerConnection { socket, generation, requests: 0, identity, private: false, _counted })
+    let private = false;
+    Ok(Box::new(ServerConnection { socket, generation, requests: 0, identity, private, _counted }))
 }
 
 /// How a stream's connection to a server is made.
@@ -471,7 +497,7 @@ impl IdlePool {
         worker: usize,
         state: &ServerState,
         fits: impl Fn(&ServerConnection) -> bool,
-    ) -> Option<ServerConnection> {
+    ) -> Option<Box<ServerConnection>> {
         let mut list = self.0.get(worker)?.lock().unwrap_or_else(PoisonError::into_inner);
         let at = list.connections.iter().rposition(|idle| fits(&idle.connection))?;
         state.idle.fetch_sub(1, Relaxed);

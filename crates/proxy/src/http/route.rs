@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::account::{self, InBackend};
+use crate::aside::aside;
 use crate::http::{Client, body, respond};
 use crate::log;
 use crate::model::Proxy;
@@ -38,7 +39,9 @@ pub(super) async fn route(
     }
     log::capture_request(stream);
     stream.backend = stream.frontend;
-    if let Some(routed) = proxy_rules(client, stream, frontend).await {
+    if has_rules(frontend)
+        && let Some(routed) = aside(proxy_rules(client, stream, frontend)).await
+    {
         return routed;
     }
     let Some(backend) = rules::choose_backend_of(stream, frontend) else {
@@ -53,11 +56,22 @@ pub(super) async fn route(
         persistence::begin(stream, chosen);
     }
     if backend != stream.frontend
-        && let Some(routed) = proxy_rules(client, stream, snapshot.proxy(backend)).await
+        && has_rules(snapshot.proxy(backend))
+        && let Some(routed) = aside(proxy_rules(client, stream, snapshot.proxy(backend))).await
     {
         return routed;
     }
     Routed::Server
+}
+
+/// Whether [`proxy_rules`] has something to do.
+fn has_rules(proxy: &Proxy) -> bool {
+    let rules = &proxy.rules;
+    !rules.tcp_request_content.is_empty()
+        || !rules.http_request.is_empty()
+        || !rules.redirect.is_empty()
+        || proxy.stats.is_some()
+        || proxy.options.http_buffer_request
 }
 
 /// The rule sets of one proxy, in HAProxy's order.
