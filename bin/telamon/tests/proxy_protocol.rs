@@ -176,3 +176,24 @@ fn tcp_streams_and_checks_begin_with_the_header() {
         eventually("checks pass", || telamon.stat("b", "s", "check_status") == "L7OK");
     }
 }
+
+#[test]
+fn connections_of_check_rules_begin_with_the_header_where_they_say_so() {
+    let app = TestServer::start("app", Behaviour::Echo);
+    #[track_caller]
+    fn check(app: &TestServer, connect: &str, options: &str, expected: &str) {
+        let telamon = Telamon::start(&format!(
+            "{DEFAULTS}frontend f\nbind 127.0.0.1:{}\n\
+             backend b\noption tcp-check\ntcp-check connect {connect}\ntcp-check send hello\n\
+             tcp-check expect rstring {expected}\n\
+             server {app} check inter 20ms {options}\n",
+            free_port()
+        ));
+        eventually("checks pass", || telamon.stat("b", "app", "check_status") == "L7OK");
+    }
+    check(&app, "send-proxy", "", "^PROXY.TCP4.*hello");
+    check(&app, "send-proxy", "send-proxy-v2", "QUIT.*hello");
+    check(&app, "", "send-proxy", "^hello");
+    check(&app, "default", "send-proxy", "^PROXY.TCP4.*hello");
+    check(&app, "default", "", "^hello");
+}

@@ -217,7 +217,11 @@ pub fn parse_address(text: &str, rules: &AddressRules) -> Result<Address, Addres
                 "ipv6" | "tcp6" | "udp6" => Family::V6,
                 _ => Family::Any,
             };
-            let (host, port) = split_port(rest);
+            let (host, port) = match rules.port {
+                // Nothing that a colon could separate.
+                PortRule::Forbidden if rest.parse::<Ipv6Addr>().is_ok() => (rest, None),
+                _ => split_port(rest),
+            };
             let port = parse_port(rest, port, rules)?;
             let host = parse_host(host, rest, family, rules)?;
             Ok(Address::Ip { host, port, family, transport })
@@ -395,6 +399,17 @@ mod tests {
     #[track_caller]
     fn check_error(rules: &AddressRules, text: &str, expected: &AddressError) {
         assert_eq!(parse_address(text, rules).as_ref(), Err(expected), "{text}");
+    }
+
+    #[test]
+    fn hosts() {
+        let host = AddressRules::HOST;
+        check(&host, "127.0.0.1", "127.0.0.1", Port::None);
+        check(&host, "::1", "::1", Port::None);
+        check(&host, "2001:db8::1", "2001:db8::1", Port::None);
+        check(&host, "[::1]", "::1", Port::None);
+        check_error(&host, "127.0.0.1:80", &AddressError::PortNotAllowed);
+        check_error(&host, "[::1]:80", &AddressError::PortNotAllowed);
     }
 
     #[test]

@@ -110,6 +110,13 @@ impl<'a> Args<'a> {
         rest
     }
 
+    /// All words that are left, as one text; there must be one at least.
+    pub fn text(&mut self) -> Option<String> {
+        let first = self.next("a text")?;
+        let words = std::iter::once(first).chain(self.rest());
+        Some(words.map(|token| token.text).collect::<Vec<_>>().join(" "))
+    }
+
     /// Passes over all words that are left.
     pub fn skip_rest(&mut self) {
         self.next = self.line.len();

@@ -31,6 +31,8 @@ mod track;
 mod uri;
 mod variable;
 
+#[cfg(test)]
+pub(crate) use actions::usages;
 pub use actions::{
     parse_after_response_rule, parse_http_request_rule, parse_http_response_rule,
     parse_persist_rule, parse_redirect_rule, parse_tcp_request_rule, parse_tcp_response_rule,

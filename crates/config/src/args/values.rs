@@ -18,6 +18,19 @@ impl<'a> Args<'a> {
         self.duration_in(Duration::from_millis(1))
     }
 
+    /// As [`duration`](Self::duration), of at least 1 ms.
+    pub fn period(&mut self) -> Option<Duration> {
+        let token = self.peek();
+        let time = self.duration()?;
+        match token {
+            Some(token) if time.is_zero() => {
+                self.bad(token, "time", "at least 1ms");
+                None
+            }
+            _ => Some(time),
+        }
+    }
+
     /// A time in seconds unless it has a suffix.
     pub fn duration_secs(&mut self) -> Option<Duration> {
         self.duration_in(Duration::from_secs(1))

@@ -267,7 +267,7 @@ impl<'a> Run<'a> {
         };
         let to = endpoint(self.server, self.check, step, sampled);
         self.deadline = connect_deadline(self.proxy, self.check);
-        let through = if step.implicit { self.check.via_socks4 } else { step.via_socks4 };
+        let through = step.via_socks4 || (step.as_server && self.check.via_socks4);
         let connecting = async {
             match through {
                 true => connect(&to, &self.server.connect).await,
@@ -281,7 +281,11 @@ impl<'a> Run<'a> {
                     let _ = socket.set_nolinger();
                 }
                 let mut preface = Vec::new();
-                if let Some(settings) = &self.check.send_proxy {
+                let settings = match step.send_proxy {
+                    true => Some(self.server.send_proxy.unwrap_or_default()),
+                    false => self.check.send_proxy.filter(|_| step.as_server),
+                };
+                if let Some(settings) = &settings {
                     proxy_protocol::write_for_check(&socket, settings, &mut preface);
                 }
                 self.socket = Some(socket);

@@ -16,7 +16,7 @@ pub(super) const KEYWORDS: &[K] = &[
     K::works(
         "balance",
         Sections::PROXIES,
-        "balance <strategy>",
+        "balance [<strategy>]",
         "how the server for a request is chosen",
         |proxy, args| {
             if !proxy.has_side(args, Sections::BACKS) {

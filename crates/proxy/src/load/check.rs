@@ -153,34 +153,29 @@ impl CheckDraft {
         Some(Script { protocol, steps, disable_on_404, send_state })
     }
 
-    /// The steps of a check by HTTP: those that are written, with the request of `option httpchk` where none of them
-    /// sends one after a connection of its own.
+    /// The steps of a check by HTTP: those that are written, with the request of `option httpchk` where the first
+    /// exchange sends none.
     fn http_steps(&self) -> Vec<CheckStep> {
         let written = self.http.as_deref().map_or(&[][..], |steps| steps);
         let own_request = match self.request.as_deref() {
             Some(request) => request.clone(),
             None => CheckRequest::default(),
         };
-        let first_action = written.iter().find(|step| {
-            matches!(step, CheckStep::Connect(_) | CheckStep::Request(_) | CheckStep::Expect(_))
-        });
         let mut steps = written.to_vec();
-        match first_action {
-            // A complete script.
-            Some(CheckStep::Connect(_)) => {}
+        let mut acting = (0..steps.len()).filter(|at| steps[*at].acts());
+        let mut first = acting.next();
+        let mut behind_connect = None;
+        if let Some(at) = first
+            && matches!(steps[at], CheckStep::Connect(_))
+        {
+            behind_connect = Some(at + 1);
+            first = acting.next();
+        }
+        match first.map(|at| &mut steps[at]) {
             // Adds to the request of the option.
-            Some(CheckStep::Request(_)) => {
-                if let Some(CheckStep::Request(request)) =
-                    steps.iter_mut().find(|step| matches!(step, CheckStep::Request(_)))
-                {
-                    request.complete(&own_request);
-                }
-            }
+            Some(CheckStep::Request(request)) => request.complete(&own_request),
             _ => {
-                let at = steps
-                    .iter()
-                    .position(|step| matches!(step, CheckStep::Expect(_)))
-                    .unwrap_or(steps.len());
+                let at = behind_connect.or(first).unwrap_or(steps.len());
                 steps.insert(at, CheckStep::Request(Box::new(own_request)));
             }
         }
@@ -189,7 +184,8 @@ impl CheckDraft {
                 request.complete(&CheckRequest::default());
             }
         }
-        if !steps.iter().any(|step| matches!(step, CheckStep::Expect(_))) {
+        // What is sent last has an answer.
+        if let Some(CheckStep::Request(_)) = steps.iter().rev().find(|step| step.acts()) {
             steps.push(CheckStep::Expect(Box::new(CheckExpect::of(Expected::Status(Box::new([
                 (200, 399),
             ]))))));
@@ -200,17 +196,8 @@ impl CheckDraft {
 
 /// With a connection before anything is sent or awaited.
 fn connected(mut steps: Vec<CheckStep>) -> Vec<CheckStep> {
-    let acts = |step: &&CheckStep| {
-        matches!(
-            step,
-            CheckStep::Connect(_)
-                | CheckStep::Send { .. }
-                | CheckStep::Request(_)
-                | CheckStep::Expect(_)
-        )
-    };
-    if !matches!(steps.iter().find(acts), Some(CheckStep::Connect(_))) {
-        let connect = CheckConnect { implicit: true, ..CheckConnect::default() };
+    if !matches!(steps.iter().find(|step| step.acts()), Some(CheckStep::Connect(_))) {
+        let connect = CheckConnect { implicit: true, as_server: true, ..CheckConnect::default() };
         steps.insert(0, CheckStep::Connect(connect));
     }
     steps

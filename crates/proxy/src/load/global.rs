@@ -177,8 +177,7 @@ const PROCESS: &[K] = &[
         "description <text>",
         "what statistics say about this machine",
         |global, args| {
-            let words: Vec<_> = args.rest().iter().map(|token| token.text).collect();
-            global.global.description = Some(words.join(" ").into());
+            global.global.description = args.text().map(Into::into);
         },
     ),
     K::works(
@@ -650,6 +649,9 @@ fn ssl_options(_: &mut GlobalContext, args: &mut Args<'_>) {
     const VERSIONS: [(&str, ()); 5] =
         [("SSLv3", ()), ("TLSv1.0", ()), ("TLSv1.1", ()), ("TLSv1.2", ()), ("TLSv1.3", ())];
     let at = args.at();
+    if args.is_empty() {
+        return args.missing("an option of TLS");
+    }
     while let Some(token) = args.next_if_any() {
         match token.text {
             "ssl-min-ver" | "ssl-max-ver" => {

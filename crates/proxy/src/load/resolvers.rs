@@ -255,13 +255,7 @@ fn nameserver_of(ip: std::net::IpAddr) -> Nameserver {
 
 /// A time of at least 1 ms, in milliseconds.
 fn period(args: &mut Args<'_>) -> Option<u64> {
-    let token = args.peek()?;
-    let time = args.duration()?;
-    if time.is_zero() {
-        args.bad(token, "time", "at least 1ms");
-        return None;
-    }
-    Some(milliseconds(time))
+    args.period().map(milliseconds)
 }
 
 fn hold(args: &mut Args<'_>, to: &mut u64) {

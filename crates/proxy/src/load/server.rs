@@ -253,7 +253,7 @@ const OPTION_KEYWORDS: &[S] = &[
     S::works("check", HERE, "check", "checks its health", |server, _| server.check = true),
     S::works("no-check", HERE, "no-check", "takes back `check`", |server, _| server.check = false),
     S::works("inter", HERE, "inter <time>", "time between two checks", |server, args| {
-        if let Some(time) = interval(args) {
+        if let Some(time) = args.period() {
             server.inter = time;
         }
     }),
@@ -263,11 +263,11 @@ const OPTION_KEYWORDS: &[S] = &[
         "fastinter <time>",
         "the same while it goes up or down",
         |server, args| {
-            server.fastinter = interval(args);
+            server.fastinter = args.period();
         },
     ),
     S::works("downinter", HERE, "downinter <time>", "the same while it is down", |server, args| {
-        server.downinter = interval(args);
+        server.downinter = args.period();
     }),
     S::works("rise", HERE, "rise <count>", "successes that bring it up", |server, args| {
         server.rise = args.integer("rise", 1..=CHECKS_MAX).unwrap_or(server.rise);
@@ -487,7 +487,7 @@ const OPTION_KEYWORDS: &[S] = &[
         "agent-inter <time>",
         "time between two questions to the agent",
         |server, args| {
-            if let Some(time) = interval(args) {
+            if let Some(time) = args.period() {
                 server.agent.inter = time;
             }
         },
@@ -760,17 +760,6 @@ fn options(proxy: &ProxyContext, args: &mut Args<'_>) -> ServerSettings {
     let mut settings = proxy.draft.server.clone();
     args.each(&OPTIONS, &mut settings);
     settings
-}
-
-/// A time between checks, at least 1 ms.
-fn interval(args: &mut Args<'_>) -> Option<Duration> {
-    let token = args.peek()?;
-    let time = args.duration()?;
-    if time.is_zero() {
-        args.bad(token, "time", "at least 1ms");
-        return None;
-    }
-    Some(time)
 }
 
 fn bad_value(what: &'static str, found: &str, expected: &'static str) -> ConfigErrorKind {

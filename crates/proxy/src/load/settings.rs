@@ -64,8 +64,7 @@ const SETTINGS: &[K] = &[
         },
     ),
     K::works("description", NAMED, "description <text>", "shown beside the name", |proxy, args| {
-        let words: Vec<_> = args.rest().iter().map(|token| token.text).collect();
-        proxy.own.description = Some(words.join(" ").into());
+        proxy.own.description = args.text().map(Into::into);
     }),
     K::works("id", NAMED, "id <number>", "the number that statistics name it by", |_, args| {
         args.integer("id", 1..=NUMBER_MAX);
@@ -219,7 +218,7 @@ const SETTINGS: &[K] = &[
     K::idle(
         "bind-process",
         ANY,
-        "bind-process <set>",
+        "bind-process [<set>]",
         "processes that serve; without effect",
         |_, args| {
             args.rest();

@@ -90,7 +90,13 @@ pub(super) fn states(
     let file = match from {
         StateFrom::None => return None,
         StateFrom::Global => {
-            let path = context.global.server_state_file.as_deref()?;
+            let Some(path) = context.global.server_state_file.as_deref() else {
+                let title = format!("backend {backend} has no file of states to load");
+                let help =
+                    "`load-server-state-from-file global` needs `server-state-file` in `global`";
+                diagnostics.warning(at, ProxyMistake::Says { title, help }.into());
+                return None;
+            };
             base.state_file(|| read(base, directory, path, "global server", None, at, diagnostics))
         }
         StateFrom::Local => {

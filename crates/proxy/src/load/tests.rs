@@ -1,5 +1,6 @@
 //! Lines and what the model has of them; mistakes and what is said.
 
+mod bare_words;
 mod own_strategies;
 
 use std::path::{Path, PathBuf};

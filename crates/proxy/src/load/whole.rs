@@ -7,7 +7,9 @@ use telamon_config::{ConfigErrorKind, Diagnostics, Location, Section};
 
 use super::draft::{Draft, Own, ProxyContext};
 use super::mistake::ProxyMistake;
-use crate::model::{Mode, Model, ProcessVariable, Proxy, ProxyId, RetryOn, ServerId};
+use crate::model::{
+    CheckMethod, CheckProtocol, Mode, Model, ProcessVariable, Proxy, ProxyId, RetryOn, ServerId,
+};
 use crate::rules::{BackendChoice, TcpAction};
 use crate::stream::Context;
 
@@ -177,6 +179,16 @@ fn tracked(model: &Model, proxy: &Proxy, diagnostics: &mut Diagnostics) {
     let Some(backend) = &proxy.backend else { return };
     for server in &backend.servers {
         let Some(mut at) = server.tracks else { continue };
+        let other = model.proxy(at.0);
+        if disables_on_404(other) != disables_on_404(proxy) {
+            let title = format!(
+                "server {} cannot track one that a 404 means something else for",
+                server.name
+            );
+            let help = "give both backends `http-check disable-on-404`, or none of them";
+            diagnostics.error(server.at, ProxyMistake::Says { title, help }.into());
+            continue;
+        }
         if server.check.is_some() {
             let kind = ConfigErrorKind::Conflict {
                 what: "track".into(),
@@ -204,6 +216,16 @@ fn tracked(model: &Model, proxy: &Proxy, diagnostics: &mut Diagnostics) {
         };
         let kind = ProxyMistake::BadTrack { server: server.name.to_string(), why };
         diagnostics.error(server.at, kind.into());
+    }
+}
+
+/// Whether a 404 takes a server out of the balancing.
+fn disables_on_404(proxy: &Proxy) -> bool {
+    match proxy.backend.as_ref().map(|backend| &backend.check) {
+        Some(CheckMethod::Script(script)) => {
+            script.protocol == CheckProtocol::Http && script.disable_on_404
+        }
+        _ => false,
     }
 }
 

@@ -102,7 +102,14 @@ pub enum CheckStep {
     UnsetVar(VariableName),
 }
 
-/// `connect [default] [port P] [addr A] [linger] [comment TEXT]`.
+impl CheckStep {
+    /// Whether it has to do with the connection; the others set variables and comment.
+    pub(crate) fn acts(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Send { .. } | Self::Request(_) | Self::Expect(_))
+    }
+}
+
+/// `connect [default] [port P] [addr A] [linger] [send-proxy] [via-socks4] [comment TEXT]`.
 #[derive(Debug, Clone, Default)]
 pub struct CheckConnect {
     /// Where it differs from what the server's line says; [`CheckPort::Sample`] is asked at each check.
@@ -110,8 +117,13 @@ pub struct CheckConnect {
     pub address: Option<SocketAddr>,
     /// Close with FIN; else with RST, which leaves nothing in TIME_WAIT.
     pub linger: bool,
-    /// `via-socks4`, in a step that is written.
+    /// `default`, and where nothing is written: the proxy of SOCKS4 and the header of the PROXY protocol are those that
+    /// the server's line has for checks.
+    pub as_server: bool,
+    /// `via-socks4`
     pub via_socks4: bool,
+    /// `send-proxy`: begins with the PROXY protocol's header, in the version that the server's traffic has.
+    pub send_proxy: bool,
     /// The loader put it there: it is step 0, and says nothing of itself in reports.
     pub implicit: bool,
     pub comment: Option<Box<str>>,

@@ -10,11 +10,11 @@ impl RetryOn {
     pub const NONE: Self = Self(0);
     /// `conn-failure`: there was no connection, so nothing was sent.
     pub const CONNECTION: Self = Self(1);
-    /// `empty-response`: the server closed without a byte of an answer.
+    /// `empty-response`: the server closed before the end of a head.
     pub const EMPTY: Self = Self(2);
     /// `response-timeout`: `timeout server` passed before there was an answer.
     pub const TIMEOUT: Self = Self(4);
-    /// `junk-response`: what came is no answer, or not a whole head.
+    /// `junk-response`: what came is no answer.
     pub const JUNK: Self = Self(8);
     /// `0rtt-rejected`: the server refused early data of TLS.
     pub const EARLY_DATA: Self = Self(16);

@@ -144,6 +144,33 @@ pub fn parse_tcp_response_rule(
     rule(args, scope, &TABLE)
 }
 
+/// Every action that works, as where it stands, its name and its usage.
+#[cfg(test)]
+pub(crate) fn usages() -> Vec<(&'static str, &'static str, &'static str)> {
+    fn of<A>(
+        rules: &'static str,
+        lists: &[&'static [Keyword<Chosen<A>>]],
+    ) -> Vec<(&'static str, &'static str, &'static str)> {
+        let works = |keyword: &&Keyword<Chosen<A>>| {
+            matches!(keyword.status, telamon_config::Status::Works(_))
+        };
+        let all = lists.iter().copied().flatten().filter(works);
+        all.map(|keyword| (rules, keyword.name, keyword.usage)).collect()
+    }
+    [
+        of(
+            "http-request",
+            &[REQUEST_ACTIONS, REWRITES, EITHER_ACTIONS, HTTP_TRACKS, HTTP_COUNTERS],
+        ),
+        of("http-response", &[RESPONSE_ACTIONS, STATUS]),
+        of("http-after-response", &[AFTER_ACTIONS, STATUS, REWRITES]),
+        of("tcp-request connection", &[TCP_ACTIONS, ADDRESSES, CONNECTION_ACTIONS, TCP_TRACKS]),
+        of("tcp-request content", &[CONTENT_ACTIONS, TCP_COUNTERS]),
+        of("tcp-response content", &[TCP_RESPONSE_ACTIONS]),
+    ]
+    .concat()
+}
+
 /// Reads what follows `use_backend`.
 pub fn parse_use_backend_rule(
     args: &mut Args<'_>,

@@ -55,8 +55,8 @@ pub(super) fn no_head(
             if reused && unseen && replayable {
                 return Attempt::Again;
             }
-            let failure = if unseen { RetryOn::EMPTY } else { RetryOn::JUNK };
-            let again = replays && retry(stream, dial, server, failure);
+            // HAProxy takes a head that breaks off for none.
+            let again = replays && retry(stream, dial, server, RetryOn::EMPTY);
             let sign = match (unseen, reset) {
                 (false, _) => Sign::BadHead,
                 (true, true) => Sign::ReadError,

@@ -12,9 +12,8 @@ use crate::model::{CheckRequest, CheckStep, CheckText};
 
 /// Reads what follows `option httpchk`.
 pub(super) fn option(args: &mut Args<'_>) -> CheckRequest {
-    let mut words = args.rest().into_iter();
     let mut request = CheckRequest::default();
-    let (Some(first), second) = (words.next(), words.next()) else { return request };
+    let (Some(first), second) = (args.next_if_any(), args.next_if_any()) else { return request };
     let uri = match second {
         None => first,
         Some(uri) => {
@@ -23,14 +22,9 @@ pub(super) fn option(args: &mut Args<'_>) -> CheckRequest {
         }
     };
     request.uri = CheckText::Fixed(uri.bytes.into());
-    let Some(version) = words.next() else { return request };
+    let Some(version) = args.next_if_any() else { return request };
     // Old configurations smuggle headers behind the version: `HTTP/1.1\r\nHost:\ www`.
-    let rest: Vec<u8> = std::iter::once(version)
-        .chain(words)
-        .map(|token| token.bytes.to_vec())
-        .collect::<Vec<_>>()
-        .join(&b' ');
-    let text = String::from_utf8_lossy(&rest).into_owned();
+    let text = String::from_utf8_lossy(version.bytes);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     if text.contains("\r\n") {
         let title = "headers hidden behind the version".to_owned();

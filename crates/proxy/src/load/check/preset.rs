@@ -44,8 +44,8 @@ pub(in crate::load) const KEYWORDS: &[K] = &[
         "checks that a mail server greets and takes HELO",
         |proxy, args| {
             choose(proxy, args, Preset::Smtp, |args, scope| {
-                let hello = match args.rest()[..] {
-                    [word, domain] if matches!(word.text, "HELO" | "EHLO") => {
+                let hello = match (args.next_if_any(), args.next_if_any()) {
+                    (Some(word), Some(domain)) if matches!(word.text, "HELO" | "EHLO") => {
                         [word.bytes, domain.bytes].join(&b' ')
                     }
                     // HAProxy takes any other words for none.
@@ -266,7 +266,7 @@ fn spop() -> Vec<CheckStep> {
 
 /// A connection that is not reset at its end, of which some servers complain.
 fn polite() -> CheckStep {
-    CheckStep::Connect(CheckConnect { linger: true, ..CheckConnect::default() })
+    CheckStep::Connect(CheckConnect { as_server: true, linger: true, ..CheckConnect::default() })
 }
 
 /// Reads `user NAME`, if there is anything.

@@ -10,6 +10,7 @@ use super::expect::expect;
 use super::{ANY, http};
 use crate::expr::{Expr, LogFormat, ParseScope, Place};
 use crate::load::draft::ProxyContext;
+use crate::load::mistake::ProxyMistake;
 use crate::log::FormatUse;
 use crate::model::{CheckConnect, CheckPort, CheckProtocol, CheckStep, CheckText};
 use crate::rules::VariableName;
@@ -18,18 +19,18 @@ type K = Keyword<ProxyContext>;
 
 /// The rules that both have: `$rule` is the keyword, `$steps` where its steps are gathered.
 macro_rules! shared {
-    ($rule:literal, $steps:ident) => {
+    ($rule:literal, $steps:ident, $protocol:expr) => {
         &[
             K::works(
                 "connect",
                 ANY,
                 concat!(
                     $rule,
-                    " connect [default] [port <port>] [addr <ip>] [linger] [comment <text>] ..."
+                    " connect [default] [port <port>] [addr <ip>] [linger] [send-proxy] [via-socks4] [comment <text>]"
                 ),
                 "opens a connection",
                 |proxy, args| {
-                    let step = connect(proxy, args);
+                    let step = connect(proxy, args, $protocol);
                     proxy.own.$steps.extend(step);
                 },
             ),
@@ -78,7 +79,7 @@ macro_rules! shared {
 }
 
 pub(in crate::load) static HTTP: LazyLock<Table<ProxyContext>> = LazyLock::new(|| {
-    const SHARED: &[K] = shared!("http-check", http_check);
+    const SHARED: &[K] = shared!("http-check", http_check, CheckProtocol::Http);
     const KEYWORDS: &[K] = &[
         K::works(
             "send",
@@ -86,6 +87,7 @@ pub(in crate::load) static HTTP: LazyLock<Table<ProxyContext>> = LazyLock::new(|
             "http-check send [meth <method>] [{ uri <uri> | uri-lf <format> }] [ver <version>] [hdr <name> <format>]... [{ body <text> | body-lf <format> }] [comment <text>]",
             "sends a request",
             |proxy, args| {
+                follows(proxy, args, "send");
                 let send = http::send(proxy, args);
                 proxy.own.http_check.extend(send);
             },
@@ -96,6 +98,7 @@ pub(in crate::load) static HTTP: LazyLock<Table<ProxyContext>> = LazyLock::new(|
             "http-check expect [options] [!] { status | rstatus | hdr | fhdr | string | rstring | string-lf } <pattern>",
             "what the answer must be",
             |proxy, args| {
+                follows(proxy, args, "expect");
                 let expect = expect(proxy, args, CheckProtocol::Http);
                 proxy.own.http_check.extend(expect);
             },
@@ -125,7 +128,7 @@ pub(in crate::load) static HTTP: LazyLock<Table<ProxyContext>> = LazyLock::new(|
 });
 
 pub(in crate::load) static TCP: LazyLock<Table<ProxyContext>> = LazyLock::new(|| {
-    const SHARED: &[K] = shared!("tcp-check", tcp_check);
+    const SHARED: &[K] = shared!("tcp-check", tcp_check, CheckProtocol::Tcp);
     const KEYWORDS: &[K] = &[
         K::works(
             "send",
@@ -181,16 +184,53 @@ pub(in crate::load) static TCP: LazyLock<Table<ProxyContext>> = LazyLock::new(||
     Table::new("tcp-check rule", &[KEYWORDS, SHARED])
 });
 
+/// Reports a step of `http-check` that stands where none of its kind can. HAProxy looks only where `option httpchk`
+/// stands above.
+fn follows(proxy: &ProxyContext, args: &mut Args<'_>, step: &'static str) {
+    if !proxy.draft.check.is_http() {
+        return;
+    }
+    let Some(before) = proxy.own.http_check.iter().rev().find(|step| step.acts()) else { return };
+    let lacks = match (step, before) {
+        ("send", CheckStep::Request(_) | CheckStep::Expect(_)) => "connect",
+        ("expect", CheckStep::Connect(_)) => "send",
+        ("connect", CheckStep::Connect(_) | CheckStep::Request(_)) => "expect",
+        _ => return,
+    };
+    let title = format!("`http-check {step}` without an `http-check {lacks}` before it");
+    let help = "an exchange is a `connect`, a `send` and what to `expect`; the next one begins with a `connect` again";
+    args.fail(args.at(), ProxyMistake::Says { title, help }.into());
+}
+
 /// Reads what follows `connect`.
-fn connect(proxy: &mut ProxyContext, args: &mut Args<'_>) -> Option<CheckStep> {
+fn connect(
+    proxy: &mut ProxyContext,
+    args: &mut Args<'_>,
+    protocol: CheckProtocol,
+) -> Option<CheckStep> {
+    let steps = match protocol {
+        CheckProtocol::Http => &proxy.own.http_check,
+        _ => &proxy.own.tcp_check,
+    };
+    let first = steps.iter().find(|step| step.acts());
+    if first.is_some_and(|step| !matches!(step, CheckStep::Connect(_))) {
+        let title = "`connect` behind other steps".to_owned();
+        let help = "where there is a `connect`, the first step has to be one; only `set-var`, `unset-var` and `comment` may stand before it";
+        args.fail(args.at(), ProxyMistake::Says { title, help }.into());
+        return None;
+    }
+    if protocol == CheckProtocol::Http {
+        follows(proxy, args, "connect");
+    }
     let mut connect = CheckConnect::default();
     while let Some(token) = args.next_if_any() {
         match token.text {
-            "default" => {}
+            "default" => connect.as_server = true,
             "linger" => connect.linger = true,
             "comment" => connect.comment = comment(args),
             "port" => {
-                let port = args.peek()?;
+                let port = args.next("a port or an expression")?;
+                args.back();
                 connect.port = Some(match port.text.parse::<u16>() {
                     Ok(_) => CheckPort::Fixed(args.integer("port", 1..=u16::MAX)?),
                     Err(_) => CheckPort::Sample(Arc::new(proxy.scoped(
@@ -218,12 +258,13 @@ fn connect(proxy: &mut ProxyContext, args: &mut Args<'_>) -> Option<CheckStep> {
                 }
             }
             "via-socks4" => connect.via_socks4 = true,
-            "send-proxy" | "ssl" => {
+            "send-proxy" => connect.send_proxy = true,
+            "ssl" | "sni" | "alpn" | "proto" => {
+                if token.text != "ssl" {
+                    args.next("a value")?;
+                }
                 let keyword = format!("{} {}", args.keyword_text(), token.text);
                 args.report(token.at, ConfigErrorKind::NotYet { keyword, guards_access: false });
-            }
-            "sni" | "alpn" | "proto" => {
-                args.next("a value")?;
             }
             other => {
                 let known = [

@@ -159,6 +159,16 @@ fn own_lines_of_checks_replace_those_of_defaults() {
         assert_eq!(script_of(&config), expected);
     }
     check("", "(connect); GET /status HTTP/1.1 2; status [(200, 399)]");
+    check(" http-check connect\n", "connect; GET /status HTTP/1.1 0; status [(200, 399)]");
+    check(
+        " option httpchk PUT /x\n http-check connect\n http-check send hdr a b\n",
+        "connect; PUT /x HTTP/1.0 1; status [(200, 399)]",
+    );
+    check(
+        " http-check connect\n http-check send uri /a\n http-check expect status 200\n \
+         http-check connect\n http-check send uri /b\n",
+        "connect; OPTIONS /a HTTP/1.0 0; status [(200, 200)]; connect; OPTIONS /b HTTP/1.0 0; status [(200, 399)]",
+    );
     check(" option httpchk\n", "(connect); OPTIONS / HTTP/1.0 0; status [(200, 399)]");
     check(" http-check send hdr Host z\n", "(connect); OPTIONS / HTTP/1.0 1; status [(200, 399)]");
     check(
@@ -236,10 +246,94 @@ fn slips_in_rules_are_told() {
 }
 
 #[test]
+fn steps_stand_in_order() {
+    #[track_caller]
+    fn check(protocol: &str, option: &str, steps: &[&str], expected: &str) {
+        let lines: Vec<_> = steps.iter().map(|step| format!(" {protocol} {step}\n")).collect();
+        let lines = format!(" option {option}\n{}", lines.concat());
+        slip(&lines, expected);
+    }
+    let http =
+        |steps: &[&str], expected: &str| check("http-check", "httpchk GET /", steps, expected);
+    let tcp = |steps: &[&str], expected: &str| check("tcp-check", "tcp-check", steps, expected);
+    let (send, expect, connect) = ("send uri /", "expect status 200", "connect");
+    let without = |place: &str, step: &str, lacks: &str| {
+        format!("{place} alert `http-check {step}` without an `http-check {lacks}` before it")
+    };
+    let behind = |place: &str| format!("{place} alert `connect` behind other steps");
+    http(&[send, expect], "");
+    http(&[expect, "expect string x"], "");
+    http(&[connect], "");
+    http(&["set-var(check.a) int(1)", connect, send], "");
+    http(&[connect, send, expect, connect, send], "");
+    http(&[expect, send], &without("4:13", "send", "connect"));
+    http(&[send, "comment x", send], &without("5:13", "send", "connect"));
+    http(&[connect, send, send], &without("5:13", "send", "connect"));
+    http(&[connect, expect], &without("4:13", "expect", "send"));
+    http(&[connect, connect], &without("4:13", "connect", "expect"));
+    http(&[connect, send, connect], &without("5:13", "connect", "expect"));
+    http(&[expect, connect], &behind("4:13"));
+    http(&[send, expect, connect], &behind("5:13"));
+    tcp(&["send x", "send y", "expect string z", "expect string z"], "");
+    tcp(&["comment c", connect, "send x", "connect port 7", "connect"], "");
+    tcp(&["send x", connect], &behind("4:12"));
+    tcp(&["expect string x", connect], &behind("4:12"));
+    tcp(&["set-var(check.a) int(1)", "send x", connect], &behind("5:12"));
+}
+
+#[test]
+fn options_of_checks_take_no_more_words() {
+    let extra = |option: &str, expected: &str| slip(&format!(" option {option}"), expected);
+    extra("httpchk GET / HTTP/1.0", "");
+    extra(
+        "httpchk GET / HTTP/1.0 extra",
+        "2:32 alert unexpected `extra` after `option httpchk` (not expected here)",
+    );
+    extra("smtpchk HELO x", "");
+    extra(
+        "smtpchk HELO x y",
+        "2:24 alert unexpected `y` after `option smtpchk` (not expected here)",
+    );
+}
+
+#[test]
+fn a_connection_of_a_rule_without_tls_takes_no_word_of_tls() {
+    for word in ["ssl", "sni str(x)", "alpn h2", "proto h2"] {
+        let (first, _) = word.split_once(' ').unwrap_or((word, ""));
+        for protocol in ["http-check", "tcp-check"] {
+            let option = if protocol == "http-check" { "httpchk" } else { "tcp-check" };
+            let lines = format!("backend b\n option {option}\n {protocol} connect {word}\n");
+            let said = told(&lines, &LoadOptions::default());
+            assert!(said[0].contains(&format!("alert `connect {first}`")), "{said:?}");
+        }
+    }
+    slip(" option httpchk\n http-check connect send-proxy", "");
+    slip(" option tcp-check\n tcp-check connect send-proxy default", "");
+}
+
+#[test]
+fn servers_are_tracked_where_404_means_the_same() {
+    let told = |first: &str, second: &str| {
+        let config = format!(
+            "defaults\n mode http\n timeout connect 1s\n timeout server 1s\n\
+             backend a\n{first} server s 127.0.0.1:1 check\n\
+             backend b\n{second} server t 127.0.0.1:1 track a/s\n"
+        );
+        told(&config, &LoadOptions::default()).join("; ")
+    };
+    let disables = " option httpchk\n http-check disable-on-404\n";
+    assert_eq!(told("", ""), "");
+    assert_eq!(told(disables, disables), "");
+    let otherwise = "alert server t cannot track one that a 404 means something else for";
+    assert_eq!(told(disables, ""), format!("10:9 {otherwise}"));
+    assert_eq!(told("", disables), format!("10:9 {otherwise}"));
+}
+
+#[test]
 fn agents_reach_the_model() {
     let model = model(
         "defaults\n timeout connect 1s\n timeout server 1s\n default-server agent-check agent-port 8700 agent-inter 1s\n\
-         backend b\n server a 127.0.0.1:1\n server b 127.0.0.1:1 agent-addr 127.0.0.9 agent-port 7 agent-send a\\n\n\
+         backend b\n server a 127.0.0.1:1\n server b 127.0.0.1:1 agent-addr ::1 agent-port 7 agent-send a\\n\n\
          \x20server c 127.0.0.1:1 no-agent-check\n server d 127.0.0.1:1 addr 127.0.0.8\n",
     );
     let servers = &model.proxies[0].backend.as_ref().expect("a backend").servers;
@@ -258,7 +352,7 @@ fn agents_reach_the_model() {
         .collect();
     assert_eq!(
         shown,
-        [r#"1s "" 8700 """#, r#"1s "127.0.0.9" 7 "a\\n""#, "none", r#"1s "127.0.0.8" 8700 """#]
+        [r#"1s "" 8700 """#, r#"1s "::1" 7 "a\\n""#, "none", r#"1s "127.0.0.8" 8700 """#]
     );
 }
 
