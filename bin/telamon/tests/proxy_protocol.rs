@@ -191,9 +191,9 @@ fn connections_of_check_rules_begin_with_the_header_where_they_say_so() {
         ));
         eventually("checks pass", || telamon.stat("b", "app", "check_status") == "L7OK");
     }
-    check(&app, "send-proxy", "", "^PROXY.TCP4.*hello");
-    check(&app, "send-proxy", "send-proxy-v2", "QUIT.*hello");
+    check(&app, "send-proxy", "", "(?s)^PROXY.TCP4.*hello");
+    check(&app, "send-proxy", "send-proxy-v2", "QUIT");
     check(&app, "", "send-proxy", "^hello");
-    check(&app, "default", "send-proxy", "^PROXY.TCP4.*hello");
+    check(&app, "default", "send-proxy", "(?s)^PROXY.TCP4.*hello");
     check(&app, "default", "", "^hello");
 }

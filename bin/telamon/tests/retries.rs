@@ -52,7 +52,7 @@ fn each_failure_is_retried_where_it_is_asked_for() {
     check(junk, raw("nonsense\r\n\r\n"), (502, 3, "502 PH-- 2"));
     check(junk, status("200 OK"), (200, 1, "200 ---- 0"));
     check("retry-on empty-response", raw("nonsense\r\n\r\n"), (502, 1, "502 PH-- 0"));
-    let cut = || raw("HTTP/1.1 200 OK\r\nConte");
+    let cut = || Behaviour::SpeaksThenHalfCloses(b"HTTP/1.1 200 OK\r\nConte".to_vec());
     check("retry-on empty-response", cut(), (502, 4, "502 SH-- 3"));
     check("retry-on junk-response", cut(), (502, 1, "502 SH-- 0"));
     let slow = "retry-on response-timeout\nretries 2\ntimeout server 150ms";
