@@ -212,3 +212,106 @@ fn a_flood_of_keys_evicts_the_oldest() {
         assert_eq!(keys("web"), (180..200).collect::<Vec<_>>());
     }
 }
+
+/// What one request for each client leaves in the table.
+#[track_caller]
+fn check_keys(table_type: &str, rule: &str, heads: &[&str], expected: &[&str]) {
+    let app = TestServer::named("app");
+    let telamon = Telamon::listen(&format!(
+        "stick-table type {table_type} size 20 store http_req_cnt
+         {rule}
+         server {app}"
+    ));
+    for head in heads {
+        let mut connection = telamon.connect();
+        connection.send(format!("GET / HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n"));
+        assert_eq!(connection.response().status, 200);
+    }
+    let keys = || -> Vec<String> {
+        let entries = table(&telamon, "web");
+        entries.iter().filter_map(|entry| Some(entry.split(' ').next()?.to_owned())).collect()
+    };
+    let expected: Vec<_> = expected.iter().map(|key| format!("key={key}")).collect();
+    eventually(&format!("{rule}: {expected:?}"), || keys() == expected);
+}
+
+#[test]
+fn what_cannot_be_a_key_is_none() {
+    const ADDRESSES: &[&str] = &[
+        "x-ip: ::1",
+        "x-ip: ::10.0.0.1",
+        "x-ip: 2002:a00:9::1",
+        "x-ip: 2001:db8::a00:1",
+        "x-ip: ::ffff:10.0.0.7",
+        "x-ip: 10.0.0.8",
+    ];
+    for rule in ["http-request track-sc0 hdr_ip(x-ip)", "stick on hdr_ip(x-ip)"] {
+        check_keys("ip", rule, ADDRESSES, &["10.0.0.7", "10.0.0.8"]);
+        check_keys("ipv6", rule, &ADDRESSES[4..], &["::ffff:10.0.0.7", "::ffff:10.0.0.8"]);
+    }
+    // A cookie that ends its line without a value is not seen; an empty header is a key like any other.
+    for rule in ["http-request track-sc0 cook(J)", "stick on cook(J)"] {
+        check_keys("string", rule, &["cookie: J=", "cookie: a=1;J="], &[]);
+        check_keys("string", rule, &["cookie: J=; a=1", "cookie: J=x"], &["", "x"]);
+    }
+    check_keys("string", "stick on hdr(x-k)", &["x-k:", "x-k: a"], &["", "a"]);
+    let rule = "http-request set-var(txn.k) hdr(x-k)
+                http-response set-header set-cookie \"J=%[var(txn.k)]\"
+                http-response track-sc0 res.cook(J)";
+    check_keys("string", rule, &["x-k:", "x-k: a", "x-k: ; path=/"], &["", "a"]);
+}
+
+#[test]
+fn bytes_are_those_that_the_client_sent() {
+    if Telamon::is_haproxy() {
+        // It counts its own form of a head.
+        return;
+    }
+    let app = TestServer::named("app");
+    let telamon = Telamon::listen(&format!(
+        "stick-table type ip size 10 store bytes_in_cnt
+         http-request track-sc0 src
+         http-request set-header x-much \"%[str({})]\"
+         http-request del-header x-gone
+         http-request return status 204 if {{ path /returned }}
+         server {app}",
+        "x".repeat(500)
+    ));
+    let mut sent = 0;
+    for (path, body) in [("/", 0), ("/returned", 0), ("/", 5_000)] {
+        let mut client = telamon.connect();
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: a\r\nx-gone: 1\r\ncontent-length: {body}");
+        let request = format!("{head}\r\n\r\n{}", "b".repeat(body));
+        sent += request.len();
+        client.send(request);
+        client.response();
+    }
+    let expected = format!("bytes_in_cnt={sent}");
+    eventually(&expected, || table(&telamon, "web").join("").ends_with(&expected));
+    let stat = telamon.stats_socket("show stat");
+    let line = stat.lines().find(|line| line.starts_with("web,FRONTEND,")).unwrap_or_default();
+    assert_eq!(line.split(',').nth(8), Some(&*sent.to_string()), "bin of {line}");
+}
+
+#[test]
+fn servers_and_keys_are_shown_as_they_are_stored() {
+    let app = TestServer::start_at("::1", free_port(), "app", Behaviour::Name);
+    let telamon = Telamon::listen(&format!(
+        "stick-table type string len 8 size 20 srvkey addr
+         stick on url_param(user)
+         default-server id 5
+         server {app}
+         server other 127.0.0.1:{} backup id 7",
+        free_port()
+    ));
+    assert_eq!(get_for(&telamon, "192.0.2.1", "/?user=abcdefghij").text(), "app");
+    let stored = format!("key=abcdefgh use=0 server_id=1 server_key={}", app.address());
+    eventually("the key is cut", || table(&telamon, "web") == [stored.clone()]);
+    let shown = telamon.stats_socket("show table web key abcdefghij");
+    assert!(shown.contains(": key=abcdefgh use=0"), "{shown}");
+    let state = telamon.stats_socket("show servers state web");
+    let forced = |line: &str| line.split(' ').nth(16).map(str::to_owned);
+    let forced: Vec<_> = state.lines().skip(2).filter_map(forced).collect();
+    assert_eq!(forced, ["0", "1"], "{state}");
+}

@@ -46,7 +46,7 @@ pub use lists::{Entry, Found, List, ListError, Lists, Matcher, Usage};
 pub use network::Network;
 pub use place::{Place, Source};
 pub use scope::{Directory, ParseScope, ProxyEntry};
-pub(crate) use value::{AddrText, v6_to_v4};
+pub(crate) use value::AddrText;
 pub use value::{Value, ValueType, parse_int_lenient, parse_ip};
 pub use variables::{NameError, ProcessVariables, SetConditions, Variables};
 

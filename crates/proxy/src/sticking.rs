@@ -5,7 +5,9 @@
 //! manual, `stick on` and its kin.
 
 use telamon_balance::stick::{DataType, Entry, Key};
+use telamon_runtime::Endpoint;
 
+use crate::expr::AddrText;
 use crate::model::{Backend, Proxy, Server, ServerId, ServerKey, StickRule, StickTable, TableId};
 use crate::stream::{Context, Direction, Stream};
 use crate::tracking;
@@ -75,9 +77,7 @@ pub(crate) fn remember(stream: &mut Stream, backend: &Backend, server: &Server) 
         let Some(table) = stream.snapshot.table(table) else { continue };
         let name = match table.server_key {
             ServerKey::Name => table.entries.server_number(&server.name),
-            ServerKey::Address => {
-                table.entries.server_number(&server.state.address().endpoint.to_string())
-            }
+            ServerKey::Address => table.entries.server_number(&address_key(server)),
         };
         table.entries.update(&Key::from(&*key), now, |entry| {
             entry.set(DataType::ServerId, server.number.into());
@@ -132,12 +132,20 @@ fn server_of(known: Remembered, table: &StickTable, backend: &Backend) -> Option
                 .filter(|server| server.name == name)
                 .or_else(|| servers.iter().find(|server| server.name == name)),
             ServerKey::Address => {
-                let at = |server: &&Server| server.state.address().endpoint.to_string() == *name;
+                let at = |server: &&Server| address_key(server) == *name;
                 likely.filter(at).or_else(|| servers.iter().find(at))
             }
         }
     };
     by_key().or_else(by_id).map(|server| ServerId(server.index))
+}
+
+/// What is remembered of a server with `srvkey addr`: its address and port, an IPv6 one without brackets.
+fn address_key(server: &Server) -> String {
+    match server.state.address().endpoint {
+        Endpoint::Inet(address) => format!("{}:{}", AddrText(address.ip()), address.port()),
+        other => other.to_string(),
+    }
 }
 
 /// Keys that one stream has stored at most.

@@ -178,7 +178,7 @@ pub struct LogState {
     /// Idle time before the request on a kept-alive connection (`%Ti`), and the handshake (`%Th`).
     pub idle_ms: u32,
     pub handshake_ms: u32,
-    /// Bytes of the request and of the answer that were relayed (`%U`, `%B`).
+    /// Bytes of the request as the client sent it, and of the answer as the client gets it (`%U`, `%B`).
     pub bytes_in: u64,
     pub bytes_out: u64,
     /// Those of them that an exchange of HTTP did not copy.
@@ -327,6 +327,7 @@ impl Stream {
     /// Notes what the log wants of the request as it came, before any rule edits it.
     pub(crate) fn head_received(&mut self) {
         self.log.request_ms = Some(self.log.at(self.session.worker.now()));
+        self.log.bytes_in = self.request.head_len() as u64;
         self.log.number = self.session.worker.request_number();
         let limit = self.snapshot.global.tune.http_logurilen;
         let request = &self.request;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use telamon_balance::stick::{Cell, DataType, Entry, Key, KeyType, Table, Tracked};
 
-use crate::expr::{Value, ValueType, v6_to_v4};
+use crate::expr::{Value, ValueType};
 use crate::stream::{Session, Stream};
 use crate::worker::Worker;
 
@@ -289,11 +289,11 @@ pub(crate) fn with_key<R>(
     })
 }
 
-/// An address as a key of a type; an IPv6 one may stand for an IPv4 one.
+/// An address as a key of a type; an IPv6 one is none of type `ip` unless it is a mapped IPv4 one (`::ffff:a.b.c.d`).
 fn address_key(address: IpAddr, key: KeyType) -> Option<Key<'static>> {
     Some(match (address, key) {
         (IpAddr::V4(address), KeyType::Ip) => Key::from(address),
-        (IpAddr::V6(address), KeyType::Ip) => Key::from(v6_to_v4(address)?),
+        (IpAddr::V6(address), KeyType::Ip) => Key::from(address.to_ipv4_mapped()?),
         (IpAddr::V4(address), KeyType::Ipv6) => Key::from(address.to_ipv6_mapped()),
         (IpAddr::V6(address), KeyType::Ipv6) => Key::from(address),
         (IpAddr::V4(address), KeyType::Integer) => Key::integer(address.to_bits()),

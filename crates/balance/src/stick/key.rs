@@ -71,7 +71,7 @@ impl<'k> Key<'k> {
     }
 
     /// Without what the type cuts off or does not tell apart.
-    pub(super) fn normalized(&self, key_type: KeyType) -> &[u8] {
+    pub fn normalized(&self, key_type: KeyType) -> &[u8] {
         let bytes = self.as_bytes();
         let cut = |len: u32| &bytes[..bytes.len().min(len as usize)];
         match key_type {

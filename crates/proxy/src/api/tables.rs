@@ -91,7 +91,9 @@ fn show(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
             permit(call)?;
             head(&mut out, table);
             let found = key.with(|key| {
-                table.entries.read(key, now, |entry| line(&mut out, table, key.as_bytes(), entry))
+                table.entries.read(key, now, |entry| {
+                    line(&mut out, table, key.normalized(table.config.key), entry);
+                })
             });
             return text(if found.is_some() { out } else { String::new() });
         }

@@ -236,6 +236,8 @@ fn addresses_and_times() {
     check("ipv6(2001:db8::1),ipmask(24)", None);
     check("ipv6(2001:db8:1::1),ipmask(24,32)", "2001:db8::");
     check("ipv6(::ffff:10.1.2.3),ipmask(24)", "10.1.2.0");
+    check("ipv6(2002:a00:9::1),ipmask(24,64)", "2002:a00:9::");
+    check("ipv6(::a01:203),ipmask(24)", None);
     check("ipv4(10.1.2.3),add(0)", "167838211");
     check("int(0),http_date", "Thu, 01 Jan 1970 00:00:00 GMT");
     check("int(784111777),http_date", "Sun, 06 Nov 1994 08:49:37 GMT");

@@ -187,7 +187,7 @@ async fn attempt(
     let (keep_client, mut surplus) = (answer.keep_client, answer.surplus);
     if answer.is_through() {
         stream.log.bytes_out += answer.sent as u64;
-        account::flow(stream, upload.written(), stream.log.bytes_out);
+        account::flow(stream, upload.received(), stream.log.bytes_out);
         stream.session.worker.return_buffer(answer.out);
     } else if length == BodyLength::Tunnel {
         return aside(download::tunnel(stream, upload, ends, answer, (frontend, tried))).await;

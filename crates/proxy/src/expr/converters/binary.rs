@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{Arg, Converter, Param, Value, ValueType, converter};
 use crate::expr::ParseScope;
 use crate::expr::args::ArgError;
-use crate::expr::value::v6_to_v4;
 use crate::stream::Context;
 
 mod fix;
@@ -92,12 +91,12 @@ fn check_field(args: &mut [Arg], _: &mut ParseScope<'_>) -> Result<(), ArgError>
     Ok(())
 }
 
-/// Keeps the bits of a mask; an IPv6 address that wraps an IPv4 one becomes that first.
+/// Keeps the bits of a mask; an IPv6 address that is a mapped IPv4 one becomes that first.
 fn ipmask<'a>(_: &Context<'a>, args: &'a [Arg], value: Value<'a>) -> Option<Value<'a>> {
     let Value::Addr(address) = value else { return None };
     let v4 = match address {
         IpAddr::V4(address) => Some(address),
-        IpAddr::V6(address) => v6_to_v4(address),
+        IpAddr::V6(address) => address.to_ipv4_mapped(),
     };
     Some(Value::Addr(match (v4, address, &args[0], &args[1]) {
         (Some(address), _, Arg::Addr(IpAddr::V4(mask)), _) => {

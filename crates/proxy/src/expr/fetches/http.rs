@@ -459,7 +459,7 @@ fn cookies_of<'a>(head: &'a Head, args: &'a [Arg], found: &mut Found1<'_, 'a>) -
     let name = args[0].text().unwrap_or_default();
     for line in head.header_lines(b"cookie") {
         for (known, value) in values::cookies(line) {
-            if name.is_empty() || known == name {
+            if (name.is_empty() || known == name) && !ends_bare(line, name, value) {
                 found(Value::str(value))?;
             }
         }
@@ -476,11 +476,20 @@ fn set_cookies_of<'a>(
     for line in head.header_lines(b"set-cookie") {
         if let Some((known, value)) = values::set_cookie(line)
             && (name.is_empty() || known == name)
+            && !ends_bare(line, name, value)
         {
             found(Value::str(value))?;
         }
     }
     ControlFlow::Continue(())
+}
+
+/// Whether a named cookie without a value is all that is left of its line, `name=`: HAProxy does not see it.
+fn ends_bare(line: &[u8], name: &[u8], value: &[u8]) -> bool {
+    let before = || line.strip_suffix(b"=")?.strip_suffix(name);
+    value.is_empty()
+        && !name.is_empty()
+        && before().is_some_and(|before| matches!(before.last(), None | Some(b';')))
 }
 
 fn request_cookies<'a>(

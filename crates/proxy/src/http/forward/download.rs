@@ -119,7 +119,7 @@ pub(super) async fn relay(
         let _ = upload.poll(cx);
         let downloaded = download.poll(cx);
         stream.log.bytes_out = before + download.written;
-        account::flow(stream, upload.written(), before + download.written);
+        account::flow(stream, upload.received(), before + download.written);
         downloaded
     })
     .await;

@@ -46,6 +46,7 @@ pub(super) fn no_head(
     lost: Lost,
 ) -> Attempt {
     let Tried { proxy, server, reused, replays, served } = tried;
+    upload.note(stream);
     match lost {
         Lost::Server { reset } => {
             let unseen = stream.response.input().is_empty();
@@ -88,10 +89,7 @@ pub(super) fn no_head(
             stream.session.worker.shared.errors.capture(stream, Direction::Response, &error);
             junk(stream, dial, tried)
         }
-        Lost::Client(broken) => {
-            upload.note(stream);
-            request_broken(stream, proxy, server, broken)
-        }
+        Lost::Client(broken) => request_broken(stream, proxy, server, broken),
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Upload<'a> {
     /// How long its head is, and what it held of the body at the start.
     pub(super) head_len: u64,
     pub(super) held: usize,
+    /// How long its head was as it came.
+    head_received: u64,
     /// All of it was there before the first byte went.
     pub(super) was_whole: bool,
 }
@@ -80,6 +82,7 @@ impl<'a> Upload<'a> {
             over: None,
             head_len: head_len as u64,
             held: out.len() - head_len,
+            head_received: stream.request.head_len() as u64,
             was_whole: remaining.is_done(),
         };
         let sent = match ends.server.socket.try_write(&out) {
@@ -142,6 +145,11 @@ impl<'a> Upload<'a> {
         self.pump.as_ref().map_or(self.head_len + self.held as u64, |pump| pump.written)
     }
 
+    /// Bytes of it as the client sent them, of those that have gone: rules change the length of a head.
+    pub(super) fn received(&self) -> u64 {
+        self.head_received + self.written().saturating_sub(self.head_len)
+    }
+
     /// Bytes that had to be read of the client meanwhile.
     pub(super) fn read(&self) -> u64 {
         self.pump.as_ref().map_or(0, |pump| pump.read)
@@ -149,7 +157,7 @@ impl<'a> Upload<'a> {
 
     /// Notes for the log what has gone.
     pub(super) fn note(&self, stream: &mut Stream) {
-        stream.log.bytes_in = self.written();
+        stream.log.bytes_in = self.received();
         stream.log.spliced_in = self.pump.as_ref().map_or(0, |pump| pump.spliced);
     }
 
