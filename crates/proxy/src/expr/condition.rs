@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use telamon_config::{Args, ConfigErrorKind, Token};
 
-use super::ParseScope;
 use super::acl::{Acl, Acls, Outcome, Test, raw_in_http};
+use super::{ParseScope, Source};
 use crate::stream::Context;
 
 /// A condition as a small program: alternatives, each of which is a run of tests.
@@ -96,6 +96,12 @@ impl Condition {
             needed.extend(terms.iter().find(known)?.acl.tests());
         }
         (!self.negated).then_some(needed)
+    }
+
+    /// Whether one of its tests reads such a thing.
+    pub(crate) fn reads(&self, is_such: impl Fn(Source) -> bool) -> bool {
+        let mut tests = self.alternatives.iter().flatten().flat_map(|term| term.acl.tests());
+        tests.any(|test| is_such(test.expr().source()))
     }
 
     /// Whether it holds. Sets `cx.wants_more` when more bytes may change that; it counts as false

@@ -8,8 +8,15 @@ pub enum Place {
     TcpRequestContent,
     HttpRequest,
     UseBackend,
-    /// `use-server`, `balance`, `stick match`.
     UseServer,
+    /// `balance hash` and its kin.
+    Balance,
+    /// `stick on`, `stick match`, `stick store-request`.
+    StickRequest,
+    /// `stick store-response`.
+    StickResponse,
+    /// `force-persist`, `ignore-persist`.
+    PersistRule,
     /// `source … usesrc`, `server … sni`.
     ServerConnect,
     TcpResponseContent,
@@ -64,10 +71,12 @@ impl Place {
             Self::TcpRequestContent => (FRONT_CONTENT, BACK_CONTENT),
             Self::HttpRequest => (FRONT_REQUEST, BACK_REQUEST),
             Self::UseBackend => (SET_BACKEND, 0),
-            Self::UseServer => (0, SET_SERVER),
+            Self::UseServer | Self::Balance | Self::StickRequest | Self::PersistRule => {
+                (0, SET_SERVER)
+            }
             Self::ServerConnect => (0, CONNECT),
             Self::TcpResponseContent => (FRONT_RES_CONTENT, BACK_RES_CONTENT),
-            Self::HttpResponse => (FRONT_RESPONSE, BACK_RESPONSE),
+            Self::HttpResponse | Self::StickResponse => (FRONT_RESPONSE, BACK_RESPONSE),
             Self::Log => return LOG,
             Self::Check => return CHECK,
             Self::Configuration => return CONFIGURATION,
@@ -89,6 +98,10 @@ impl Place {
             Self::HttpRequest => "http-request rules",
             Self::UseBackend => "use_backend rules",
             Self::UseServer => "use-server rules",
+            Self::PersistRule => "force-persist and ignore-persist rules",
+            Self::Balance => return "`balance`".to_owned(),
+            Self::StickRequest => return "stick rules of requests".to_owned(),
+            Self::StickResponse => return "`stick store-response`".to_owned(),
             Self::ServerConnect => "the choice of a source address",
             Self::TcpResponseContent => "tcp-response content rules",
             Self::HttpResponse => "http-response rules",

@@ -207,7 +207,7 @@ impl super::draft::Draft {
 
 /// Reads the expression that gives a key.
 fn expression(proxy: &mut ProxyContext, args: &mut Args<'_>) -> Option<Arc<Expr>> {
-    proxy.scoped(args, Place::UseServer, |args, scope| {
+    proxy.scoped(args, Place::Balance, |args, scope| {
         let token = args.next("a sample expression")?;
         let expr = Expr::parse_text(token.bytes, scope);
         let expr = expr.map_err(|error| args.report(token.part(error.at), error.kind)).ok()?;
@@ -337,7 +337,9 @@ fn url_param(args: &mut Args<'_>) -> Option<BalanceKey> {
     let name = args.next("the name of a parameter")?;
     if !args.is_empty() {
         args.one_of("modifier of `balance url_param`", &[("check_post", ())])?;
-        _ = args.next_if_any();
+        if !args.is_empty() {
+            args.integer("number of bytes", 0..=i64::MAX)?;
+        }
     }
     Some(BalanceKey::UrlParam(name.bytes.into()))
 }
@@ -354,7 +356,7 @@ fn header(args: &mut Args<'_>) -> Option<BalanceKey> {
 
 fn rdp_cookie(proxy: &mut ProxyContext, args: &mut Args<'_>, name: &str) -> Option<BalanceKey> {
     let token = args.keyword();
-    proxy.scoped(args, Place::UseServer, |args, scope| {
+    proxy.scoped(args, Place::Balance, |args, scope| {
         match Expr::parse_text(format!("req.rdp_cookie({name})").as_bytes(), scope) {
             Ok(expr) => Some(BalanceKey::RdpCookie(Arc::new(expr))),
             Err(error) => {

@@ -32,6 +32,11 @@ pub(super) enum ProxyMistake {
         to: String,
         to_at: Location,
     },
+    /// A server with the cookie of one above it.
+    SharedCookie {
+        value: String,
+        first: Location,
+    },
     /// `backup` and `priority` on one server.
     PriorityOfBackup {
         server: String,
@@ -106,6 +111,11 @@ impl Mistake for ProxyMistake {
                 Explanation::new(format!("{from} cannot pass its traffic to {to}"))
                     .help("give both the same `mode`")
                     .related(*to_at, "declared here")
+            }
+            Self::SharedCookie { value, first } => {
+                Explanation::new(format!("a second server with the cookie `{value}`"))
+                    .help("a client comes back to the first of them; give each its own")
+                    .related(*first, "the first")
             }
             Self::PriorityOfBackup { server } => {
                 Explanation::new(format!("server {server} has both `backup` and `priority`"))

@@ -226,7 +226,7 @@ pub(super) const KEYWORDS: &[K] = &[
 ];
 
 fn persist_rule(proxy: &mut ProxyContext, args: &mut Args<'_>, action: PersistRule) {
-    let rule = proxy.scoped(args, Place::UseServer, |args, scope| {
+    let rule = proxy.scoped(args, Place::PersistRule, |args, scope| {
         parse::parse_persist_rule(args, scope, action)
     });
     proxy.own.persist_rules.extend(rule);

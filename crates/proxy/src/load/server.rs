@@ -14,6 +14,7 @@ use telamon_config::{
 
 use super::bind::no_effect;
 use super::draft::ProxyContext;
+use super::mistake::ProxyMistake;
 use super::names::{TEMPLATE_MAX, template_range};
 use super::settings::NUMBER_MAX;
 use crate::expr::Network;
@@ -81,6 +82,11 @@ pub(super) const KEYWORDS: &[K] = &[
         "what servers are like unless they say otherwise",
         |proxy, args| {
             args.each(&OPTIONS, &mut proxy.draft.server);
+            if let Some((_, at)) = proxy.draft.server.id.take() {
+                let title = "`id` has no effect in `default-server`".to_owned();
+                let help = "every server has a number of its own: write it on the `server` line";
+                args.warn(at, ProxyMistake::Says { title, help }.into());
+            }
         },
     ),
 ];

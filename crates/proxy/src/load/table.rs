@@ -36,35 +36,35 @@ pub(super) const KEYWORDS: &[K] = &[
         NAMED,
         "stick on <sample> [table <table>] [if <condition>]",
         "sends a key to the server that it went to before, and remembers which that is",
-        |proxy, args| rule(proxy, args, Place::UseServer, true, true),
+        |proxy, args| rule(proxy, args, Place::StickRequest, true, true),
     ),
     K::works(
         "stick match",
         NAMED,
         "stick match <sample> [table <table>] [if <condition>]",
         "sends a key to the server that it went to before",
-        |proxy, args| rule(proxy, args, Place::UseServer, true, false),
+        |proxy, args| rule(proxy, args, Place::StickRequest, true, false),
     ),
     K::works(
         "stick store",
         NAMED,
         "stick store <sample> [table <table>] [if <condition>]",
         "as `stick store-request`",
-        |proxy, args| rule(proxy, args, Place::UseServer, false, true),
+        |proxy, args| rule(proxy, args, Place::StickRequest, false, true),
     ),
     K::works(
         "stick store-request",
         NAMED,
         "stick store-request <sample> [table <table>] [if <condition>]",
         "remembers the server that a key goes to",
-        |proxy, args| rule(proxy, args, Place::UseServer, false, true),
+        |proxy, args| rule(proxy, args, Place::StickRequest, false, true),
     ),
     K::works(
         "stick store-response",
         NAMED,
         "stick store-response <sample> [table <table>] [if <condition>]",
         "remembers the server that a key came from",
-        |proxy, args| rule(proxy, args, Place::HttpResponse, false, true),
+        |proxy, args| rule(proxy, args, Place::StickResponse, false, true),
     ),
 ];
 
@@ -326,7 +326,7 @@ fn rule(proxy: &mut ProxyContext, args: &mut Args<'_>, place: Place, matches: bo
     if !proxy.has_side(args, BACK) {
         return;
     }
-    let on_response = place == Place::HttpResponse;
+    let on_response = place == Place::StickResponse;
     let rule = proxy.scoped(args, place, |args, scope| {
         let at = args.peek().map(|token| token.at);
         let key = Expr::parse(args, scope)?;

@@ -147,6 +147,10 @@ fn slips_about_the_choice_of_a_server_are_told() {
     );
     slip("balance url_param id check_post 64", "");
     slip(
+        "balance url_param id check_post x",
+        "7:34 alert bad number of bytes `x` (expected a number)",
+    );
+    slip(
         "balance hdr()",
         "7:10 alert bad balance strategy `hdr()` (expected the name of a header, as in `hdr(host)`)",
     );
@@ -177,7 +181,7 @@ fn slips_about_the_choice_of_a_server_are_told() {
     slip("balance hash req.hrd(x)", "7:15 alert unknown fetch `req.hrd` (did you mean `req.hdr`?)");
     slip(
         "balance hash res.hdr(x)",
-        "7:15 alert bad fetch `res.hdr` (expected one that can be used in use-server rules; this one reads the HTTP response headers, which is not there)",
+        "7:15 alert bad fetch `res.hdr` (expected one that can be used in `balance`; this one reads the HTTP response headers, which is not there)",
     );
     slip(
         "balance hash req.hdr(x),lower extra",
@@ -264,7 +268,7 @@ fn settings_reach_the_model() {
             format!("{} {} {} {}", s.name, s.number, s.member_config.weight, s.check.is_some())
         })
         .collect();
-    assert_eq!(servers, ["a 1 3 true", "b 9 7 false", "c 2 3 false"]);
+    assert_eq!(servers, ["a 1 3 true", "b 9 7 false", "c 3 3 false"]);
     assert_eq!(
         back.servers[0].check.as_ref().map(|c| (c.inter.as_secs(), c.port)),
         Some((5, Some(9)))
@@ -514,6 +518,30 @@ fn what_haproxy_warns_of_is_warned_of() {
     );
     check(&listen("tcp-request content capture src len 9"), &[]);
     check(&listen("tcp-request inspect-delay 1s\n tcp-request content capture req.len len 9"), &[]);
+    let tracks = |lines: &str| listen(&format!("stick-table type ip size 9\n {lines}"));
+    const CHANCE: &str = "warning `track-sc` of contents without `tcp-request inspect-delay`";
+    const SESSION: &str =
+        "warning a `track-sc` that looks at no contents runs once for each request";
+    let check_track = |lines: &str, expected: &[&str]| check(&tracks(lines), expected);
+    check_track(
+        "tcp-request content track-sc0 hdr_ip(x)\n mode http",
+        &[&format!("9:22 {CHANCE}")],
+    );
+    check_track("tcp-request content track-sc0 src\n mode http", &[&format!("9:22 {SESSION}")]);
+    check_track("tcp-request content track-sc0 src if { path /a }\n mode http", &[]);
+    check_track("tcp-request content track-sc0 src", &[]);
+    check_track("tcp-request inspect-delay 1s\n tcp-request content track-sc0 hdr_ip(x)", &[]);
+    check_track("mode http\n tcp-request session track-sc0 src", &[]);
+    check(
+        &listen("default-server id 5\n server t 127.0.0.1:2\n server u 127.0.0.1:3"),
+        &["8:20 warning `id` has no effect in `default-server`"],
+    );
+    let shares = |lines: &str| listen(&format!("mode http\n cookie c insert\n {lines}"));
+    check(
+        &shares("server t 127.0.0.1:2 cookie x\n server u 127.0.0.1:3 cookie x"),
+        &["11:9 warning a second server with the cookie `x`"],
+    );
+    check(&shares("server t 127.0.0.1:2 cookie x\n server u 127.0.0.1:3 cookie x backup"), &[]);
     check(
         &listen("server t 127.0.0.1:2 tfo"),
         &["8:9 warning server t has `tfo` and cannot send its first packet again"],

@@ -1,12 +1,15 @@
 //! What only the finished parts show: references between proxies, missing pieces, doubtful combinations.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 
 use telamon_balance::health::Observe;
 use telamon_config::{ConfigErrorKind, Diagnostics, Location, Section};
 
 use super::draft::{Draft, Own, ProxyContext};
 use super::mistake::ProxyMistake;
+use super::server::ServerSettings;
+use crate::expr::Source;
 use crate::model::{
     CheckMethod, CheckProtocol, Mode, Model, ProcessVariable, Proxy, ProxyId, RetryOn, ServerId,
 };
@@ -39,6 +42,7 @@ pub(super) fn section(context: &ProxyContext, section: &Section, diagnostics: &m
         diagnostics.warning(at, ProxyMistake::NoLogTarget { proxy: title() }.into());
     }
     contents_by_chance(context, diagnostics);
+    shared_cookies(context, diagnostics);
     let wanted = draft.retry_on.has(RetryOn::EMPTY) && draft.retry_on.has(RetryOn::TIMEOUT);
     for server in own.servers.iter().filter(|line| line.settings.fast_open && !wanted) {
         let title =
@@ -84,18 +88,53 @@ fn missing_timeouts(context: &ProxyContext) -> Vec<&'static str> {
     missing.map(|(_, name)| name).collect()
 }
 
-/// Captures of what nobody waits for.
+/// Captures and keys of what nobody waits for, and keys that need no contents.
 fn contents_by_chance(context: &ProxyContext, diagnostics: &mut Diagnostics) {
-    if !context.accepts() || context.draft.inspect_delay.is_some() {
+    if !context.accepts() {
         return;
     }
+    let waits = context.draft.inspect_delay.is_some();
     for rule in &context.own.rules.tcp_request_content {
-        if let TcpAction::Capture(capture) = &rule.action
-            && capture.sample.source().is_sent()
-        {
-            let title = "a capture of contents without `tcp-request inspect-delay`".to_owned();
+        let (what, tracks, sent) = match &rule.action {
+            TcpAction::Capture(capture) => ("a capture", false, capture.sample.source().is_sent()),
+            TcpAction::Track(track) => ("`track-sc`", true, track.key.source().is_sent()),
+            _ => continue,
+        };
+        if sent && !waits {
+            let title = format!("{what} of contents without `tcp-request inspect-delay`");
             let help = "the rule runs at once: what it finds is a matter of chance";
             diagnostics.warning(rule.at, ProxyMistake::Says { title, help }.into());
+        }
+        let asks =
+            || rule.condition.as_ref().is_some_and(|condition| condition.reads(Source::is_sent));
+        if tracks && !sent && context.draft.mode == Mode::Http && !asks() {
+            let title =
+                "a `track-sc` that looks at no contents runs once for each request".to_owned();
+            let help =
+                "write `tcp-request session` to track connections that send no valid request too";
+            diagnostics.warning(rule.at, ProxyMistake::Says { title, help }.into());
+        }
+    }
+}
+
+/// Two servers that a cookie means, of which the second is never found while the first is there.
+fn shared_cookies(context: &ProxyContext, diagnostics: &mut Diagnostics) {
+    if context.draft.cookie.is_none() {
+        return;
+    }
+    let mut first = HashMap::new();
+    for server in &context.own.servers {
+        let ServerSettings { cookie: Some(cookie), backup, priority, .. } = &server.settings else {
+            continue;
+        };
+        // One that steps in for another may have its cookie.
+        let key = (cookie, *backup, *priority);
+        if let Some(first) = first.get(&key) {
+            let value = String::from_utf8_lossy(cookie).into_owned();
+            let kind = ProxyMistake::SharedCookie { value, first: *first };
+            diagnostics.warning(server.at, kind.into());
+        } else {
+            first.insert(key, server.at);
         }
     }
 }

@@ -152,9 +152,15 @@ fn mistakes_in_rules_are_marked() {
         &["3:2 alert unknown keyword `stick of` (did you mean `stick on`?)"],
     );
     check_rule(
+        "ignore-persist if { status 200 }",
+        &[
+            "3:22 warning anonymous acl never matches here (expected one that can be used in force-persist and ignore-persist rules of a backend; this one reads the HTTP response, which is not there)",
+        ],
+    );
+    check_rule(
         "stick on res.hdr(a) table text",
         &[
-            "3:11 alert bad fetch `res.hdr` (expected one that can be used in use-server rules of a backend; this one reads the HTTP response headers, which is not there)",
+            "3:11 alert bad fetch `res.hdr` (expected one that can be used in stick rules of requests; this one reads the HTTP response headers, which is not there)",
         ],
     );
     check_rule(
