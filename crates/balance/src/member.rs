@@ -143,6 +143,18 @@ pub struct Times {
     pub total: Timing,
 }
 
+impl Times {
+    /// Takes in the four times of a unit, in milliseconds and in the order of the fields; `None` is a time it never had.
+    pub fn add(&self, ms: [Option<u32>; 4]) {
+        let timings = [&self.queue, &self.connect, &self.response, &self.total];
+        for (timing, ms) in timings.into_iter().zip(ms) {
+            if let Some(ms) = ms {
+                timing.add(ms);
+            }
+        }
+    }
+}
+
 /// One kind of time: its sliding average and its maximum.
 #[derive(Debug, Default)]
 pub struct Timing {

@@ -20,7 +20,26 @@ pub struct RateCounter {
 
 impl RateCounter {
     /// Counts `events` at `now_ms`; returns how many the running second has.
+    #[inline]
     pub fn add(&self, events: u32, now_ms: u32) -> u32 {
+        let seen = self.running.load(Acquire);
+        let (start, count) = halves(seen);
+        let counted = count.wrapping_add(events);
+        if now_ms.wrapping_sub(start) < SECOND_MS
+            && counted <= self.max.load(Relaxed)
+            && self
+                .running
+                .compare_exchange_weak(seen, join(start, counted), AcqRel, Acquire)
+                .is_ok()
+        {
+            return counted;
+        }
+        self.add_anyhow(events, now_ms)
+    }
+
+    /// The same when a second begins, the maximum grows, or another has counted meanwhile.
+    #[inline(never)]
+    fn add_anyhow(&self, events: u32, now_ms: u32) -> u32 {
         let mut seen = self.running.load(Acquire);
         loop {
             let (start, count) = halves(seen);

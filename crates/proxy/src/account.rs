@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use telamon_balance::{Counter, Retry, RetryBudget};
+use telamon_balance::{Counter, Counters, PerWorker, Retry, RetryBudget};
 
 use crate::log::Level;
 use crate::model::{Backend, Proxy, Server};
@@ -227,35 +227,53 @@ pub(crate) fn flow(stream: &mut Stream, bytes_in: u64, bytes_out: u64) {
         return;
     }
     let (counted_in, counted_out) = stream.log.counted;
-    let bytes = [
-        (Counter::BytesIn, bytes_in.saturating_sub(counted_in)),
-        (Counter::BytesOut, bytes_out.saturating_sub(counted_out)),
-    ];
     stream.log.counted = (bytes_in.max(counted_in), bytes_out.max(counted_out));
-    count_bytes(stream, &bytes);
+    let more = (bytes_in.saturating_sub(counted_in), bytes_out.saturating_sub(counted_out));
+    count_bytes(stream, more.0, more.1);
 }
 
-/// Counts bytes for the process and for all that the stream has reached.
-fn count_bytes(stream: &Stream, bytes: &[(Counter, u64)]) {
+/// Counts bytes, in and out, for the process and for all that the stream has reached.
+fn count_bytes(stream: &Stream, bytes_in: u64, bytes_out: u64) {
     let worker = &stream.session.worker;
-    for &(counter, count) in bytes {
-        if counter == Counter::BytesOut && count > 0 {
-            worker.shared.counters.add(worker.index(), counter, count);
-            let sent = u32::try_from(count).unwrap_or(u32::MAX);
-            worker.shared.bytes_out_rate.add(sent, worker.now_ms() as u32);
-        }
+    if bytes_out > 0 {
+        worker.shared.counters.add(worker.index(), Counter::BytesOut, bytes_out);
+        let sent = u32::try_from(bytes_out).unwrap_or(u32::MAX);
+        worker.shared.bytes_out_rate.add(sent, worker.now_ms() as u32);
     }
+    for_all_reached(stream, |counters| {
+        counters.add(Counter::BytesIn, bytes_in);
+        counters.add(Counter::BytesOut, bytes_out);
+    });
+}
+
+#[cold]
+fn count_spliced(stream: &Stream) {
+    for_all_reached(stream, |counters| {
+        counters.add(Counter::SplicedIn, stream.log.spliced_in);
+        counters.add(Counter::SplicedOut, stream.log.spliced_out);
+    });
+}
+
+/// The worker's counters of the frontend, the listener, the backend and the server that the stream has reached.
+#[inline]
+fn for_all_reached(stream: &Stream, count: impl Fn(&Counters)) {
+    let worker = stream.session.worker.index();
+    let count = |counters: &PerWorker| {
+        if let Some(counters) = counters.get(worker) {
+            count(counters);
+        }
+    };
     let frontend = stream.snapshot.proxy(stream.frontend);
+    count(&frontend.state.frontend.counters);
+    if frontend.options.socket_stats {
+        count(&stream.session.listener.state.counters);
+    }
     let proxy = stream.snapshot.proxy(stream.backend);
-    let server = server_of(stream, proxy);
-    let reached = [
-        Some(&frontend.state.frontend.counters),
-        frontend.options.socket_stats.then(|| &stream.session.listener.state.counters),
-        proxy.backend.is_some().then_some(&proxy.state.backend.counters),
-        server.map(|server| &server.state.member.counters),
-    ];
-    for counters in reached.into_iter().flatten().filter_map(|all| all.get(worker.index())) {
-        bytes.iter().for_each(|&(counter, count)| counters.add(counter, count));
+    if proxy.backend.is_some() {
+        count(&proxy.state.backend.counters);
+    }
+    if let Some(server) = server_of(stream, proxy) {
+        count(&server.state.member.counters);
     }
 }
 
@@ -268,30 +286,23 @@ pub(crate) fn end(stream: &mut Stream) {
     tracking::bytes(stream, stream.log.bytes_in, stream.log.bytes_out);
     stream.session.live.end();
     let log = &stream.log;
-    let (bytes_in, bytes_out) = log.counted;
-    let bytes = [
-        (Counter::BytesIn, log.bytes_in.saturating_sub(bytes_in)),
-        (Counter::BytesOut, log.bytes_out.saturating_sub(bytes_out)),
-        (Counter::SplicedIn, log.spliced_in),
-        (Counter::SplicedOut, log.spliced_out),
-    ];
-    count_bytes(stream, &bytes);
+    let (counted_in, counted_out) = log.counted;
+    let bytes_out = log.bytes_out.saturating_sub(counted_out);
+    count_bytes(stream, log.bytes_in.saturating_sub(counted_in), bytes_out);
+    if log.spliced_in | log.spliced_out != 0 {
+        count_spliced(stream);
+    }
     let proxy = stream.snapshot.proxy(stream.backend);
     let Some(server) = server_of(stream, proxy) else { return };
-    let spans = [
-        (log.request_ms.or(Some(0)), log.queue_ms),
-        (log.queue_ms, log.connect_ms),
-        (log.connect_ms, log.response_ms),
-        (Some(0), log.total_ms),
+    let span = |from: Option<u32>, to: Option<u32>| Some(to?.saturating_sub(from?));
+    let times = [
+        span(log.request_ms.or(Some(0)), log.queue_ms),
+        span(log.queue_ms, log.connect_ms),
+        span(log.connect_ms, log.response_ms),
+        log.total_ms,
     ];
-    for times in [&server.state.member.times, &proxy.state.backend.times] {
-        let kinds = [&times.queue, &times.connect, &times.response, &times.total];
-        for (timing, (from, to)) in kinds.into_iter().zip(spans) {
-            if let (Some(from), Some(to)) = (from, to) {
-                timing.add(to.saturating_sub(from));
-            }
-        }
-    }
+    server.state.member.times.add(times);
+    proxy.state.backend.times.add(times);
 }
 
 /// The session's place among the frontend's, and its counts, for as long as it lives.
