@@ -63,8 +63,8 @@ pub(crate) struct Undialed {
     pub(crate) phase: Phase,
 }
 
-/// The server connection that belongs to one client alone (`http-reuse never`, and where the client's destination
-/// says where it goes).
+/// The server connection that belongs to one client alone: `http-reuse never`, no choice among servers, or a login that the
+/// server knows by the connection.
 #[derive(Debug)]
 pub(crate) struct Attached {
     pub(crate) backend: ProxyId,

@@ -1,6 +1,9 @@
 //! `server`, `server-template` and `default-server`.
 
+mod health;
 mod proxy_protocol;
+mod resolve;
+mod tls;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -17,7 +20,8 @@ use super::draft::ProxyContext;
 use super::mistake::ProxyMistake;
 use super::names::{TEMPLATE_MAX, template_range};
 use super::settings::NUMBER_MAX;
-use crate::expr::Network;
+pub(super) use health::AgentSettings;
+pub(super) use resolve::{InitAddress, InitWay, Resolve};
 
 type K = Keyword<ProxyContext>;
 type S = Keyword<ServerSettings>;
@@ -149,50 +153,6 @@ pub(super) struct ServerSettings {
     pub(super) resolve: Resolve,
 }
 
-/// `resolve-prefer`, `resolve-net` and `resolve-opts`.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Resolve {
-    /// `resolve-prefer ipv4`.
-    pub(super) prefer_ipv4: bool,
-    pub(super) networks: Vec<Network>,
-    pub(super) allow_duplicates: bool,
-    pub(super) ignore_weight: bool,
-}
-
-/// `agent-check` and its kin.
-#[derive(Debug, Clone)]
-pub(super) struct AgentSettings {
-    pub(super) check: bool,
-    pub(super) inter: Duration,
-    pub(super) port: Option<u16>,
-    pub(super) address: Option<Box<(Host, Family, Location)>>,
-    pub(super) send: Box<[u8]>,
-}
-
-impl Default for AgentSettings {
-    fn default() -> Self {
-        let inter = Duration::from_secs(2);
-        Self { check: false, inter, port: None, address: None, send: Box::default() }
-    }
-}
-
-/// `init-addr`: how a name becomes an address at the start.
-#[derive(Debug, Clone, Default)]
-pub(super) struct InitAddress {
-    /// In order; empty is `last,libc`.
-    pub(super) ways: Vec<InitWay>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum InitWay {
-    /// From the file of states.
-    Last,
-    Libc,
-    /// Without an address; the server begins in maintenance.
-    None,
-    Ip(std::net::IpAddr),
-}
-
 /// `source …`.
 #[derive(Debug, Clone)]
 pub(super) struct SourceDraft {
@@ -250,51 +210,21 @@ impl Default for ServerSettings {
 }
 
 pub(super) static OPTIONS: LazyLock<Table<ServerSettings>> = LazyLock::new(|| {
-    Table::new("server option", &[OPTION_KEYWORDS, proxy_protocol::KEYWORDS, TLS])
+    Table::new(
+        "server option",
+        &[
+            health::KEYWORDS,
+            OPTION_KEYWORDS,
+            resolve::KEYWORDS,
+            proxy_protocol::KEYWORDS,
+            tls::KEYWORDS,
+        ],
+    )
 });
 
 const HERE: Sections = Sections::BACKS.and(Sections::DEFAULTS);
 
 const OPTION_KEYWORDS: &[S] = &[
-    S::works("check", HERE, "check", "checks its health", |server, _| server.check = true),
-    S::works("no-check", HERE, "no-check", "takes back `check`", |server, _| server.check = false),
-    S::works("inter", HERE, "inter <time>", "time between two checks", |server, args| {
-        if let Some(time) = args.period() {
-            server.inter = time;
-        }
-    }),
-    S::works(
-        "fastinter",
-        HERE,
-        "fastinter <time>",
-        "the same while it goes up or down",
-        |server, args| {
-            server.fastinter = args.period();
-        },
-    ),
-    S::works("downinter", HERE, "downinter <time>", "the same while it is down", |server, args| {
-        server.downinter = args.period();
-    }),
-    S::works("rise", HERE, "rise <count>", "successes that bring it up", |server, args| {
-        server.rise = args.integer("rise", 1..=CHECKS_MAX).unwrap_or(server.rise);
-    }),
-    S::works("fall", HERE, "fall <count>", "failures that take it down", |server, args| {
-        server.fall = args.integer("fall", 1..=CHECKS_MAX).unwrap_or(server.fall);
-    }),
-    S::works("port", HERE, "port <port>", "the port to check", |server, args| {
-        server.check_port = args.integer("port", 1..=u16::MAX);
-    }),
-    S::works("addr", HERE, "addr <address>[:<port>]", "the address to check", |server, args| {
-        let at = args.peek().map_or(args.at(), |token| token.at);
-        let rules = AddressRules { unix: false, port_offset: false, ..AddressRules::SERVER };
-        if let Some(Address::Ip { host, port, family, .. }) = args.address(&rules) {
-            server.check_address = Some(Box::new((host, family, at)));
-            // `port` goes before it, wherever it stands.
-            if let (Port::One(port), None) = (port, server.check_port) {
-                server.check_port = Some(port);
-            }
-        }
-    }),
     S::works(
         "weight",
         HERE,
@@ -446,27 +376,6 @@ const OPTION_KEYWORDS: &[S] = &[
             server.redir = args.next("a prefix").map(|token| token.bytes.into());
         },
     ),
-    S::works(
-        "track",
-        HERE,
-        "track [<backend>/]<server>",
-        "is as healthy as another server",
-        |server, args| {
-            server.track =
-                args.next("a server").map(|token| Box::new((token.text.into(), token.at)));
-        },
-    ),
-    S::works(
-        "init-addr",
-        HERE,
-        "init-addr { last | libc | none | <ip> },...",
-        "how its name becomes an address at the start",
-        |server, args| {
-            if let Some(init) = init_address(args) {
-                server.init_address = init;
-            }
-        },
-    ),
     S::works("proto", HERE, "proto h1", "the protocol, where nothing negotiates it", |_, args| {
         let token = args.peek();
         let words = [("h1", true), ("none", true), ("h2", false), ("fcgi", false)];
@@ -481,175 +390,6 @@ const OPTION_KEYWORDS: &[S] = &[
     S::works("stick", HERE, "stick", "takes back `non-stick`", |server, _| {
         server.non_stick = false;
     }),
-    S::works("agent-check", HERE, "agent-check", "asks an agent how it is", |server, _| {
-        server.agent.check = true;
-    }),
-    S::works("no-agent-check", HERE, "no-agent-check", "takes back `agent-check`", |server, _| {
-        server.agent.check = false;
-    }),
-    S::works(
-        "agent-inter",
-        HERE,
-        "agent-inter <time>",
-        "time between two questions to the agent",
-        |server, args| {
-            if let Some(time) = args.period() {
-                server.agent.inter = time;
-            }
-        },
-    ),
-    S::works("agent-port", HERE, "agent-port <port>", "the agent's port", |server, args| {
-        server.agent.port = args.integer("port", 1..=u16::MAX);
-    }),
-    S::works("agent-addr", HERE, "agent-addr <address>", "the agent's address", |server, args| {
-        let at = args.peek().map_or(args.at(), |token| token.at);
-        if let Some(Address::Ip { host, family, .. }) = args.address(&AddressRules::HOST) {
-            server.agent.address = Some(Box::new((host, family, at)));
-        }
-    }),
-    S::works("agent-send", HERE, "agent-send <text>", "what the agent is sent", |server, args| {
-        if let Some(token) = args.next("a text") {
-            server.agent.send = token.bytes.into();
-        }
-    }),
-    S::works(
-        "resolve-net",
-        HERE,
-        "resolve-net <network>,...",
-        "which of a name's addresses are taken before others",
-        |server, args| {
-            const EXPECTED: &str = "networks such as `10.0.0.0/8`, separated by commas";
-            let Some(token) = args.next(EXPECTED) else { return };
-            let mut start = 0;
-            server.resolve.networks.clear();
-            for part in token.text.split(',') {
-                let at = token.part(start..start + part.len());
-                start += part.len() + 1;
-                match Network::parse(part.as_bytes()) {
-                    Some(network) => server.resolve.networks.push(network),
-                    None => args.fail(at, bad_value("network", part, EXPECTED)),
-                }
-            }
-        },
-    ),
-    S::works(
-        "resolve-opts",
-        HERE,
-        "resolve-opts { allow-dup-ip | prevent-dup-ip | ignore-weight },...",
-        "whether servers may share an address, and whether SRV records set weights",
-        |server, args| {
-            const EXPECTED: &str =
-                "`allow-dup-ip`, `prevent-dup-ip` or `ignore-weight`, separated by commas";
-            let Some(token) = args.next(EXPECTED) else { return };
-            let mut start = 0;
-            for part in token.text.split(',') {
-                let at = token.part(start..start + part.len());
-                start += part.len() + 1;
-                match part {
-                    "allow-dup-ip" => server.resolve.allow_duplicates = true,
-                    "prevent-dup-ip" => server.resolve.allow_duplicates = false,
-                    "ignore-weight" => server.resolve.ignore_weight = true,
-                    _ => args.fail(at, bad_value("option", part, EXPECTED)),
-                }
-            }
-        },
-    ),
-    S::works(
-        "resolve-prefer",
-        HERE,
-        "resolve-prefer { ipv4 | ipv6 }",
-        "the family of addresses that is asked for first; ipv6 unless set",
-        |server, args| {
-            let words = [("ipv4", true), ("ipv6", false)];
-            if let Some(ipv4) = args.one_of("family", &words) {
-                server.resolve.prefer_ipv4 = ipv4;
-            }
-        },
-    ),
-    S::works(
-        "resolvers",
-        HERE,
-        "resolvers <section>",
-        "the `resolvers` section that is asked for its address from time to time",
-        |server, args| {
-            server.resolvers = args
-                .next("the name of a `resolvers` section")
-                .map(|token| Box::new((token.text.into(), token.at)));
-        },
-    ),
-    S::works(
-        "observe",
-        HERE,
-        "observe { none | layer4 | layer7 }",
-        "learns its health from traffic",
-        |server, args| {
-            let words = [
-                ("none", None),
-                ("layer4", Some(Observe::Layer4)),
-                ("layer7", Some(Observe::Layer7)),
-            ];
-            let at = args.peek().map_or(args.at(), |token| token.at);
-            if let Some(observe) = args.one_of("layer", &words) {
-                server.observe = observe;
-                server.observe_at = at;
-            }
-        },
-    ),
-    S::works(
-        "error-limit",
-        HERE,
-        "error-limit <count>",
-        "errors in a row that `observe` takes, by default 10",
-        |server, args| {
-            server.error_limit = args.integer("count", 1..=NUMBER_MAX).unwrap_or(10);
-        },
-    ),
-    S::works(
-        "on-error",
-        HERE,
-        "on-error { fastinter | fail-check | sudden-death | mark-down }",
-        "what they do, by default `fail-check`",
-        |server, args| {
-            let words = [
-                ("fastinter", OnError::FastInter),
-                ("fail-check", OnError::FailCheck),
-                ("sudden-death", OnError::SuddenDeath),
-                ("mark-down", OnError::MarkDown),
-            ];
-            server.on_error = args.one_of("action", &words).unwrap_or_default();
-        },
-    ),
-    S::works(
-        "on-marked-down",
-        HERE,
-        "on-marked-down shutdown-sessions",
-        "ends its sessions when it goes down",
-        |server, args| {
-            server.shuts_down |= args.one_of("action", &[("shutdown-sessions", ())]).is_some();
-        },
-    ),
-    S::works(
-        "on-marked-up",
-        HERE,
-        "on-marked-up shutdown-backup-sessions",
-        "ends the backups' sessions when it comes up",
-        |server, args| {
-            let words = [("shutdown-backup-sessions", ())];
-            server.takes_back |= args.one_of("action", &words).is_some();
-        },
-    ),
-    S::works(
-        "slowstart",
-        HERE,
-        "slowstart <time>",
-        "gives it its share little by little when it comes up",
-        |server, args| {
-            if let Some(time) = args.duration() {
-                // At most 24.8 days.
-                server.slow_start_s = time.as_millis().div_ceil(1000) as u32;
-            }
-        },
-    ),
     S::idle(
         "log-proto",
         HERE,
@@ -659,14 +399,6 @@ const OPTION_KEYWORDS: &[S] = &[
             args.one_of("framing", &[("legacy", ()), ("octet-count", ())]);
             no_effect(args, "it concerns `ring` sections");
         },
-    ),
-    S::not_yet("check-proto", HERE),
-    S::works(
-        "check-via-socks4",
-        HERE,
-        "check-via-socks4",
-        "checks go through the proxy of `socks4` too",
-        |server, _| server.check_via_socks4 = true,
     ),
     S::works(
         "socks4",
@@ -689,8 +421,6 @@ const OPTION_KEYWORDS: &[S] = &[
         },
     ),
     S::not_yet_guard("namespace", HERE),
-    S::not_yet_guard("ssl", HERE),
-    S::not_yet("check-ssl", HERE),
     S::works("ws", HERE, "ws { auto | h1 | h2 }", "the protocol of WebSockets", |_, args| {
         let token = args.peek();
         let words = [("auto", true), ("h1", true), ("h2", false)];
@@ -703,60 +433,6 @@ const OPTION_KEYWORDS: &[S] = &[
     }),
 ];
 
-/// What only says how TLS is done: nothing without `ssl` or `check-ssl`, which are reported.
-macro_rules! tls_flag {
-    ($name:literal) => {
-        S::idle($name, HERE, $name, "a detail of `ssl`, which is not there yet", |_, _| {})
-    };
-}
-macro_rules! tls_value {
-    ($name:literal) => {
-        S::idle(
-            $name,
-            HERE,
-            concat!($name, " <value>"),
-            "a detail of `ssl`, which is not there yet",
-            |_, args| {
-                args.next("a value");
-            },
-        )
-    };
-}
-
-const TLS: &[S] = &[
-    tls_flag!("allow-0rtt"),
-    tls_value!("alpn"),
-    tls_value!("ca-file"),
-    tls_value!("check-alpn"),
-    tls_value!("check-sni"),
-    tls_value!("ciphers"),
-    tls_value!("ciphersuites"),
-    tls_value!("crl-file"),
-    tls_value!("crt"),
-    tls_flag!("force-sslv3"),
-    tls_flag!("force-tlsv10"),
-    tls_flag!("force-tlsv11"),
-    tls_flag!("force-tlsv12"),
-    tls_flag!("force-tlsv13"),
-    tls_flag!("no-check-ssl"),
-    tls_flag!("no-ssl"),
-    tls_flag!("no-ssl-reuse"),
-    tls_flag!("no-sslv3"),
-    tls_flag!("no-tls-tickets"),
-    tls_flag!("no-tlsv10"),
-    tls_flag!("no-tlsv11"),
-    tls_flag!("no-tlsv12"),
-    tls_flag!("no-tlsv13"),
-    tls_value!("npn"),
-    tls_value!("sni"),
-    tls_value!("ssl-max-ver"),
-    tls_value!("ssl-min-ver"),
-    tls_flag!("ssl-reuse"),
-    tls_flag!("tls-tickets"),
-    tls_value!("verify"),
-    tls_value!("verifyhost"),
-];
-
 fn address(args: &mut Args<'_>) -> Option<(Address, Location)> {
     let at = args.peek().map_or(args.at(), |token| token.at);
     args.address(&AddressRules::SERVER).map(|address| (address, at))
@@ -766,27 +442,6 @@ fn options(proxy: &ProxyContext, args: &mut Args<'_>) -> ServerSettings {
     let mut settings = proxy.draft.server.clone();
     args.each(&OPTIONS, &mut settings);
     settings
-}
-
-fn bad_value(what: &'static str, found: &str, expected: &'static str) -> ConfigErrorKind {
-    let (what, expected) = (what.into(), expected.into());
-    ConfigErrorKind::BadValue { what, found: found.to_owned(), expected }
-}
-
-fn init_address(args: &mut Args<'_>) -> Option<InitAddress> {
-    const EXPECTED: &str = "`last`, `libc`, `none` or an address, separated by commas";
-    let token = args.next(EXPECTED)?;
-    let way = |word: &str| match word {
-        "last" => Some(InitWay::Last),
-        "libc" => Some(InitWay::Libc),
-        "none" => Some(InitWay::None),
-        ip => ip.parse().ok().map(InitWay::Ip),
-    };
-    let ways: Option<Vec<_>> = token.text.split(',').map(way).collect();
-    if ways.is_none() {
-        args.bad(token, "init-addr", EXPECTED);
-    }
-    Some(InitAddress { ways: ways? })
 }
 
 /// Reads what follows `source`.
@@ -836,6 +491,3 @@ pub(super) fn source(args: &mut Args<'_>) -> Option<SourceDraft> {
     }
     Some(draft)
 }
-
-/// The most for `rise` and `fall`, which the state machine keeps in 16 bits.
-const CHECKS_MAX: u32 = u16::MAX as u32;

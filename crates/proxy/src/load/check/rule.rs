@@ -17,62 +17,58 @@ use crate::rules::VariableName;
 
 type K = Keyword<ProxyContext>;
 
+/// A rule that adds a step to `$steps`.
+macro_rules! step {
+    ($steps:ident, $name:literal, $usage:expr, $doc:literal, $read:expr) => {
+        K::works($name, ANY, $usage, $doc, |proxy, args| {
+            let read: fn(&mut ProxyContext, &mut Args<'_>) -> Option<CheckStep> = $read;
+            let step = read(proxy, args);
+            proxy.own.$steps.extend(step);
+        })
+    };
+}
+
 /// The rules that both have: `$rule` is the keyword, `$steps` where its steps are gathered.
 macro_rules! shared {
     ($rule:literal, $steps:ident, $protocol:expr) => {
         &[
-            K::works(
+            step!(
+                $steps,
                 "connect",
-                ANY,
                 concat!(
                     $rule,
                     " connect [default] [port <port>] [addr <ip>] [linger] [send-proxy] [via-socks4] [comment <text>]"
                 ),
                 "opens a connection",
-                |proxy, args| {
-                    let step = connect(proxy, args, $protocol);
-                    proxy.own.$steps.extend(step);
-                },
+                |proxy, args| connect(proxy, args, $protocol)
             ),
-            K::works(
+            step!(
+                $steps,
                 "comment",
-                ANY,
                 concat!($rule, " comment <text>"),
                 "what a failure in the next steps is reported with",
-                |proxy, args| {
-                    let step = comment(args).map(CheckStep::Comment);
-                    proxy.own.$steps.extend(step);
-                },
+                |_, args| comment(args).map(CheckStep::Comment)
             ),
-            K::works(
+            step!(
+                $steps,
                 "set-var(",
-                ANY,
                 concat!($rule, " set-var(<name>) <expression>"),
                 "a variable of the check",
-                |proxy, args| {
-                    let step = set_var(proxy, args);
-                    proxy.own.$steps.extend(step);
-                },
+                set_var
             ),
-            K::works(
+            step!(
+                $steps,
                 "set-var-fmt(",
-                ANY,
                 concat!($rule, " set-var-fmt(<name>) <format>"),
                 "a variable of the check",
-                |proxy, args| {
-                    let step = set_var_fmt(proxy, args);
-                    proxy.own.$steps.extend(step);
-                },
+                set_var_fmt
             ),
-            K::works(
+            step!(
+                $steps,
                 "unset-var(",
-                ANY,
                 concat!($rule, " unset-var(<name>)"),
                 "forgets a variable of the check",
-                |proxy, args| {
-                    let step = variable(args).map(CheckStep::UnsetVar);
-                    proxy.own.$steps.extend(step);
-                },
+                |_, args| variable(args).map(CheckStep::UnsetVar)
             ),
         ]
     };
