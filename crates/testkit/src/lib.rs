@@ -14,10 +14,11 @@
 //! Everything is blocking, threaded and bounded: no wait is longer than [`PATIENCE`], and a wait
 //! that ends without its event panics with what was seen instead, which is the test's failure. Only
 //! `std` and signals are used, so the kit shares no fault with the program it judges. It speaks
-//! HTTP/1 and bytes; it does not check what it is not asked about.
+//! HTTP/1, HTTP/2 ([`http2`]) and bytes; it does not check what it is not asked about.
 
 mod client;
 mod dns;
+pub mod http2;
 mod load;
 mod process;
 mod server;
