@@ -96,6 +96,20 @@ impl ChunkedDecoder {
         self.state == State::Done
     }
 
+    /// Whether the last chunk was seen: the pieces that follow are trailers, and the empty line that ends them.
+    #[must_use]
+    pub fn in_trailers(&self) -> bool {
+        matches!(
+            self.state,
+            State::TrailerStart
+                | State::TrailerName
+                | State::TrailerValue
+                | State::TrailerLf
+                | State::EndLf
+                | State::Done
+        )
+    }
+
     /// Bytes of content seen so far.
     #[must_use]
     pub fn content_len(&self) -> u64 {
@@ -133,8 +147,12 @@ impl ChunkedDecoder {
         while let Some(&b) = input.get(at)
             && !matches!(self.state, State::Data | State::Done)
         {
+            let before = self.state;
             self.step(b).map_err(|kind| ParseError::new(at, kind))?;
             at += 1;
+            if before == State::SizeLf && self.state == State::TrailerStart {
+                break;
+            }
         }
         Ok(Piece { len: at - from, is_content: false })
     }

@@ -8,13 +8,13 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use telamon_balance::health::Sign;
 use telamon_balance::{Ending, MemberId, Pinned, Run};
-use telamon_runtime::socket::Socket;
 use telamon_runtime::wheel::Deadline;
 
 use crate::account;
 use crate::aside::aside;
 use crate::learn;
 use crate::model::{Backend, Proxy, ProxyId, RetryOn, Server, ServerId};
+use crate::side::Side;
 use crate::stream::{Cause, Phase, Stream};
 use crate::upstream::{self, Later, NoSlot, ServerConnection, Slot, Way};
 
@@ -90,7 +90,7 @@ impl<'p> Dial<'p> {
     /// `client` is watched for a close under `option abortonclose`; `deadline` is used for the waits.
     pub(crate) async fn next(
         &mut self,
-        client: &Socket,
+        client: &Side,
         deadline: &Deadline,
         attached: &mut Option<Attached>,
         stream: &mut Stream,
@@ -132,7 +132,7 @@ impl<'p> Dial<'p> {
                 Ok(connection) => {
                     learn::note(stream, server, Sign::Connected, true);
                     stream.log.connected(stream.session.worker.now());
-                    crate::log::note_server(stream, &connection.socket);
+                    crate::log::note_server(stream, &connection.side);
                     if self.proxy.options.prefer_last_server {
                         stream.session.last_server.replace(Some(Arc::clone(&server.state)));
                     }
@@ -150,7 +150,7 @@ impl<'p> Dial<'p> {
     /// Looks at an attempt that has failed: begins the next one, or gives up.
     async fn failed(
         &mut self,
-        client: &Socket,
+        client: &Side,
         stream: &mut Stream,
         server: &Server,
         slot: Slot,
@@ -229,9 +229,9 @@ impl<'p> Dial<'p> {
     }
 
     /// Waits for the client to leave, where that ends the attempt (`option abortonclose`).
-    async fn client_gone(&self, client: &Socket) -> Undialed {
+    async fn client_gone(&self, client: &Side) -> Undialed {
         if self.proxy.options.abortonclose {
-            crate::relay::client_gone(client).await;
+            client.gone().await;
         } else {
             std::future::pending::<()>().await;
         }
@@ -253,7 +253,7 @@ impl<'p> Dial<'p> {
     /// A slot from the queue, or from another server's part of the pool.
     async fn slot(
         &mut self,
-        client: &Socket,
+        client: &Side,
         stream: &mut Stream,
         pinned: Option<Pinned>,
         later: Later,
@@ -350,7 +350,7 @@ impl<'p> Dial<'p> {
                 if backend == stream.backend
                     && at == stream.server
                     && way.leads_to(&connection)
-                    && !connection.socket.peek_closed() =>
+                    && connection.is_quiet() =>
             {
                 connection
             }
@@ -367,7 +367,7 @@ impl<'p> Dial<'p> {
     /// A new connection to the server.
     async fn connect(
         &self,
-        client: &Socket,
+        client: &Side,
         deadline: &Deadline,
         stream: &Stream,
         server: &Server,

@@ -19,6 +19,7 @@ use crate::account;
 use crate::aside::aside;
 use crate::dial::Attached;
 use crate::model::Proxy;
+use crate::side::Side;
 use crate::stream::{Cause, Direction, Phase, Session, Stream};
 use crate::worker::Worker;
 
@@ -31,7 +32,7 @@ mod route;
 /// The client's side of a session.
 #[derive(Debug)]
 pub(crate) struct Client {
-    pub(crate) socket: Socket,
+    pub(crate) side: Side,
     pub(crate) deadline: Deadline,
     /// For what is waited for from servers.
     pub(crate) server_deadline: Deadline,
@@ -76,7 +77,8 @@ const LINGER_BYTES_MAX: usize = 1 << 20;
 pub(crate) async fn serve(session: Rc<Session>, socket: Socket, requests: u32) {
     let worker = Rc::clone(&session.worker);
     let (deadline, server_deadline) = (worker.deadline(), worker.deadline());
-    let mut client = Client { socket, deadline, server_deadline, attached: None, requests };
+    let side = Side::Socket(socket);
+    let mut client = Client { side, deadline, server_deadline, attached: None, requests };
     let mut stream = Stream::begin(Rc::clone(&session), worker.snapshot());
     stream.first_request = requests == 0;
     loop {
@@ -84,7 +86,9 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket, requests: u32) {
             Received::Request => {}
             Received::Idle { until } => {
                 stream.give_back();
-                crate::listen::park(session, client.socket, client.requests, until);
+                if let Side::Socket(socket) = client.side {
+                    crate::listen::park(session, socket, client.requests, until);
+                }
                 return;
             }
             Received::Over => break,
@@ -129,8 +133,7 @@ async fn exchange(client: &mut Client, stream: &mut Stream) -> After {
         route::Routed::Page => aside(respond::page(client, stream)).await,
         route::Routed::Close { silent } => {
             if silent {
-                // Where the socket cannot be told, it is only closed.
-                let _ = client.socket.set_unheard();
+                client.side.set_unheard();
             }
             After::Drop
         }
@@ -191,10 +194,12 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
             .guard(std::future::poll_fn(|cx| {
                 if !stream.has_buffers() {
                     // None is held before there are bytes to put in it.
-                    ready!(client.socket.poll_read_ready(cx))?;
+                    if let Some(socket) = client.side.socket() {
+                        ready!(socket.poll_read_ready(cx))?;
+                    }
                     stream.take_buffers();
                 }
-                let read = client.socket.poll_read_append(cx, stream.request.input_mut());
+                let read = client.side.poll_read_append(cx, stream.request.input_mut());
                 if read.is_pending() && stream.request.input().is_empty() {
                     stream.give_back();
                 }
@@ -273,7 +278,7 @@ async fn give_up(client: &mut Client, stream: &mut Stream, proxy: &Proxy, status
         if let Some(bytes) = refusal(status).filter(|_| !silent) {
             client.deadline.arm_optional(proxy.timeouts.client);
             // A client that is gone needs no answer.
-            let _ = client.deadline.guard(client.socket.write_all(bytes)).await;
+            let _ = client.deadline.guard(client.side.write_all(bytes)).await;
         }
     }
     stream.log.end(stream.session.worker.touch());
@@ -319,7 +324,7 @@ fn finish(stream: &mut Stream) {
 
 /// Ends writing, and lets a client that may still be sending read its answer before the connection goes.
 async fn linger(client: &mut Client, stream: &mut Stream) {
-    if client.socket.shutdown_write().is_err() || stream.has_said_all() {
+    if client.side.shutdown_write().is_err() || stream.has_said_all() {
         return;
     }
     client.deadline.arm(LINGER);
@@ -327,7 +332,7 @@ async fn linger(client: &mut Client, stream: &mut Stream) {
     let mut thrown_away = 0;
     while thrown_away < LINGER_BYTES_MAX {
         buffer.clear();
-        let read = std::future::poll_fn(|cx| client.socket.poll_read_append(cx, &mut buffer));
+        let read = std::future::poll_fn(|cx| client.side.poll_read_append(cx, &mut buffer));
         match client.deadline.guard(read).await {
             Ok(Ok(count)) if count > 0 => thrown_away += count,
             _ => break,

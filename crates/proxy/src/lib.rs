@@ -33,6 +33,7 @@ mod proxy_protocol;
 mod relay;
 pub mod resolve;
 pub mod rules;
+mod side;
 pub mod snapshot;
 pub mod state;
 pub mod state_change;

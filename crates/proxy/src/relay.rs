@@ -5,22 +5,22 @@
 //! bounded by the timeout of the side that is waited for; a wait begins its timeout anew at each progress.
 
 use std::io;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use telamon_http_proto::{BodyLength, ChunkedDecoder};
 use telamon_runtime::Moment;
-use telamon_runtime::socket::{Idle, Socket};
 use telamon_runtime::splice::{Pipe, PipePool};
 use telamon_runtime::wheel::Deadline;
 
 use crate::model::Options;
+use crate::side::Side;
 use crate::stream::Cause;
 
 /// One side of an exchange and how long it may keep us waiting.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct End<'a> {
-    pub(crate) socket: &'a Socket,
+    pub(crate) side: &'a Side,
     pub(crate) deadline: &'a Deadline,
     pub(crate) timeout: Option<Duration>,
 }
@@ -58,7 +58,7 @@ pub(crate) struct Pump<'a> {
     sent: usize,
     checked: usize,
     remaining: Remaining,
-    waiting: Option<Side>,
+    waiting: Option<For>,
     /// When it last got on, in a tunnel.
     progress: Option<Moment>,
     /// Where pipes come from, if bytes may be spliced; the pipe while they are; and how many reads in a row filled
@@ -105,8 +105,9 @@ const FULL_READS: u32 = 2;
 const SPLICE_MIN: u64 = 32 * 1024;
 const SPLICE_ASKED_MIN: u64 = 4 * 1024;
 
+/// Who is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
+enum For {
     Source,
     Sink,
 }
@@ -269,9 +270,9 @@ impl<'a> Pump<'a> {
             while self.sent < self.checked {
                 let bytes = &self.buffer[self.sent..self.checked];
                 let wrote = if self.closes && self.remaining.is_done() {
-                    self.to.socket.poll_write_more(cx, bytes)
+                    self.to.side.poll_write_more(cx, bytes)
                 } else {
-                    self.to.socket.poll_write(cx, bytes)
+                    self.to.side.poll_write(cx, bytes)
                 };
                 match wrote {
                     Poll::Ready(Ok(count)) => {
@@ -280,7 +281,7 @@ impl<'a> Pump<'a> {
                         self.progressed();
                     }
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Sink)),
-                    Poll::Pending => return self.wait(Side::Sink, cx),
+                    Poll::Pending => return self.wait(For::Sink, cx),
                 }
             }
             if self.pipe.is_some() {
@@ -297,7 +298,7 @@ impl<'a> Pump<'a> {
             }
             self.buffer.clear();
             (self.sent, self.checked) = (0, 0);
-            match self.from.socket.poll_read_append(cx, &mut self.buffer) {
+            match self.from.side.poll_read_append(cx, &mut self.buffer) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(self.ended()),
                 Poll::Ready(Ok(count)) => {
                     self.read += count as u64;
@@ -306,7 +307,7 @@ impl<'a> Pump<'a> {
                     self.consider_splicing(count);
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Source)),
-                Poll::Pending => return self.wait(Side::Source, cx),
+                Poll::Pending => return self.wait(For::Source, cx),
             }
         }
     }
@@ -321,7 +322,9 @@ impl<'a> Pump<'a> {
 
     /// Lets bulk go through a pipe of this pool, without being copied.
     pub(crate) fn splice_with(&mut self, pipes: Option<PipePool>, splicing: Splicing) {
-        self.pipes = pipes;
+        // Only what has a socket to itself can be spliced.
+        let sockets = self.from.side.socket().and(self.to.side.socket());
+        self.pipes = pipes.filter(|_| sockets.is_some());
         self.splicing = splicing;
     }
 
@@ -352,20 +355,23 @@ impl<'a> Pump<'a> {
 
     /// Empties the pipe, then fills it once.
     fn poll_pipe(&mut self, cx: &mut Context<'_>) -> Poll<Result<Spliced, Broken>> {
-        let Some(pipe) = &mut self.pipe else { return Poll::Ready(Ok(Spliced::NoMore)) };
+        let (from, to) = (self.from.side.socket(), self.to.side.socket());
+        let (Some(pipe), Some(from), Some(to)) = (&mut self.pipe, from, to) else {
+            return Poll::Ready(Ok(Spliced::NoMore));
+        };
         while pipe.held() > 0 {
-            match pipe.try_drain(self.to.socket) {
+            match pipe.try_drain(to) {
                 Ok(count) => {
                     self.written += count as u64;
                     self.spliced += count as u64;
                     self.waiting = None;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match self.to.socket.poll_write_ready(cx) {
+                    match to.poll_write_ready(cx) {
                         Poll::Ready(Ok(())) => {}
                         Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Sink)),
                         Poll::Pending => {
-                            return self.wait(Side::Sink, cx).map_ok(|()| Spliced::NoMore);
+                            return self.wait(For::Sink, cx).map_ok(|()| Spliced::NoMore);
                         }
                     }
                 }
@@ -377,7 +383,7 @@ impl<'a> Pump<'a> {
             return Poll::Ready(Ok(Spliced::NoMore));
         }
         loop {
-            match pipe.try_fill(self.from.socket, most) {
+            match pipe.try_fill(from, most) {
                 Ok(0) => return Poll::Ready(Ok(Spliced::End)),
                 Ok(count) => {
                     self.remaining.skip(count as u64);
@@ -386,11 +392,11 @@ impl<'a> Pump<'a> {
                     return Poll::Ready(Ok(Spliced::Some));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match self.from.socket.poll_read_ready(cx) {
+                    match from.poll_read_ready(cx) {
                         Poll::Ready(Ok(())) => {}
                         Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Source)),
                         Poll::Pending => {
-                            return self.wait(Side::Source, cx).map_ok(|()| Spliced::NoMore);
+                            return self.wait(For::Source, cx).map_ok(|()| Spliced::NoMore);
                         }
                     }
                 }
@@ -409,9 +415,9 @@ impl<'a> Pump<'a> {
         self.remaining.is_done()
     }
 
-    /// The socket that is written to.
-    pub(crate) fn sink(&self) -> &'a Socket {
-        self.to.socket
+    /// The side that is written to.
+    pub(crate) fn sink(&self) -> &'a Side {
+        self.to.side
     }
 
     /// Makes this one direction of a tunnel, and sets the timeouts of both sides.
@@ -445,38 +451,15 @@ impl<'a> Pump<'a> {
         }
     }
 
-    fn wait(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        let (end, broken) = match side {
-            Side::Source => (&self.from, Broken::SourceTimeout),
-            Side::Sink => (&self.to, Broken::SinkTimeout),
+    fn wait(&mut self, whom: For, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let (end, broken) = match whom {
+            For::Source => (&self.from, Broken::SourceTimeout),
+            For::Sink => (&self.to, Broken::SinkTimeout),
         };
-        if self.waiting != Some(side) {
-            self.waiting = Some(side);
+        if self.waiting != Some(whom) {
+            self.waiting = Some(whom);
             end.deadline.arm_optional_from(end.deadline.now(), end.timeout);
         }
         end.deadline.poll_expired(cx).map(|_| Err(broken))
-    }
-}
-
-/// Returns once the client has closed its side and nothing it sent is left to read.
-pub(crate) async fn client_gone(socket: &Socket) {
-    std::future::poll_fn(|cx| poll_client_gone(socket, cx)).await;
-}
-
-/// Ready once the client has closed its side and nothing it sent is left to read.
-pub(crate) fn poll_client_gone(socket: &Socket, cx: &mut Context<'_>) -> Poll<()> {
-    loop {
-        if ready!(socket.poll_read_ready(cx)).is_err() {
-            return Poll::Ready(());
-        }
-        match socket.peek_now() {
-            Idle::Closed => return Poll::Ready(()),
-            // A next request is waiting: as long as it is unread, a close behind it cannot be seen.
-            Idle::Data => return Poll::Pending,
-            // The readiness was stale; asking the socket clears it.
-            Idle::Quiet => {
-                socket.peek();
-            }
-        }
     }
 }

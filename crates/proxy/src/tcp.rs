@@ -15,11 +15,13 @@ use crate::model::{Options, Proxy};
 use crate::persistence;
 use crate::relay::{End, Pump, Remaining, Splicing};
 use crate::rules::{self, Verdict};
+use crate::side::Side;
 use crate::stream::{Cause, Phase, Session, Stream};
 use crate::{sticking, tunnel};
 
 /// Serves one client connection to its end.
 pub(crate) async fn serve(session: Rc<Session>, socket: Socket) {
+    let side = Side::Socket(socket);
     let mut stream = Stream::begin(Rc::clone(&session), session.snapshot.clone());
     stream.log.number = session.worker.request_number();
     crate::log::log_accept(&session);
@@ -27,7 +29,7 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket) {
     let deadline = session.worker.deadline();
     session.live.begin(&stream.snapshot, stream.frontend, session.accepted);
     let relayed = {
-        let relay = pin!(relay(&mut stream, &socket, &deadline));
+        let relay = pin!(relay(&mut stream, &side, &deadline));
         session.live.unless_killed(&session.worker, relay).await
     };
     if relayed.is_none() {
@@ -40,7 +42,8 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket) {
 }
 
 /// From the rules to the last byte.
-async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
+async fn relay(stream: &mut Stream, side: &Side, deadline: &Deadline) {
+    let Some(socket) = side.socket() else { return };
     let snapshot = stream.snapshot.clone();
     let frontend = snapshot.proxy(stream.frontend);
     if !admitted(stream, frontend, socket, deadline).await {
@@ -68,7 +71,7 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
     };
     persistence::choose(stream, proxy, backend);
     let mut dial = Dial::new(proxy, backend);
-    let dialed = match dial.next(socket, deadline, &mut None, stream).await {
+    let dialed = match dial.next(side, deadline, &mut None, stream).await {
         Ok(dialed) => dialed,
         Err(Undialed { cause, phase }) => {
             (stream.log.cause, stream.log.phase) = (cause, phase);
@@ -84,12 +87,9 @@ async fn relay(stream: &mut Stream, socket: &Socket, deadline: &Deadline) {
 
     let worker = Rc::clone(&stream.session.worker);
     let server_deadline = worker.deadline();
-    let client_end = End { socket, deadline, timeout: frontend.timeouts.client };
-    let server_end = End {
-        socket: &connection.socket,
-        deadline: &server_deadline,
-        timeout: proxy.timeouts.server,
-    };
+    let client_end = End { side, deadline, timeout: frontend.timeouts.client };
+    let server_end =
+        End { side: &connection.side, deadline: &server_deadline, timeout: proxy.timeouts.server };
     let mut ahead = worker.lend_buffer();
     ahead.extend_from_slice(stream.request.remaining());
     stream.request.clear();
@@ -203,7 +203,7 @@ async fn answer_admitted(
                 return Poll::Ready(Ok(true));
             }
             input.reserve(capacity - input.len());
-            match server.socket.poll_read_append(cx, input) {
+            match server.side.poll_read_append(cx, input) {
                 Poll::Ready(read) => Poll::Ready(Ok(!matches!(read, Ok(count) if count > 0))),
                 Poll::Pending => deadline.poll_expired(cx).map(|_| Ok(true)),
             }

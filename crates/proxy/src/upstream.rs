@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use crate::dial::Reuse;
 use crate::model::{Backend, HttpReuse, ProxyId, Server, ServerId};
 use crate::proxy_protocol;
+use crate::side::Side;
 use crate::snapshot::SnapshotRef;
 use crate::state::ServerState;
 use crate::stream::{Session, Stream};
@@ -72,7 +73,7 @@ pub(crate) enum NoSlot {
 /// A connection to a server, in use or idle.
 #[derive(Debug)]
 pub(crate) struct ServerConnection {
-    pub(crate) socket: Socket,
+    pub(crate) side: Side,
     /// The address generation that it was made under.
     generation: u32,
     /// Requests that it has carried.
@@ -82,6 +83,18 @@ pub(crate) struct ServerConnection {
     /// The server may know a user by it (NTLM, Negotiate): it is for the client that made it alone.
     pub(crate) private: bool,
     _counted: Counted,
+}
+
+impl ServerConnection {
+    /// Whether nothing has come on it, nor its end, as far as the reactor knows.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.side.socket().is_some_and(|socket| socket.peek() == Idle::Quiet)
+    }
+
+    /// The same, as the kernel knows.
+    fn is_quiet_now(&self) -> bool {
+        self.side.socket().is_some_and(|socket| socket.peek_now() == Idle::Quiet)
+    }
 }
 
 /// A place among the connections to servers.
@@ -336,8 +349,7 @@ pub(crate) fn take_idle(
     };
     let own = worker.index();
     while let Some(connection) = state.idle_pool.pop(own, state, fits) {
-        let seen = if sure { connection.socket.peek_now() } else { connection.socket.peek() };
-        if seen == Idle::Quiet {
+        if if sure { connection.is_quiet_now() } else { connection.is_quiet() } {
             return Some(connection);
         }
     }
@@ -349,14 +361,15 @@ pub(crate) fn take_idle(
     let workers = worker.shared.workers;
     for other in (1..workers).map(|step| (own + step) % workers) {
         while let Some(connection) = state.idle_pool.pop(other, state, fits) {
-            if connection.socket.peek_now() != Idle::Quiet {
+            if !connection.is_quiet_now() {
                 continue;
             }
             // It moves from the other worker's reactor to this one's.
             let connection = *connection;
-            let kind = connection.socket.kind();
-            let socket = Socket::from_nonblocking(connection.socket.into_fd(), kind);
-            return Some(Box::new(ServerConnection { socket, ..connection }));
+            let Side::Socket(socket) = connection.side else { continue };
+            let kind = socket.kind();
+            let side = Side::Socket(Socket::from_nonblocking(socket.into_fd(), kind));
+            return Some(Box::new(ServerConnection { side, ..connection }));
         }
     }
     None
@@ -408,8 +421,8 @@ pub(crate) async fn open(
     state.member.counters.add(worker.index(), Counter::Connects, 1);
     let _counted = Counted::new(&worker.shared);
     let identity = way.identity.as_slice().into();
-    let private = false;
-    Ok(Box::new(ServerConnection { socket, generation, requests: 0, identity, private, _counted }))
+    let (side, private) = (Side::Socket(socket), false);
+    Ok(Box::new(ServerConnection { side, generation, requests: 0, identity, private, _counted }))
 }
 
 /// How a stream's connection to a server is made.
@@ -516,7 +529,7 @@ impl IdlePool {
             reachable
                 && now < idle.expires
                 && idle.connection.generation == generation
-                && idle.connection.socket.peek() == Idle::Quiet
+                && idle.connection.is_quiet()
         });
         let left = list.connections.len();
         state.idle.fetch_sub((before - left) as u32, Relaxed);

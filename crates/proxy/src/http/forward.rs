@@ -77,8 +77,7 @@ pub(super) async fn forward(client: &mut Client, stream: &mut Stream) -> After {
         sure: !stream.request.method_kind().is_idempotent(),
     });
     loop {
-        let dialed =
-            dial.next(&client.socket, &client.deadline, &mut client.attached, stream).await;
+        let dialed = dial.next(&client.side, &client.deadline, &mut client.attached, stream).await;
         let (slot, connection) = match dialed {
             Ok(Dialed { slot, connection: Some(connection) }) => (slot, connection),
             Ok(Dialed { slot, connection: None }) => {
@@ -131,12 +130,12 @@ async fn attempt(
     connection.requests = connection.requests.saturating_add(1);
     let ends = Ends {
         client: End {
-            socket: &client.socket,
+            side: &client.side,
             deadline: &client.deadline,
             timeout: frontend.timeouts.client,
         },
         server: End {
-            socket: &connection.socket,
+            side: &connection.side,
             deadline: &client.server_deadline,
             timeout: stream.server_timeout.or(proxy.timeouts.server),
         },
@@ -179,7 +178,7 @@ async fn attempt(
         account::response_failed(stream, proxy, server, Counter::FailedResponses);
         return Attempt::Failed { status: 500, cause: Cause::Proxy, phase: Phase::Headers };
     }
-    let answer = match Answer::begin(stream, length, upload.is_over(), &client.socket) {
+    let answer = match Answer::begin(stream, length, upload.is_over(), &client.side) {
         Ok(answer) => answer,
         Err(phase) => return failed::response_failed(stream, proxy, server, phase),
     };

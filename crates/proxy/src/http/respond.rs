@@ -41,9 +41,9 @@ pub(super) async fn send(client: &mut Client, stream: &mut Stream, answer: Answe
     account::response(stream);
     client.deadline.arm_optional(frontend.timeouts.client);
     let sent = if keep {
-        client.deadline.guard(client.socket.write_all(&out)).await
+        client.deadline.guard(client.side.write_all(&out)).await
     } else {
-        client.deadline.guard(client.socket.write_last(&out)).await
+        client.deadline.guard(client.side.write_last(&out)).await
     };
     stream.log.bytes_out += out.len() as u64;
     worker.return_buffer(out);
@@ -66,7 +66,7 @@ pub(super) async fn early_hints(client: &mut Client, stream: &mut Stream) {
     let timeout = stream.snapshot.proxy(stream.frontend).timeouts.client;
     client.deadline.arm_optional(timeout);
     let hints = std::mem::take(&mut stream.early_hints);
-    let _ = client.deadline.guard(client.socket.write_all(&hints)).await;
+    let _ = client.deadline.guard(client.side.write_all(&hints)).await;
     stream.log.bytes_out += hints.len() as u64;
 }
 

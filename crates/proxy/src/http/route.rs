@@ -227,5 +227,5 @@ fn monitor(stream: &mut Stream, proxy: &Proxy) -> Option<Routed> {
 async fn tarpit(client: &mut Client, proxy: &Proxy) {
     let Some(time) = proxy.timeouts.tarpit.or(proxy.timeouts.connect) else { return };
     client.deadline.arm(time);
-    let _ = client.deadline.guard(crate::relay::client_gone(&client.socket)).await;
+    let _ = client.deadline.guard(client.side.gone()).await;
 }

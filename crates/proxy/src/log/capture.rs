@@ -2,9 +2,9 @@
 
 use telamon_http_proto::Head;
 use telamon_http_proto::cookie::{cookie_parts, set_cookie_ranges};
-use telamon_runtime::Socket;
 
 use crate::model::{CookieCapture, HeaderCapture};
+use crate::side::Side;
 use crate::stream::Stream;
 
 /// One slot of a capture; `None` where nothing was captured.
@@ -53,9 +53,10 @@ pub(crate) fn capture_response(stream: &mut Stream) {
 
 /// Notes the addresses of the connection to the server where the frontend's line shows them; asking for them costs a
 /// system call each.
-pub(crate) fn note_server(stream: &mut Stream, socket: &Socket) {
+pub(crate) fn note_server(stream: &mut Stream, side: &Side) {
     let snapshot = stream.snapshot.clone();
     let Some(format) = &snapshot.proxy(stream.frontend).log.format else { return };
+    let Some(socket) = side.socket() else { return };
     if format.shows_server_source() {
         stream.log.server_source = socket.local().ok();
     }

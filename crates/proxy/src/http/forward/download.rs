@@ -1,7 +1,6 @@
 //! The answer on its way to the client.
 
 use telamon_http_proto::{BodyLength, Version};
-use telamon_runtime::socket::Socket;
 
 use super::Attempt;
 use super::failed::Tried;
@@ -9,6 +8,7 @@ use super::head::{Ends, Upload};
 use crate::http::{After, prepare};
 use crate::model::Proxy;
 use crate::relay::{Broken, Pump, Remaining, Splicing};
+use crate::side::Side;
 use crate::stream::{Phase, Stream};
 use crate::{account, rules, tunnel};
 
@@ -34,7 +34,7 @@ impl Answer {
         stream: &mut Stream,
         length: BodyLength,
         last: bool,
-        client: &Socket,
+        client: &Side,
     ) -> Result<Self, Phase> {
         let version = stream.request.version();
         let ends_by_itself = match length {

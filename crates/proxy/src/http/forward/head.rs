@@ -7,7 +7,7 @@ use telamon_http_proto::{BodyLength, Limits, ParseError, Version};
 
 use crate::aside::aside;
 use crate::model::{Backend, Proxy, Server};
-use crate::relay::{self, Broken, End, Pump, Remaining, Splicing};
+use crate::relay::{Broken, End, Pump, Remaining, Splicing};
 use crate::stream::Stream;
 use crate::worker::Worker;
 
@@ -85,7 +85,7 @@ impl<'a> Upload<'a> {
             head_received: stream.request.head_len() as u64,
             was_whole: remaining.is_done(),
         };
-        let sent = match ends.server.socket.try_write(&out) {
+        let sent = match ends.server.side.try_write(&out) {
             Ok(sent) => sent,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(_) => {
@@ -116,7 +116,9 @@ impl<'a> Upload<'a> {
         pump.splice_with(stream.session.worker.pipes(), splicing);
         if !pump.holds_all() && stream.session.listener.bind.delay_ack {
             // The client waits for acknowledgements of its body, not for the answer.
-            let _ = ends.client.socket.set_quickack(true);
+            if let Some(socket) = ends.client.side.socket() {
+                let _ = socket.set_quickack(true);
+            }
         }
         self.pump = Some(pump);
     }
@@ -217,7 +219,7 @@ async fn interim(stream: &mut Stream, ends: Ends<'_>) -> Result<(), Lost> {
     let mut interim = stream.session.worker.lend_buffer();
     stream.response.write_to(&mut interim);
     ends.client.deadline.arm_optional(ends.client.timeout);
-    let sent = ends.client.deadline.guard(ends.client.socket.write_all(&interim)).await;
+    let sent = ends.client.deadline.guard(ends.client.side.write_all(&interim)).await;
     stream.log.bytes_out += interim.len() as u64;
     stream.session.worker.return_buffer(interim);
     match sent {
@@ -251,7 +253,7 @@ async fn next_head(
                     Err(error) => return Poll::Ready(Err(Lost::Malformed(error))),
                 }
             }
-            match ends.server.socket.poll_read_append(cx, stream.response.input_mut()) {
+            match ends.server.side.poll_read_append(cx, stream.response.input_mut()) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(Lost::Server { reset: false })),
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Lost::Server { reset: true })),
                 Poll::Ready(Ok(_)) => waiting = false,
@@ -267,7 +269,7 @@ async fn next_head(
             if ends.server.deadline.poll_expired(cx).is_ready() {
                 return Poll::Ready(Err(Lost::ServerTimeout));
             }
-            if watch_client && relay::poll_client_gone(ends.client.socket, cx).is_ready() {
+            if watch_client && ends.client.side.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(Lost::Client(Broken::Source)));
             }
         }

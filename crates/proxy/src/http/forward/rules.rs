@@ -52,7 +52,7 @@ pub(super) async fn obey(
             if silent {
                 stream.log.phase = Phase::Request;
                 stream.log.status = stream.response.status();
-                let _ = client.socket.set_unheard();
+                client.side.set_unheard();
             }
             Attempt::Done(After::Drop)
         }
@@ -91,7 +91,7 @@ impl Answering<'_, '_> {
                     return Poll::Ready(true);
                 }
                 input.reserve(capacity - input.len());
-                match self.ends.server.socket.poll_read_append(cx, input) {
+                match self.ends.server.side.poll_read_append(cx, input) {
                     Poll::Ready(Ok(count)) if count > 0 => {}
                     Poll::Ready(_) => return Poll::Ready(true),
                     Poll::Pending => break,
