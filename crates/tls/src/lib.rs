@@ -7,6 +7,12 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
+mod certificate;
+mod revocation;
+
+pub use certificate::{Certificate, Name, NotACertificate, Time};
+pub use revocation::{NotARevocationList, RevocationList};
+
 /// The cryptography that all of the process uses.
 pub fn provider() -> &'static Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
