@@ -139,7 +139,7 @@ impl Frame {
     }
 }
 
-/// What [`Http2Client::next`] saw.
+/// What [`Http2Client::next_event`] saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     Frame(Frame),
@@ -299,7 +299,7 @@ impl Http2Client {
         let mut bytes = PREFACE.to_vec();
         encode(&mut bytes, SETTINGS, 0, 0, &settings_payload(settings));
         self.try_send_raw(&bytes)?;
-        match self.next() {
+        match self.next_event() {
             Event::Frame(frame) if frame.kind == SETTINGS && !frame.has(ACK) => Ok(()),
             Event::Frame(frame) => {
                 Err(io::Error::new(ErrorKind::InvalidData, format!("not SETTINGS: {frame:?}")))
@@ -406,7 +406,7 @@ impl Http2Client {
     #[track_caller]
     pub fn goaway(&mut self) -> u32 {
         loop {
-            match self.next() {
+            match self.next_event() {
                 Event::Frame(frame) if frame.kind == GOAWAY && frame.number() != code::NO_ERROR => {
                     return frame.number();
                 }
@@ -424,7 +424,7 @@ impl Http2Client {
     pub fn until_closed(&mut self) -> Vec<u32> {
         let mut codes = Vec::new();
         loop {
-            match self.next() {
+            match self.next_event() {
                 Event::Frame(frame) if frame.kind == GOAWAY => codes.push(frame.number()),
                 Event::Frame(_) => {}
                 Event::Closed => return codes,
@@ -437,7 +437,7 @@ impl Http2Client {
     pub fn pings(&mut self, payload: [u8; 8]) -> bool {
         self.send(PING, 0, 0, &payload);
         loop {
-            match self.next() {
+            match self.next_event() {
                 Event::Frame(f) if f.kind == PING && f.has(ACK) && f.payload == payload => {
                     return true;
                 }
@@ -452,7 +452,7 @@ impl Http2Client {
     /// # Panics
     /// When the fields of an answer cannot be decoded.
     #[track_caller]
-    pub fn next(&mut self) -> Event {
+    pub fn next_event(&mut self) -> Event {
         let deadline = Instant::now() + self.patience;
         loop {
             if let Some(frame) = self.take_frame() {
@@ -492,7 +492,7 @@ impl Http2Client {
             if let Some(found) = found(self) {
                 return found;
             }
-            match self.next() {
+            match self.next_event() {
                 Event::Frame(_) => {}
                 other => panic!("{other:?} before {what}; streams: {:?}", self.streams),
             }
@@ -549,13 +549,14 @@ impl Http2Client {
             }
             _ => {}
         }
-        if matches!(frame.kind, HEADERS | CONTINUATION) && frame.has(END_HEADERS) {
-            if let Some((stream, ended, bytes)) = self.block.take() {
-                let fields = self.decoder.decode(&bytes).expect("fields that can be decoded");
-                let response = self.streams.entry(stream).or_default();
-                response.take_fields(fields);
-                response.ended |= ended;
-            }
+        if matches!(frame.kind, HEADERS | CONTINUATION)
+            && frame.has(END_HEADERS)
+            && let Some((stream, ended, bytes)) = self.block.take()
+        {
+            let fields = self.decoder.decode(&bytes).expect("fields that can be decoded");
+            let response = self.streams.entry(stream).or_default();
+            response.take_fields(fields);
+            response.ended |= ended;
         }
     }
 }
