@@ -209,7 +209,7 @@ impl ChunkedDecoder {
     }
 
     fn step_trailer(&mut self, b: u8) -> Result<State, E> {
-        if self.line_len > TRAILERS_MAX {
+        if self.line_len as usize > TRAILERS_MAX {
             return Err(E::TrailersTooLarge);
         }
         Ok(match (self.state, b) {
@@ -268,7 +268,7 @@ pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// Largest chunk: 4 PiB, the largest integer that every implementation holds exactly.
 const CHUNK_MAX: u64 = 1 << 52;
 const SIZE_LINE_MAX: u32 = 4096;
-const TRAILERS_MAX: u32 = 8192;
+pub(crate) const TRAILERS_MAX: usize = 8192;
 /// Length of the longest forbidden name.
 const NAME_MAX: usize = 17;
 const FORBIDDEN_TRAILERS: [&[u8]; 5] =

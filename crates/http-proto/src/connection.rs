@@ -52,6 +52,7 @@ impl Head {
             _ if request == Method::Head => BodyLength::None,
             _ if facts.chunked => BodyLength::Chunked,
             (_, Some(0)) => BodyLength::None,
+            (_, None) if facts.ended => BodyLength::None,
             (_, Some(n)) => BodyLength::Length(n),
             (_, None) => BodyLength::UntilClose,
         })
@@ -86,7 +87,7 @@ impl Head {
     #[must_use]
     pub fn wants_upgrade(&self) -> bool {
         self.facts().upgrade
-            && self.version() == Version::Http11
+            && self.version() >= Version::Http11
             && self.header_values(b"upgrade").any(is_other_than_h2c)
     }
 
@@ -144,7 +145,9 @@ impl Head {
         match (keep_alive, self.version()) {
             (true, Version::Http10) => self.add_header(b"connection", b"keep-alive"),
             (true, _) if peer == Version::Http10 => self.add_header(b"connection", b"keep-alive"),
-            (false, Version::Http11) => self.add_header(b"connection", b"close"),
+            (false, version) if version >= Version::Http11 => {
+                self.add_header(b"connection", b"close")
+            }
             _ => Ok(()),
         }
     }

@@ -86,6 +86,28 @@ pub enum ParseErrorKind {
     TrailersTooLarge,
     /// A trailer field that frames or routes the message (RFC 9110, section 6.5.1).
     ForbiddenTrailer,
+    /// An upper-case letter in a field name of HTTP/2 (RFC 9113, section 8.2.1).
+    UppercaseName,
+    /// White space around a field value of HTTP/2 (RFC 9113, section 8.2.1). HAProxy takes it.
+    SpaceAroundValue,
+    /// A connection-specific field in HTTP/2, or TE with more than `trailers` (RFC 9113, section 8.2.2).
+    ConnectionField,
+    /// A pseudo-header field that there is not, or not in such a message (RFC 9113, section 8.3).
+    UnknownPseudo,
+    /// A pseudo-header field that stands twice (RFC 9113, section 8.3).
+    RepeatedPseudo,
+    /// A pseudo-header field behind other fields, or in trailers (RFC 9113, section 8.3).
+    MisplacedPseudo,
+    /// A pseudo-header field that must be there is not (RFC 9113, sections 8.3 and 8.5; RFC 8441, section 4).
+    MissingPseudo,
+    /// `:scheme` or `:path` of CONNECT (RFC 9113, section 8.5), or `:protocol` of another method (RFC 8441, section 4).
+    ForbiddenPseudo,
+    /// `:path` does not begin with a slash (RFC 9113, section 8.3.1).
+    BadPath,
+    /// `:scheme` is none (RFC 3986, section 3.1).
+    BadScheme,
+    /// Content-Length of a message that ends with its head (RFC 9113, section 8.1.1).
+    LengthWithoutContent,
 }
 
 impl ParseError {
@@ -98,6 +120,23 @@ impl ParseError {
             ParseErrorKind::UnsupportedVersion => 505,
             _ => 400,
         }
+    }
+
+    /// Whether such a message of HTTP/2 is malformed as HTTP/2 already: HAProxy resets its stream with `PROTOCOL_ERROR`
+    /// and answers all others with [`ParseError::status`].
+    #[must_use]
+    pub const fn resets_stream(&self) -> bool {
+        !matches!(
+            self.kind,
+            ParseErrorKind::HeadTooLarge
+                | ParseErrorKind::TooManyHeaders
+                | ParseErrorKind::BadMethod
+                | ParseErrorKind::BadTarget
+                | ParseErrorKind::BadScheme
+                | ParseErrorKind::BadHost
+                | ParseErrorKind::MissingHost
+                | ParseErrorKind::DuplicateHost
+        )
     }
 
     pub(crate) const fn new(offset: usize, kind: ParseErrorKind) -> Self {
@@ -142,6 +181,17 @@ impl ParseErrorKind {
             Self::BadChunkEnd => "chunk data not followed by CR LF",
             Self::TrailersTooLarge => "trailers too large",
             Self::ForbiddenTrailer => "header field not allowed in trailers",
+            Self::UppercaseName => "upper-case letter in a field name of HTTP/2",
+            Self::SpaceAroundValue => "white space around a field value of HTTP/2",
+            Self::ConnectionField => "connection-specific field in HTTP/2",
+            Self::UnknownPseudo => "unknown pseudo-header field",
+            Self::RepeatedPseudo => "repeated pseudo-header field",
+            Self::MisplacedPseudo => "pseudo-header field behind other fields",
+            Self::MissingPseudo => "missing pseudo-header field",
+            Self::ForbiddenPseudo => "pseudo-header field not allowed with this method",
+            Self::BadPath => "path of HTTP/2 without a slash at its front",
+            Self::BadScheme => "malformed scheme",
+            Self::LengthWithoutContent => "Content-Length of a message without content",
         }
     }
 }

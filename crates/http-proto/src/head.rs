@@ -17,9 +17,12 @@
 //! allocated once the buffers are warm.
 
 mod edit;
+mod http2;
 mod parse;
 mod plain;
 mod write;
+
+pub use self::http2::{Http2Request, trailer_fields, write_http2_trailers};
 
 use crate::bytes::trim;
 use crate::uri::{self, Target};
@@ -191,6 +194,8 @@ pub struct Head {
     framing_edited: bool,
     /// The last field frames or routes the message.
     last_is_special: bool,
+    /// The target has scheme and authority because HTTP/2 says them apart; HTTP/1 is sent the rest.
+    normalized: bool,
     facts: Facts,
 }
 
@@ -233,6 +238,9 @@ pub(crate) struct Facts {
     unknown_coding: bool,
     /// Host was seen.
     host: bool,
+    /// The message has ended with its head, although others of its kind have content, and does not tell a length
+    /// (HTTP/2).
+    pub(crate) ended: bool,
 }
 
 /// Marks a span of the side buffer.
@@ -363,7 +371,8 @@ impl Head {
         self.method_kind
     }
 
-    /// The target of a request as it would be sent; empty for a response.
+    /// The target of a request; empty for a response. That of HTTP/2 has scheme and authority as in HAProxy, which
+    /// HTTP/1 is not sent.
     #[must_use]
     pub fn target(&self) -> &[u8] {
         self.text(self.target)
@@ -529,6 +538,7 @@ impl Head {
         self.keep_case = false;
         self.framing_edited = false;
         self.last_is_special = false;
+        self.normalized = false;
         self.facts = Facts::default();
     }
 

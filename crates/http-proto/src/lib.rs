@@ -9,7 +9,7 @@
 //! [`proxy_protocol`] is the header by which one proxy tells another who its client is.
 //!
 //! HTTP/1 is parsed by RFC 9110 and RFC 9112; where HAProxy 2.6 is more lenient, the doc of the
-//! item says so. HTTP/2 and 3 build their heads with [`Head::start_request`].
+//! item says so. [`Head::read_http2_request`] and its neighbors take heads from HTTP/2 fields, and give them.
 
 mod answer;
 mod bytes;
@@ -31,4 +31,6 @@ pub use chunked::{ChunkedDecoder, LAST_CHUNK, Piece, write_chunk, write_chunk_si
 pub use connection::BodyLength;
 pub use date::imf_fixdate;
 pub use error::{EditError, ParseError, ParseErrorKind};
-pub use head::{Head, Header, Kind, Limits, Method, Version};
+pub use head::{
+    Head, Header, Http2Request, Kind, Limits, Method, Version, trailer_fields, write_http2_trailers,
+};

@@ -70,7 +70,17 @@ impl Head {
     /// [`EditError::Malformed`] if it is empty; [`EditError::NoRoom`].
     pub fn set_target(&mut self, target: &[u8]) -> Result<(), EditError> {
         let end = self.target().len();
-        self.rewrite_target(0, [target, b""], end)
+        let (size, normalized) = (self.size, self.normalized);
+        if normalized {
+            // It is sent whole from now on.
+            self.size = size - to_u32(self.wire_target().len()) + to_u32(end);
+            self.normalized = false;
+        }
+        let set = self.rewrite_target(0, [target, b""], end);
+        if set.is_err() {
+            (self.size, self.normalized) = (size, normalized);
+        }
+        set
     }
 
     /// Replaces the path and keeps the query: `set-path`.
@@ -300,6 +310,19 @@ impl Head {
         }
     }
 
+    /// Says `content-length: 0` where HTTP/1 needs to be told what HTTP/2 shows by its framing: that a message of a
+    /// kind that has content ends with its head. Call it on what goes over HTTP/1.
+    ///
+    /// # Errors
+    /// [`EditError::NoRoom`].
+    pub fn say_no_content(&mut self) -> Result<(), EditError> {
+        if std::mem::take(&mut self.facts.ended) {
+            self.facts.content_length = Some(0);
+            self.add_header(b"content-length", b"0")?;
+        }
+        Ok(())
+    }
+
     /// Removes every received field that is meant for this connection only.
     pub(crate) fn remove_hop_by_hop(&mut self) {
         let size = &mut self.size;
@@ -335,6 +358,7 @@ impl Head {
         if self.kind != Kind::Request || len == 0 {
             return Err(EditError::Malformed);
         }
+        let sent_before = self.size - to_u32(self.wire_target().len()).min(self.size);
         self.take_room(self.target.len, to_u32(len), len)?;
         let at = self.side.len();
         self.copy_of_target(0, before);
@@ -355,6 +379,9 @@ impl Head {
             .map_err(|_| EditError::Malformed)?;
         self.target = Span { at: to_u32(at) | SIDE, len: to_u32(len) };
         self.start_line = Span::default();
+        if self.normalized {
+            self.size = sent_before + to_u32(self.wire_target().len());
+        }
         Ok(())
     }
 

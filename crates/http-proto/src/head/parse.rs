@@ -356,8 +356,10 @@ impl Head {
                 return Err(ParseError::new(at, E::UnknownTransferCoding));
             }
         }
+        // HTTP/2 needs no keys to switch (RFC 8441, section 5).
+        let keyed = facts.websocket && facts.upgrade && self.version < Version::Http2;
         if self.kind == Kind::Response {
-            let switched = self.status == 101 && facts.websocket && facts.upgrade;
+            let switched = self.status == 101 && keyed;
             if switched && !limits.accept_invalid && !self.has_header(b"sec-websocket-accept") {
                 return Err(ParseError::new(at, E::BadWebSocketKey));
             }
@@ -384,10 +386,7 @@ impl Head {
         {
             return Err(ParseError::new(at, E::HostMismatch));
         }
-        if self.facts.websocket
-            && self.facts.upgrade
-            && self.header(b"sec-websocket-key").is_none_or(|key| key.len() != 24)
-        {
+        if keyed && self.header(b"sec-websocket-key").is_none_or(|key| key.len() != 24) {
             return Err(ParseError::new(at, E::BadWebSocketKey));
         }
         Ok(())

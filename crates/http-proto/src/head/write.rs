@@ -1,6 +1,6 @@
 //! Writing a head as HTTP/1.
 
-use super::{Head, Kind, Span, Version};
+use super::{Head, Kind, Method, Span, Version, to_u32};
 use crate::bytes::push_u64;
 
 impl Head {
@@ -43,7 +43,7 @@ impl Head {
             Kind::Request => {
                 out.extend_from_slice(self.text(self.word));
                 out.push(b' ');
-                out.extend_from_slice(self.text(self.target));
+                out.extend_from_slice(self.wire_target());
                 out.push(b' ');
                 out.extend_from_slice(self.wire_version());
             }
@@ -59,10 +59,21 @@ impl Head {
     }
 
     pub(super) fn start_line_size(&self) -> u32 {
-        let Span { len: target_len, .. } = self.target;
         match self.kind {
-            Kind::Request => self.word.len + target_len + 12,
+            Kind::Request => self.word.len + to_u32(self.wire_target().len()) + 12,
             Kind::Response => self.word.len + 15,
+        }
+    }
+
+    /// The target as HTTP/1 is sent it.
+    pub(super) fn wire_target(&self) -> &[u8] {
+        if !self.normalized {
+            return self.text(self.target);
+        }
+        match self.path_and_query() {
+            b"" if self.method_kind == Method::Options => b"*",
+            b"" => b"/",
+            rest => rest,
         }
     }
 
