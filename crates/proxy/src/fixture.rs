@@ -112,6 +112,8 @@ fn session(worker: &Rc<Worker>, snapshot: &SnapshotRef) -> Session {
             bind: BindSpec::new(address),
             maxconn: 0,
             accept_proxy: false,
+            tls: None,
+            protocol: None,
             state: ListenerState::new(1),
         }),
         src: endpoint("10.0.0.7:1234"),

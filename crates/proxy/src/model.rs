@@ -30,6 +30,7 @@ mod resolvers;
 mod retry;
 mod server;
 mod table;
+mod tls;
 
 pub use balance::*;
 pub use check::*;
@@ -40,6 +41,7 @@ pub use resolvers::*;
 pub use retry::RetryOn;
 pub use server::*;
 pub use table::*;
+pub use tls::*;
 
 /// A whole configuration.
 #[derive(Debug, Default)]
@@ -53,6 +55,8 @@ pub struct Model {
     pub tables: Vec<StickTable>,
     /// Lists that ACLs and maps read from files, and that the socket may change.
     pub lists: Arc<crate::expr::Lists>,
+    /// Certificates, authorities and lists of them, which the socket may change.
+    pub tls: Arc<telamon_tls::Store>,
     /// The names of the files that it was read from.
     pub files: HashMap<telamon_config::FileId, String>,
     /// Variables of scope `proc`, shared by all workers.

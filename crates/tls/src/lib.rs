@@ -7,11 +7,33 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
+mod acceptor;
+mod bundle;
 mod certificate;
+mod cipher;
+mod connector;
+mod crt_list;
+mod offer;
+mod pem;
 mod revocation;
+mod store;
+mod tickets;
+mod verify;
+mod version;
 
+pub use acceptor::{Acceptor, AcceptorSpec, BuildError, NoCertificate, Resumption, Source};
+pub use bundle::{Bundle, BundleError, Part, Parts, read_certificates};
 pub use certificate::{Certificate, Name, NotACertificate, Time};
+pub use cipher::NothingLeft;
+pub use connector::{Connector, ConnectorSpec};
+pub use crt_list::{CrtLine, CrtList, CrtListError, CrtListErrorKind};
+pub use offer::{Offer, OfferError, Verify, protocols};
+pub use pem::{PemError, PemErrorKind, decode_base64};
 pub use revocation::{NotARevocationList, RevocationList};
+pub use store::{Store, StoreError};
+pub use tickets::{TicketKeyError, TicketKeys};
+pub use verify::{CaFile, CrlFile, ErrorSet, Verdict, error_name, error_number, take_verdict};
+pub use version::{Version, Versions};
 
 /// The cryptography that all of the process uses.
 pub fn provider() -> &'static Arc<CryptoProvider> {

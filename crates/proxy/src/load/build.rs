@@ -139,6 +139,8 @@ fn frontend(
             bind,
             maxconn: settings.maxconn,
             accept_proxy: settings.accept_proxy,
+            tls: None,
+            protocol: None,
             state,
         })
     });
@@ -372,6 +374,10 @@ fn server(
         address: written,
         resolution,
         check,
+        tls: None,
+        check_tls: None,
+        protocol: None,
+        websocket: None,
         agent,
         rise: u16::try_from(settings.rise).unwrap_or(u16::MAX),
         slow_start_s: settings.slow_start_s,

@@ -22,6 +22,10 @@ pub struct Listener {
     pub maxconn: u32,
     /// Connections begin with the header of the PROXY protocol.
     pub accept_proxy: bool,
+    /// `ssl` and what belongs to it: what is offered; `None` speaks plain text.
+    pub tls: Option<Arc<telamon_tls::Acceptor>>,
+    /// `proto`: the protocol where ALPN does not say; `None` finds out.
+    pub protocol: Option<super::HttpVersion>,
     pub state: Arc<ListenerState>,
 }
 

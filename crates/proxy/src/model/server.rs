@@ -26,6 +26,14 @@ pub struct Server {
     /// How its address is found out while traffic flows (`resolvers`).
     pub resolution: Option<super::Resolution>,
     pub check: Option<ServerCheck>,
+    /// `ssl`: how connections to it are encrypted; `None` speaks plain text.
+    pub tls: Option<Arc<super::ServerTls>>,
+    /// How checks are encrypted; `None` checks in plain text.
+    pub check_tls: Option<Arc<super::CheckTls>>,
+    /// `proto`: the protocol where ALPN does not say.
+    pub protocol: Option<super::HttpVersion>,
+    /// `ws`: the protocol of WebSockets; `None` takes that of other requests (`ws auto`).
+    pub websocket: Option<super::HttpVersion>,
     pub agent: Option<AgentCheck>,
     /// `rise`, which dumps of states show also where nothing is checked; 2 unless set.
     pub rise: u16,
