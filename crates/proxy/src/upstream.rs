@@ -367,8 +367,7 @@ pub(crate) fn take_idle(
             // It moves from the other worker's reactor to this one's.
             let connection = *connection;
             let Side::Socket(socket) = connection.side else { continue };
-            let kind = socket.kind();
-            let side = Side::Socket(Socket::from_nonblocking(socket.into_fd(), kind));
+            let side = Side::Socket(socket.detach().attach());
             return Some(Box::new(ServerConnection { side, ..connection }));
         }
     }

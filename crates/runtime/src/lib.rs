@@ -47,6 +47,7 @@ pub use listener::{Accepted, Listener, Steering};
 pub use parking::{Parking, Unparked};
 pub use registry::Registry;
 pub use signals::{Signal, Signals};
+pub use socket::tls::{Detached, HandshakeError, Tls};
 pub use socket::{Idle, Keepalive, Socket, SocketKind};
 pub use splice::{Pipe, PipePool};
 pub use wheel::{Deadline, Elapsed, Wheel};

@@ -18,7 +18,8 @@ use rustix::event::epoll;
 use tokio::io::unix::AsyncFd;
 
 use crate::clock::Moment;
-use crate::socket::{Socket, SocketKind};
+use crate::socket::Socket;
+use crate::socket::tls::Detached;
 use crate::sys;
 use crate::wheel::core::{Core, Key, NEVER};
 use crate::wheel::{Deadline, Wheel};
@@ -38,17 +39,14 @@ struct Inner<P> {
 
 #[derive(Debug)]
 struct Parked<P> {
-    fd: OwnedFd,
-    kind: SocketKind,
+    socket: Detached,
     payload: P,
 }
 
 /// A connection that leaves the parking.
 #[derive(Debug)]
 pub struct Unparked<P> {
-    /// In non-blocking mode, on no reactor.
-    pub fd: OwnedFd,
-    pub kind: SocketKind,
+    pub socket: Detached,
     pub payload: P,
     /// Its deadline passed; else something came, which may be the end.
     pub expired: bool,
@@ -81,16 +79,15 @@ impl<P: 'static> Parking<P> {
     /// # Errors
     /// Those of `epoll_ctl`; the connection is closed then.
     pub fn park(&self, socket: Socket, payload: P, after: Option<Duration>) -> io::Result<()> {
-        let kind = socket.kind();
-        let fd = socket.into_fd();
-        let key = self.0.entries.borrow_mut().insert(Parked { fd, kind, payload });
+        let socket = socket.detach();
+        let key = self.0.entries.borrow_mut().insert(Parked { socket, payload });
         let watched = {
             let entries = self.0.entries.borrow();
             let data = epoll::EventData::new_u64(key.to_bits());
             let interest = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
             entries
                 .get(key)
-                .map_or(Ok(()), |parked| epoll::add(&self.0.epoll, &parked.fd, data, interest))
+                .map_or(Ok(()), |parked| epoll::add(&self.0.epoll, &parked.socket, data, interest))
         };
         if let Err(error) = watched {
             let parked = self.0.entries.borrow_mut().remove(key);
@@ -165,10 +162,10 @@ impl<P> Inner<P> {
     }
 
     fn take(&self, key: Key, expired: bool) -> Option<Unparked<P>> {
-        let Parked { fd, kind, payload } = self.entries.borrow_mut().remove(key)?;
+        let Parked { socket, payload } = self.entries.borrow_mut().remove(key)?;
         // It was added, and nobody else has the descriptor: this cannot fail.
-        let _ = epoll::delete(&self.epoll, &fd);
-        Some(Unparked { fd, kind, payload, expired })
+        let _ = epoll::delete(&self.epoll, &socket);
+        Some(Unparked { socket, payload, expired })
     }
 
     fn arm(&self) {
@@ -180,7 +177,7 @@ impl<P> Inner<P> {
 impl<P> Unparked<P> {
     /// The connection as a socket again.
     pub fn into_socket(self) -> (Socket, P) {
-        (Socket::from_nonblocking(self.fd, self.kind), self.payload)
+        (self.socket.attach(), self.payload)
     }
 }
 
@@ -269,11 +266,7 @@ mod tests {
     #[test]
     fn an_entry_is_small() {
         let mut core = Core::<Parked<u64>>::new();
-        core.insert(Parked {
-            fd: epoll::create(epoll::CreateFlags::CLOEXEC).unwrap(),
-            kind: SocketKind::Tcp,
-            payload: 0,
-        });
+        core.insert(Parked { socket: Socket::pair().unwrap().0.detach(), payload: 0 });
         assert!(core.entry_size() <= 64, "{}", core.entry_size());
     }
 }

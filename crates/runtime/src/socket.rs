@@ -10,7 +10,7 @@
 //! second task that waits for the same direction would take over the first one's wake-up.
 
 use std::cell::{Cell, OnceCell};
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -24,6 +24,10 @@ use tokio::io::Interest;
 
 use crate::{Endpoint, sys};
 
+pub mod tls;
+
+use tls::{Detached, Session};
+
 /// A connected stream socket of the worker that holds it.
 #[derive(Debug)]
 pub struct Socket {
@@ -31,6 +35,8 @@ pub struct Socket {
     watch: OnceCell<sys::Watch>,
     fd: OwnedFd,
     kind: SocketKind,
+    /// What stands between the caller's bytes and the kernel's, after [`Socket::accept_tls`] or [`Socket::connect_tls`].
+    session: Option<Box<Session>>,
     /// What is known without a reactor: the last read found no more bytes, the last write no more room.
     empty: Cell<bool>,
     full: Cell<bool>,
@@ -78,7 +84,7 @@ impl Socket {
     /// As [`Socket::from_fd`], for a descriptor already in non-blocking mode: one call less.
     pub fn from_nonblocking(fd: OwnedFd, kind: SocketKind) -> Self {
         let (empty, full) = (Cell::new(false), Cell::new(false));
-        Self { watch: OnceCell::new(), fd, kind, empty, full }
+        Self { watch: OnceCell::new(), fd, kind, session: None, empty, full }
     }
 
     /// As [`Socket::from_nonblocking`], for one that is still being connected: it is written to once the reactor says so.
@@ -88,11 +94,11 @@ impl Socket {
         socket
     }
 
-    /// Takes the descriptor off this thread's reactor, to hand it to another or to park it.
-    pub fn into_fd(self) -> OwnedFd {
-        let Self { watch, fd, .. } = self;
+    /// Takes the connection off this thread's reactor, to hand it to another or to park it.
+    pub fn detach(self) -> Detached {
+        let Self { watch, fd, kind, session, .. } = self;
         drop(watch);
-        fd
+        Detached { fd, kind, session }
     }
 
     /// Two connected Unix sockets, for tests and for talking within the process.
@@ -113,6 +119,9 @@ impl Socket {
     /// `WouldBlock` when nothing is there, without a system call if the reactor knows it already.
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         debug_assert!(!buf.is_empty());
+        if let Some(session) = &self.session {
+            return session.try_read(self, buf);
+        }
         let wanted = buf.len();
         self.transfer(Interest::READABLE, wanted, |fd| {
             Ok(net::recv(fd, &mut *buf, RecvFlags::empty())?.0)
@@ -128,6 +137,9 @@ impl Socket {
         if buf.len() == buf.capacity() {
             // Reading into no room would look like the end.
             buf.reserve(ROOM_LEAST);
+        }
+        if let Some(session) = &self.session {
+            return session.try_read_append(self, buf);
         }
         let wanted = buf.capacity() - buf.len();
         self.transfer(Interest::READABLE, wanted, |fd| {
@@ -159,33 +171,24 @@ impl Socket {
         Ok(())
     }
 
-    /// As [`Socket::try_read`], into several buffers.
-    pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let wanted = bufs.iter().map(|buf| buf.len()).sum();
-        self.transfer(Interest::READABLE, wanted, |fd| Ok(rustix::io::readv(fd, bufs)?))
-    }
-
     /// Writes what the kernel takes at once.
     ///
     /// # Errors
     /// `WouldBlock` when it takes nothing. Never raises SIGPIPE.
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
+        if let Some(session) = &self.session {
+            return session.try_write(self, buf, SendFlags::empty());
+        }
         self.transfer(Interest::WRITABLE, buf.len(), |fd| {
             Ok(net::send(fd, buf, SendFlags::NOSIGNAL)?)
         })
     }
 
-    /// As [`Socket::try_write`], from several buffers.
-    pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let wanted = bufs.iter().map(|buf| buf.len()).sum();
-        self.transfer(Interest::WRITABLE, wanted, |fd| {
-            let mut none = net::SendAncillaryBuffer::default();
-            Ok(net::sendmsg(fd, bufs, &mut none, SendFlags::NOSIGNAL)?)
-        })
-    }
-
     /// As [`Socket::try_write`], telling the kernel that more follows at once (`MSG_MORE`).
     pub fn try_write_more(&self, buf: &[u8]) -> io::Result<usize> {
+        if let Some(session) = &self.session {
+            return session.try_write(self, buf, SendFlags::MORE);
+        }
         self.transfer(Interest::WRITABLE, buf.len(), |fd| {
             Ok(net::send(fd, buf, SendFlags::NOSIGNAL | SendFlags::MORE)?)
         })
@@ -199,6 +202,12 @@ impl Socket {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(session) = &self.session {
+            if session.is_readable() {
+                return Poll::Ready(Ok(()));
+            }
+            self.poll_unsent(session, cx)?;
+        }
         if self.watch.get().is_none() && !self.empty.get() {
             return Poll::Ready(Ok(()));
         }
@@ -294,22 +303,6 @@ impl Socket {
         }
     }
 
-    /// As [`Socket::poll_write`], from several buffers.
-    pub fn poll_write_vectored(
-        &self,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            match self.try_write_vectored(bufs) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.poll_write_ready(cx))?;
-                }
-                done => return Poll::Ready(done),
-            }
-        }
-    }
-
     /// Waits until there may be something to read.
     pub async fn readable(&self) -> io::Result<()> {
         std::future::poll_fn(|cx| self.poll_read_ready(cx)).await
@@ -351,6 +344,9 @@ impl Socket {
 
     /// Tells the peer that no more bytes come; reading goes on.
     pub fn shutdown_write(&self) -> io::Result<()> {
+        if let Some(session) = &self.session {
+            session.close(self);
+        }
         Ok(net::shutdown(self, net::Shutdown::Write)?)
     }
 
@@ -362,6 +358,9 @@ impl Socket {
     pub fn peek(&self) -> Idle {
         // Nobody but the kernel knows of a socket that is not watched.
         self.empty.set(false);
+        if let Some(session) = &self.session {
+            return session.look(|room| self.receive_now(room));
+        }
         let looked = self.try_io(Interest::READABLE, || match look(self.as_fd()) {
             Idle::Quiet => Err(io::ErrorKind::WouldBlock.into()),
             found => Ok(found),
@@ -376,6 +375,10 @@ impl Socket {
 
     /// As [`Socket::peek`], always asking the kernel.
     pub fn peek_now(&self) -> Idle {
+        if let Some(session) = &self.session {
+            let flags = RecvFlags::DONTWAIT;
+            return session.look(|room| Ok(net::recv(self, room, flags)?.0));
+        }
         look(self.as_fd())
     }
 
@@ -683,14 +686,14 @@ mod tests {
 
     #[test]
     fn a_socket_moves_between_reactors() {
-        let fd = block_on(async {
+        let detached = block_on(async {
             let (a, b) = Socket::pair().unwrap();
             a.write_all(b"moved").await.unwrap();
             drop(a);
-            b.into_fd()
+            b.detach()
         });
         block_on(async {
-            let b = Socket::from_nonblocking(fd, SocketKind::Unix);
+            let b = detached.attach();
             let mut buf = [0; 16];
             assert_eq!(b.read(&mut buf).await.unwrap(), 5);
         });
