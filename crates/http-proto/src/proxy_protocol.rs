@@ -36,6 +36,21 @@ impl Tlv<'_> {
     pub const CRC32C: u8 = 0x03;
     pub const UNIQUE_ID: u8 = 0x05;
     pub const SSL: u8 = 0x20;
+    /// Within [`Self::SSL`] (section 2.2.6).
+    pub const SSL_VERSION: u8 = 0x21;
+    pub const SSL_CN: u8 = 0x22;
+    pub const SSL_CIPHER: u8 = 0x23;
+    pub const SSL_SIG_ALG: u8 = 0x24;
+    pub const SSL_KEY_ALG: u8 = 0x25;
+
+    /// Appends it as it stands in a header, or in another value; left out where its length has no 16 bits.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        if let Ok(len) = u16::try_from(self.value.len()) {
+            out.push(self.kind);
+            out.extend_from_slice(&len.to_be_bytes());
+            out.extend_from_slice(self.value);
+        }
+    }
 }
 
 /// Why the first bytes of a connection are no header, in the words of HAProxy's log.
@@ -262,12 +277,10 @@ pub fn write_v2(
 }
 
 /// Appends a value to the header that begins at `start`, if it fits.
-fn write_tlv(out: &mut Vec<u8>, start: usize, Tlv { kind, value }: Tlv<'_>) {
-    let whole = out.len() - start - V2_PREFIX + TLV_PREFIX + value.len();
-    if let (Ok(len), Ok(_)) = (u16::try_from(value.len()), u16::try_from(whole)) {
-        out.push(kind);
-        out.extend_from_slice(&len.to_be_bytes());
-        out.extend_from_slice(value);
+fn write_tlv(out: &mut Vec<u8>, start: usize, tlv: Tlv<'_>) {
+    let whole = out.len() - start - V2_PREFIX + TLV_PREFIX + tlv.value.len();
+    if u16::try_from(whole).is_ok() {
+        tlv.write(out);
     }
 }
 

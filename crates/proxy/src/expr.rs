@@ -9,12 +9,12 @@
 //! patterns. Patterns are compiled ([`patterns`]) and shared by name ([`Lists`]), so that the socket can change them.
 //!
 //! Everything that can be known is checked here when the configuration is read: names, arguments, types, and whether
-//! what is fetched exists at all where the rule runs ([`Place`]). Not here yet: TLS.
+//! what is fetched exists at all where the rule runs ([`Place`]).
 
 use std::fmt;
 use std::ops::{ControlFlow, Range};
 
-use telamon_config::{Args, ConfigErrorKind, Token, nearest};
+use telamon_config::{Args, ConfigErrorKind, Explanation, Mistake, Token, nearest};
 
 use crate::stream::Context;
 
@@ -87,6 +87,8 @@ pub(crate) enum Run {
     Each(EachFn, Pick),
     /// HAProxy has it; this is what it needs and is not there yet.
     NotYet(&'static str),
+    /// HAProxy has it, and this is why it is not to be had here.
+    Never(&'static str),
 }
 
 pub(crate) type EachFn =
@@ -184,6 +186,27 @@ impl Expr {
         let (name, end) = word(text, 0);
         let fetch = find_fetch(name, 0..end)?;
         Self::parse_after(fetch, text, end, scope)
+    }
+
+    /// Reads an expression of ours that stands at the start of a text, where nothing has arguments; returns also where it
+    /// ends.
+    pub(crate) fn plain(text: &[u8]) -> Option<(Self, usize)> {
+        let (name, mut end) = word(text, 0);
+        let fetch = fetches::find(name)?;
+        let args = |count: usize| vec![Arg::Absent; count].into();
+        let mut output = fetch.output;
+        let mut steps = Vec::new();
+        while text.get(end) == Some(&b',') {
+            let (name, after) = word(text, end + 1);
+            let converter = converters::find(name)?;
+            output = converter.output;
+            steps.push(Step { converter, args: args(converter.params.len()) });
+            end = after;
+        }
+        let text = String::from_utf8_lossy(&text[..end]).into();
+        let expr =
+            Self { fetch, args: args(fetch.params.len()), steps: steps.into(), output, text };
+        Some((expr, end))
     }
 
     /// Continues behind the name of a fetch, at `end`.
@@ -295,7 +318,7 @@ impl Expr {
                 });
                 found?
             }
-            Run::NotYet(_) => return None,
+            Run::NotYet(_) | Run::Never(_) => return None,
         };
         self.convert(cx, value)
     }
@@ -368,7 +391,24 @@ fn find_fetch(name: &str, at: Range<usize>) -> Result<&'static Fetch, ExprError>
     };
     match fetch.run {
         Run::NotYet(needs) => Err(ExprError { at, kind: not_yet(name, needs) }),
+        Run::Never(why) => {
+            let kind = ConfigErrorKind::Plane(Box::new(Untold { name: fetch.name, why }));
+            Err(ExprError { at, kind })
+        }
         _ => Ok(fetch),
+    }
+}
+
+/// A fetch of what the TLS library keeps to itself.
+#[derive(Debug)]
+struct Untold {
+    name: &'static str,
+    why: &'static str,
+}
+
+impl Mistake for Untold {
+    fn explain(&self) -> Explanation {
+        Explanation::new(format!("`{}` is not to be had here", self.name)).help(self.why)
     }
 }
 

@@ -123,6 +123,8 @@ fn session(worker: &Rc<Worker>, snapshot: &SnapshotRef) -> Session {
         connection_addresses: Default::default(),
         expects_proxy: Default::default(),
         proxy_header: Default::default(),
+        tls: Default::default(),
+        error: Default::default(),
         vars: RefCell::default(),
         id: 1,
         last_server: Default::default(),

@@ -13,6 +13,7 @@ pub mod api;
 mod aside;
 pub mod capture;
 pub mod check;
+pub mod connection_error;
 mod dial;
 pub mod expr;
 #[cfg(test)]

@@ -330,6 +330,8 @@ impl Worker {
             connection_addresses: OnceCell::new(),
             expects_proxy: Cell::new(listener.accept_proxy),
             proxy_header: OnceCell::new(),
+            tls: OnceCell::new(),
+            error: Cell::default(),
             accepted: self.touch(),
             accepted_at: self.wall(self.now()),
             vars: RefCell::default(),

@@ -6,12 +6,14 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use telamon_http_proto::proxy_protocol::ProxyHeader;
 use telamon_http_proto::{BodyLength, Head};
 use telamon_runtime::{Endpoint, Moment};
 
+use crate::connection_error::ConnectionError;
 use crate::expr::Variables;
 use crate::lent::LentHead;
 pub use crate::log::{Cause, Phase};
@@ -39,6 +41,10 @@ pub struct Session {
     pub(crate) expects_proxy: Cell<bool>,
     /// What the PROXY protocol's header told besides the addresses.
     pub(crate) proxy_header: OnceCell<Box<ProxyHeader>>,
+    /// What TLS agreed on, or how far it came; stays empty on a connection without TLS.
+    pub tls: OnceCell<Box<telamon_tls::Handshake>>,
+    /// Why the connection is of no use, once it is known.
+    pub error: Cell<ConnectionError>,
     pub accepted: Moment,
     pub accepted_at: SystemTime,
     /// Variables of scope `sess`.
@@ -203,6 +209,10 @@ pub struct LogState {
     /// Where the connection to the server left from (`%bi`, `%bp`), and where it went (`%si`, `%sp`).
     pub server_source: Option<Endpoint>,
     pub server_address: Option<Endpoint>,
+    /// What TLS agreed on with the server, or how far it came; `None` without TLS.
+    pub server_tls: Option<Arc<telamon_tls::Handshake>>,
+    /// Why there is no connection to the server.
+    pub server_error: ConnectionError,
     /// What answered in place of a server (`%s`): `<STATS>`.
     pub service: Option<&'static str>,
     /// The line has been written.
@@ -417,6 +427,8 @@ impl LogState {
             number: 0,
             server_source: None,
             server_address: None,
+            server_tls: None,
+            server_error: ConnectionError::None,
             service: None,
             logged: Cell::new(false),
         }
@@ -531,6 +543,8 @@ pub struct CheckSight<'a> {
     pub server: ServerId,
     /// The response, once its head is there (`status`, `res.hdr`).
     pub response: Option<&'a Head>,
+    /// What TLS agreed on with the server.
+    pub tls: Option<&'a telamon_tls::Handshake>,
     /// Its body; in a check that does not speak HTTP all bytes (`res.body`, `res.payload`).
     pub content: &'a [u8],
 }

@@ -116,7 +116,7 @@ impl<'d> Certificate<'d> {
 
     /// How it was signed, as OpenSSL's short name: `RSA-SHA256`, `ecdsa-with-SHA384`.
     pub fn signature_algorithm(&self) -> &'static str {
-        objects::algorithm(&self.parsed.signature_algorithm.algorithm)
+        objects::algorithm(&self.parsed.tbs_certificate.signature.algorithm)
     }
 
     /// The hosts that it is for, as the extension lists them; an entry of another kind is `None`.

@@ -496,6 +496,7 @@ impl<'a> Run<'a> {
             server: self.ids.1,
             response: self.reply.response(),
             content: self.reply.content(),
+            tls: None,
         };
         f(&Context {
             model: &self.snapshot.model,

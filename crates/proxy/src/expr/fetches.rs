@@ -15,6 +15,7 @@ pub(crate) mod load;
 mod payload;
 mod planned;
 mod session;
+mod tls;
 mod tls_hello;
 
 /// Finds a fetch by its name, or by one of its older names.
@@ -36,7 +37,8 @@ fn tables() -> impl Iterator<Item = &'static Fetch> {
         payload::TABLE,
         &planned::TABLE,
     ];
-    tables.into_iter().flatten().chain(counters::TABLES.iter().copied().flatten())
+    let more = counters::TABLES.iter().chain(&tls::TABLES);
+    tables.into_iter().flatten().chain(more.copied().flatten())
 }
 
 static BY_NAME: LazyLock<HashMap<&'static str, &'static Fetch>> =

@@ -9,7 +9,7 @@ pub enum Builtin {
     Http,
     /// `option httplog clf`.
     Clf,
-    /// `option httpslog`. Its fields about TLS say what HAProxy says of a connection without it.
+    /// `option httpslog`.
     Https,
 }
 
@@ -28,7 +28,9 @@ impl Builtin {
             }
             Self::Https => {
                 "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc \
-                 %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r 0/-/-/-/0 -/%sslv/%sslc"
+                 %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r \
+                 %[fc_err]/%[ssl_fc_err,hex]/%[ssl_c_err]/%[ssl_c_ca_err]/%[ssl_fc_is_resumed] \
+                 %[ssl_fc_sni]/%sslv/%sslc"
             }
         }
     }

@@ -124,8 +124,12 @@ impl LogFormat {
     /// The format that an option names.
     pub fn builtin(builtin: Builtin) -> Self {
         let style = FormatUse::Log.style(true);
-        let template = Template::parse(builtin.text().as_bytes(), style, &mut |_| None);
-        // None of them has a sample; a test reads each.
+        let text = builtin.text().as_bytes();
+        let template = Template::parse(text, style, &mut |begin| {
+            let (expr, len) = Expr::plain(&text[begin..])?;
+            Some((expr, begin + len))
+        });
+        // A test reads each.
         Self { template: template.expect("a built-in format is right"), usage: FormatUse::Log }
     }
 

@@ -25,6 +25,7 @@ pub(super) fn answered<'a>(requests: &'a Captures, responses: &'a Captures) -> F
         client: inet("127.0.0.1:41830"),
         local: inet("127.0.0.1:15101"),
         listener: 1,
+        tls: None,
         server_source: inet("127.0.0.1:40000"),
         server_address: inet("127.0.0.1:15199"),
         frontend: "all",
@@ -271,13 +272,18 @@ fn built_in_formats() {
         "127.0.0.1:56760 [20/Nov/2026:14:59:47.777] asap be/s1 0/0/0/1/+1 200 +142 - - ---- \
          1/1/1/1/0 0/0 \"GET /a?b=c HTTP/1.1\"",
     );
-    let https = Facts { frontend: "https", request_captures: &[], ..base };
+    let tls = telamon_tls::Handshake {
+        version: Some(rustls::ProtocolVersion::TLSv1_3),
+        cipher: Some(rustls::CipherSuite::TLS13_AES_128_GCM_SHA256),
+        ..Default::default()
+    };
     check(
-        Builtin::Https.text(),
-        &https,
-        "127.0.0.1:56760 [20/Nov/2026:14:59:47.777] https be/s1 0/0/0/1/1 200 142 - - ---- \
-         1/1/0/0/0 0/0 \"GET /a?b=c HTTP/1.1\" 0/-/-/-/0 -/-/-",
+        "%ft %sslv %sslc",
+        &Facts { tls: Some(&tls), ..base },
+        "httplog~ TLSv1.3 TLS_AES_128_GCM_SHA256",
     );
+    let failed = telamon_tls::Handshake::default();
+    check("%ft %sslv %sslc", &Facts { tls: Some(&failed), ..base }, "httplog~ - (NONE)");
     let two = slots(&["example.com", "-"]);
     let clf = Facts { frontend: "clf", request_captures: &two, ..base };
     check(

@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use telamon_tls::Handshake;
+
 use super::date::Stamp;
 use super::escape::{self, ByteSet};
 use super::request_line::{self, Part};
@@ -182,6 +184,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) local: Option<Peer>,
     /// The listener's number among those of its frontend.
     pub(crate) listener: u32,
+    /// What TLS agreed on with the client.
+    pub(crate) tls: Option<&'a Handshake>,
     /// Where the connection to the server left from, and where it went.
     pub(crate) server_source: Option<Peer>,
     pub(crate) server_address: Option<Peer>,
@@ -261,6 +265,9 @@ impl Variable {
             Self::FrontendPort => port(facts.local, facts.listener, flags, out),
             Self::FrontendTransport => quoted(flags, out, |out| {
                 out.extend_from_slice(facts.frontend.as_bytes());
+                if facts.tls.is_some() {
+                    out.push(b'~');
+                }
             }),
             Self::Hostname => text(facts.hostname.as_bytes(), flags, out),
             Self::LogCounter => counter(u64::from(facts.line), flags, out),
@@ -332,8 +339,14 @@ impl Variable {
                 escape::signed(i64::from(facts.total_ms) + i64::from(facts.handshake_ms), out);
             }
             Self::Timestamp => counter(facts.accepted().seconds.max(0).unsigned_abs(), flags, out),
-            // Absent without TLS, which the proxy does not speak yet.
-            Self::TlsCipher | Self::TlsVersion => text(b"", flags, out),
+            Self::TlsCipher => {
+                let name = facts.tls.map_or("", Handshake::cipher_name);
+                text(name.as_bytes(), flags, out);
+            }
+            Self::TlsVersion => {
+                let name = facts.tls.and_then(Handshake::protocol).unwrap_or_default();
+                text(name.as_bytes(), flags, out);
+            }
             Self::UniqueId => text(facts.unique_id.unwrap_or_default(), flags, out),
         }
     }

@@ -123,8 +123,16 @@ pub struct SendProxy {
     /// What version 2 carries besides the addresses (`proxy-v2-options`, `send-proxy-v2-ssl`).
     pub checksum: bool,
     pub unique_id: bool,
-    /// Whether the client came by TLS.
+    /// The host that the client asked for.
+    pub authority: bool,
+    /// Whether the client came by TLS, and of that what follows.
     pub tls: bool,
+    /// The common name of its certificate.
+    pub tls_name: bool,
+    /// The key of ours, and how it was signed.
+    pub tls_key: bool,
+    pub tls_signature: bool,
+    pub tls_cipher: bool,
 }
 
 /// What a file of states has of a server (`load-server-state-from-file`).

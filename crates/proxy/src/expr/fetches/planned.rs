@@ -21,11 +21,10 @@ pub(super) static TABLE: LazyLock<Vec<Fetch>> = LazyLock::new(|| {
 });
 
 /// What is needed first, and the fetches that wait for it.
-const PLANNED: [(&str, &str); 8] = [
+const PLANNED: [(&str, &str); 7] = [
     (
         "details of connections",
-        "bc_err bc_err_str fc_err fc_err_str \
-        fc_fackets fc_lost fc_reordering fc_retrans fc_rtt fc_rttvar fc_sacked fc_unacked dst_is_local fc_dst_is_local fc_src_is_local src_is_local",
+        "fc_fackets fc_lost fc_reordering fc_retrans fc_rtt fc_rttvar fc_sacked fc_unacked dst_is_local fc_dst_is_local fc_src_is_local src_is_local",
     ),
     ("task profiling", "cpu_calls cpu_ns_avg cpu_ns_tot lat_ns_avg lat_ns_tot"),
     ("distcc", "distcc_body distcc_param"),
@@ -39,5 +38,4 @@ const PLANNED: [(&str, &str); 8] = [
         internal.htx_blk.hdrval internal.htx_blk.size internal.htx_blk.start_line internal.htx_blk.type \
         internal.strm.is_htx prio_class prio_offset",
     ),
-    ("TLS", include_str!("tls.txt")),
 ];

@@ -98,8 +98,6 @@ pub(super) const TABLE: &[Fetch] = &[
     one("srv_name", ValueType::Str, Source::Server, |cx, _| {
         Some(Value::str(server(cx)?.name.as_bytes()))
     }),
-    // There is no TLS yet, so no connection has it.
-    one("ssl_fc", ValueType::Bool, Source::ClientConnection, |_, _| Some(Value::Bool(false))),
     one("stopping", ValueType::Bool, Source::Internal, |cx, _| {
         Some(Value::Bool(cx.session?.worker.shared.stopping.load(Relaxed)))
     }),

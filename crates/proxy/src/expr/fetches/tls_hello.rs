@@ -5,7 +5,46 @@
 pub(super) struct Hello<'h> {
     record_version: (u8, u8),
     client_version: (u8, u8),
+    ciphers: &'h [u8],
     extensions: &'h [u8],
+}
+
+impl<'h> Hello<'h> {
+    /// The ciphers that the client offers, 16 bits each.
+    pub(super) fn ciphers(&self) -> &'h [u8] {
+        self.ciphers
+    }
+
+    /// The kinds of the extensions, 16 bits each.
+    pub(super) fn extension_kinds(&self) -> Vec<u8> {
+        let mut input = Reader(self.extensions);
+        let mut kinds = Vec::new();
+        while let Some(kind) = input.take(2) {
+            let Some(len) = input.u16() else { break };
+            if input.take(len).is_none() {
+                break;
+            }
+            kinds.extend_from_slice(kind);
+        }
+        kinds
+    }
+
+    /// The elliptic curves that the client offers, 16 bits each.
+    pub(super) fn curves(&self) -> &'h [u8] {
+        let list = extension(self, 10).and_then(|body| body.get(2..));
+        list.unwrap_or_default()
+    }
+
+    /// How it understands points on them, a byte each.
+    pub(super) fn point_formats(&self) -> &'h [u8] {
+        let list = extension(self, 11).and_then(|body| body.get(1..));
+        list.unwrap_or_default()
+    }
+
+    /// The version that the message itself names, as it is on the wire.
+    pub(super) fn offered_version(&self) -> i64 {
+        i64::from(self.client_version.0) << 8 | i64::from(self.client_version.1)
+    }
 }
 
 /// Why there is no greeting.
@@ -37,6 +76,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Hello<'_>, NotHello> {
     parse_body(body, (major, minor)).ok_or(NotHello::Other)
 }
 
+/// Reads the message without the record around it.
+pub(super) fn parse_message(message: &[u8]) -> Option<Hello<'_>> {
+    parse_body(message, (3, 1))
+}
+
 fn parse_body(body: &[u8], record_version: (u8, u8)) -> Option<Hello<'_>> {
     let mut input = Reader(body);
     if input.u8()? != 1 {
@@ -49,12 +93,17 @@ fn parse_body(body: &[u8], record_version: (u8, u8)) -> Option<Hello<'_>> {
     let session = input.u8()?.into();
     input.take(session)?;
     let ciphers = input.u16()?;
-    input.take(ciphers)?;
+    let ciphers = input.take(ciphers)?;
     let compressions = input.u8()?.into();
     input.take(compressions)?;
     // Clients of SSLv3 send none.
     let extensions = input.u16().and_then(|len| input.take(len.min(input.0.len())));
-    Some(Hello { record_version, client_version, extensions: extensions.unwrap_or_default() })
+    Some(Hello {
+        record_version,
+        client_version,
+        ciphers,
+        extensions: extensions.unwrap_or_default(),
+    })
 }
 
 /// The host name that the client asks for.

@@ -10,6 +10,8 @@ use crate::fixture::{self, Memory};
 use crate::model::{Password, ProxyId, User, Userlist};
 use crate::stream::{Direction, Stream};
 
+mod tls;
+
 const REQUEST: &[u8] = b"GET /a/b.png?x=1&y=2&x=3;z=4 HTTP/1.1\r\n\
     Host: www.Example.com:8080\r\n\
     X-List: one, two,\"a,b\" ,three\r\n\

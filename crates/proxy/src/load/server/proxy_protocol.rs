@@ -13,6 +13,7 @@ pub(in crate::load) struct Draft {
     version_1: bool,
     version_2: bool,
     with_tls: bool,
+    with_name: bool,
     options: SendProxy,
     check: bool,
 }
@@ -20,9 +21,14 @@ pub(in crate::load) struct Draft {
 impl Draft {
     /// The header of connections that carry traffic.
     pub(in crate::load) fn build(&self) -> Option<SendProxy> {
-        let tls = self.with_tls || self.options.tls;
-        let version_2 = self.version_2 || self.with_tls;
-        (self.version_1 || version_2).then_some(SendProxy { version_2, tls, ..self.options })
+        let with_tls = self.with_tls || self.with_name;
+        let version_2 = self.version_2 || with_tls;
+        (self.version_1 || version_2).then_some(SendProxy {
+            version_2,
+            tls: with_tls || self.options.tls,
+            tls_name: self.with_name || self.options.tls_name,
+            ..self.options
+        })
     }
 
     /// The header of checks; `own_place` says that they go where the traffic goes.
@@ -72,14 +78,14 @@ pub(super) const KEYWORDS: &[S] = &[
         HERE,
         "send-proxy-v2-ssl-cn",
         "the same, with the name of the client's certificate",
-        |server, _| server.send_proxy.with_tls = true,
+        |server, _| server.send_proxy.with_name = true,
     ),
     S::works(
         "no-send-proxy-v2-ssl-cn",
         HERE,
         "no-send-proxy-v2-ssl-cn",
         "takes back `send-proxy-v2-ssl-cn`",
-        |server, _| server.send_proxy.with_tls = false,
+        |server, _| server.send_proxy.with_name = false,
     ),
     S::works(
         "proxy-v2-options",
@@ -93,11 +99,12 @@ pub(super) const KEYWORDS: &[S] = &[
                 match word {
                     "crc32c" => options.checksum = true,
                     "unique-id" => options.unique_id = true,
-                    // Of a client that came without TLS there is nothing to tell but that.
-                    "ssl" | "cert-cn" | "cert-key" | "cert-sig" | "ssl-cipher" => {
-                        options.tls = true
-                    }
-                    "authority" => {}
+                    "ssl" => options.tls = true,
+                    "cert-cn" => (options.tls, options.tls_name) = (true, true),
+                    "cert-key" => (options.tls, options.tls_key) = (true, true),
+                    "cert-sig" => (options.tls, options.tls_signature) = (true, true),
+                    "ssl-cipher" => (options.tls, options.tls_cipher) = (true, true),
+                    "authority" => options.authority = true,
                     _ => {
                         let known = OPTIONS.into_iter();
                         args.fail(token.at, ConfigErrorKind::unknown("option", word, known));
