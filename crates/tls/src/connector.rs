@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::client::{ResolvesClientCert, Resumption, UnbufferedClientConnection};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{IpAddr, Ipv4Addr, ServerName};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, ClientConnection, SignatureScheme};
+use rustls::{ClientConfig, SignatureScheme};
 
 use crate::acceptor::BuildError;
 use crate::bundle::Bundle;
@@ -53,9 +53,9 @@ impl Connector {
     ///
     /// # Errors
     /// What rustls cannot begin.
-    pub fn connect(&self, name: Option<&str>) -> Result<ClientConnection, rustls::Error> {
+    pub fn connect(&self, name: Option<&str>) -> Result<UnbufferedClientConnection, rustls::Error> {
         let config = Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner));
-        ClientConnection::new(config, server_name(name))
+        UnbufferedClientConnection::new(config, server_name(name))
     }
 
     /// As [`connect`](Self::connect), with other protocols to negotiate than the line's.
@@ -66,9 +66,9 @@ impl Connector {
         &self,
         name: Option<&str>,
         alpn: Vec<Vec<u8>>,
-    ) -> Result<ClientConnection, rustls::Error> {
+    ) -> Result<UnbufferedClientConnection, rustls::Error> {
         let config = Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner));
-        ClientConnection::new_with_alpn(config, server_name(name), alpn)
+        UnbufferedClientConnection::new_with_alpn(config, server_name(name), alpn)
     }
 
     /// What the line says.

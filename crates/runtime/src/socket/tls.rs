@@ -11,6 +11,7 @@
 //! travels with the next write, or goes before the next wait for the peer.
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,6 +22,7 @@ use rustix::net::{self, RecvFlags, SendFlags};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::CertificateDer;
 use rustls::server::{Acceptor, ClientHello, UnbufferedServerConnection};
+use rustls::sign::CertifiedKey;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
 };
@@ -30,7 +32,7 @@ use tokio::io::Interest;
 use super::{Idle, Socket, SocketKind};
 
 /// What is known of a TLS session once its handshake is over.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Tls {
     pub version: ProtocolVersion,
     pub cipher_suite: CipherSuite,
@@ -42,6 +44,8 @@ pub struct Tls {
     pub resumed: bool,
     /// What the peer showed, its own certificate first; empty if nothing.
     pub peer_certificates: Vec<CertificateDer<'static>>,
+    /// What a client was shown. On a connection to a server it is not known here.
+    pub own: Option<Arc<CertifiedKey>>,
 }
 
 /// Why there is no TLS session.
@@ -71,7 +75,6 @@ pub struct Detached {
 
 /// The session of a socket.
 pub(super) struct Session {
-    facts: Arc<Tls>,
     state: RefCell<State>,
     /// Something is to be read without the kernel: plaintext, or the end.
     readable: Cell<bool>,
@@ -125,14 +128,17 @@ enum Sink<'a> {
 impl Socket {
     /// Lets the client begin TLS, with the configuration that `choose` has for its first message.
     ///
-    /// Nothing times out here, and a socket whose handshake was not waited for is good for nothing but to be dropped.
+    /// `went_on` is called each time that the session has dealt with what came, on the same thread: a verifier of
+    /// certificates may have left something there. Nothing times out here, and a socket whose handshake was not waited
+    /// for is good for nothing but to be dropped.
     ///
     /// # Errors
     /// See [`HandshakeError`]; the client has been told where it can be.
     pub async fn accept_tls<E>(
         &mut self,
         choose: impl FnOnce(&ClientHello<'_>) -> Result<Arc<ServerConfig>, E>,
-    ) -> Result<(), HandshakeError<E>> {
+        went_on: impl FnMut(),
+    ) -> Result<Tls, HandshakeError<E>> {
         let mut acceptor = Acceptor::default();
         let mut incoming = Vec::new();
         let accepted = loop {
@@ -167,36 +173,42 @@ impl Socket {
                 return Err(HandshakeError::Unchosen(reason));
             }
         };
+        let own = config.cert_resolver.resolve(accepted.client_hello());
         drop(accepted);
         let side = UnbufferedServerConnection::new(config).map_err(HandshakeError::Failed)?;
-        self.shake_hands(State::new(Side::Server(side), incoming), server_name).await
+        let tls = self.shake_hands(State::new(Side::Server(side), incoming), went_on).await?;
+        Ok(Tls { server_name, own, ..tls })
     }
 
     /// Begins TLS with the server that this connection leads to.
     ///
-    /// The last message of the handshake may travel with what is written next.
+    /// The last message of the handshake may travel with what is written next. `went_on` is as with
+    /// [`Socket::accept_tls`].
     ///
     /// # Errors
     /// See [`HandshakeError`]; the server has been told where it can be.
     pub async fn connect_tls(
         &mut self,
         connection: UnbufferedClientConnection,
-    ) -> Result<(), HandshakeError<std::convert::Infallible>> {
-        self.shake_hands(State::new(Side::Client(connection), Vec::new()), None).await
+        went_on: impl FnMut(),
+    ) -> Result<Tls, HandshakeError<Infallible>> {
+        self.shake_hands(State::new(Side::Client(connection), Vec::new()), went_on).await
     }
 
-    /// What is known of the TLS session, if there is one.
-    pub fn tls(&self) -> Option<&Arc<Tls>> {
-        self.session.as_deref().map(|session| &session.facts)
+    /// Whether what is read and written goes through a session: it cannot be spliced then.
+    pub fn is_tls(&self) -> bool {
+        self.session.is_some()
     }
 
     async fn shake_hands<E>(
         &mut self,
         mut state: State,
-        server_name: Option<Box<str>>,
-    ) -> Result<(), HandshakeError<E>> {
+        mut went_on: impl FnMut(),
+    ) -> Result<Tls, HandshakeError<E>> {
         loop {
-            let wants = match state.advance() {
+            let advanced = state.advance();
+            went_on();
+            let wants = match advanced {
                 Ok(wants) => wants,
                 Err(error) => {
                     self.send_alert(&state.outgoing);
@@ -229,15 +241,14 @@ impl Socket {
             }
         }
         state.incoming.shrink_to_fit();
-        let facts = Arc::new(state.side.facts(server_name));
+        let tls = state.side.facts();
         let session = Session {
-            facts,
             readable: Cell::new(state.read < state.plain.len() || state.ended),
             unsent: Cell::new(!state.outgoing.is_empty()),
             state: RefCell::new(state),
         };
         self.session = Some(Box::new(session));
-        Ok(())
+        Ok(tls)
     }
 
     /// Waits for bytes of a handshake.
@@ -753,7 +764,7 @@ impl Side {
         }
     }
 
-    fn facts(&self, server_name: Option<Box<str>>) -> Tls {
+    fn facts(&self) -> Tls {
         let common = self.common();
         let suite = common.negotiated_cipher_suite();
         let certificates = common.peer_certificates().unwrap_or_default();
@@ -761,9 +772,10 @@ impl Side {
             version: common.protocol_version().unwrap_or(ProtocolVersion::Unknown(0)),
             cipher_suite: suite.map_or(CipherSuite::Unknown(0), |suite| suite.suite()),
             alpn: common.alpn_protocol().map(Box::from),
-            server_name,
+            server_name: None,
             resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
             peer_certificates: certificates.to_vec(),
+            own: None,
         }
     }
 }
@@ -842,7 +854,7 @@ impl<E: fmt::Display> fmt::Display for HandshakeError<E> {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("facts", &self.facts).finish_non_exhaustive()
+        f.debug_struct("Session").finish_non_exhaustive()
     }
 }
 

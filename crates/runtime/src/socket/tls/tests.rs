@@ -45,31 +45,35 @@ fn connection(config: &Arc<ClientConfig>) -> UnbufferedClientConnection {
 
 /// The server's and the client's end of a session.
 async fn pair_of(config: &Arc<ClientConfig>) -> (Socket, Socket) {
+    let ((a, _), (b, _)) = sessions(config).await;
+    (a, b)
+}
+
+async fn sessions(config: &Arc<ClientConfig>) -> ((Socket, Tls), (Socket, Tls)) {
     let (mut a, mut b) = Socket::pair().unwrap();
     let choose = |hello: &ClientHello<'_>| {
         assert_eq!(hello.server_name(), Some("a.test"));
         Ok::<_, ()>(configs().server.clone())
     };
     let connecting = async {
-        b.connect_tls(connection(config)).await.unwrap();
+        let tls = b.connect_tls(connection(config), || ()).await.unwrap();
         // As one does who waits for the server to speak first.
         let mut none = [0; 1];
         assert_eq!(b.try_read(&mut none).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        tls
     };
-    let (accepted, ()) = tokio::join!(a.accept_tls(choose), connecting);
-    accepted.unwrap();
-    (a, b)
+    let (accepted, connected) = tokio::join!(a.accept_tls(choose, || ()), connecting);
+    ((a, accepted.unwrap()), (b, connected))
 }
 
 #[test]
 fn bytes_and_the_end_pass_both_ways() {
     for config in [&configs().client, &configs().client_12] {
         block_on(async {
-            let (a, b) = pair_of(config).await;
-            let version = a.tls().unwrap().version;
-            assert_eq!(version, b.tls().unwrap().version);
-            assert_eq!(a.tls().unwrap().server_name.as_deref(), Some("a.test"));
-            assert_eq!(b.tls().unwrap().peer_certificates.len(), 1);
+            let ((a, accepted), (b, connected)) = sessions(config).await;
+            assert_eq!(accepted.version, connected.version);
+            assert_eq!(accepted.server_name.as_deref(), Some("a.test"));
+            assert_eq!(accepted.own.unwrap().cert, connected.peer_certificates);
             a.write_all(b"hello").await.unwrap();
             a.shutdown_write().unwrap();
             let mut buf = [0; 3];
@@ -218,7 +222,7 @@ fn what_is_no_record_ends_the_session_with_an_alert() {
 }
 
 /// A client that sends the first `count` bytes of a handshake and closes.
-fn break_off(config: &Arc<ClientConfig>, count: usize) -> Result<(), HandshakeError<()>> {
+fn break_off(config: &Arc<ClientConfig>, count: usize) -> Result<Tls, HandshakeError<()>> {
     block_on(async {
         let (mut a, b) = Socket::pair().unwrap();
         let name = ServerName::try_from("a.test").unwrap();
@@ -247,7 +251,7 @@ fn break_off(config: &Arc<ClientConfig>, count: usize) -> Result<(), HandshakeEr
             b.shutdown_write().unwrap();
         };
         let choose = |_: &ClientHello<'_>| Ok(configs().server.clone());
-        tokio::join!(a.accept_tls(choose), talking).0
+        tokio::join!(a.accept_tls(choose, || ()), talking).0
     })
 }
 
@@ -272,7 +276,7 @@ fn refused(bytes: &[u8]) -> (Vec<u8>, HandshakeError<&'static str>) {
     block_on(async {
         let (mut a, b) = Socket::pair().unwrap();
         b.write_all(bytes).await.unwrap();
-        let error = a.accept_tls(|_| Err("nothing fits")).await.unwrap_err();
+        let error = a.accept_tls(|_| Err("nothing fits"), || ()).await.unwrap_err();
         let mut alert = Vec::new();
         while std::future::poll_fn(|cx| b.poll_read_append(cx, &mut alert)).await.unwrap() > 0 {}
         (alert, error)
@@ -307,7 +311,7 @@ fn a_handshake_without_end_is_bounded() {
                 record[5] = 0;
             }
         });
-        let refused = a.accept_tls(|_| Err(())).await;
+        let refused = a.accept_tls(|_| Err(()), || ()).await;
         assert!(matches!(refused, Err(HandshakeError::Failed(_))), "{refused:?}");
         drop(a);
         tokio::time::timeout(Duration::from_secs(5), endless).await.unwrap().unwrap();
@@ -338,7 +342,7 @@ fn key_updates_without_end_are_bounded() {
             }
         };
         let choose = |_: &ClientHello<'_>| Ok::<_, ()>(configs().server.clone());
-        tokio::join!(a.accept_tls(choose), shaking).0.unwrap();
+        tokio::join!(a.accept_tls(choose, || ()), shaking).0.unwrap();
         let mut out = Vec::new();
         for _ in 0..100 {
             client.refresh_traffic_keys().unwrap();
