@@ -3,6 +3,7 @@
 //! [`Dial::next`] is called again when a connection turned out dead; retries and redispatches are counted over all
 //! calls. Source: HAProxy configuration manual, `retries`, `option redispatch`.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -16,6 +17,7 @@ use crate::learn;
 use crate::model::{Backend, Proxy, ProxyId, RetryOn, Server, ServerId};
 use crate::side::Side;
 use crate::stream::{Cause, Phase, Stream};
+use crate::tls::Unreached;
 use crate::upstream::{self, Later, NoSlot, ServerConnection, Slot, Way};
 
 /// The attempts of one stream to reach a server.
@@ -133,6 +135,7 @@ impl<'p> Dial<'p> {
                     learn::note(stream, server, Sign::Connected, true);
                     stream.log.connected(stream.session.worker.now());
                     crate::log::note_server(stream, &connection.side);
+                    stream.log.server_tls.clone_from(&connection.tls);
                     if self.proxy.options.prefer_last_server {
                         stream.session.last_server.replace(Some(Arc::clone(&server.state)));
                     }
@@ -369,15 +372,15 @@ impl<'p> Dial<'p> {
         &self,
         client: &Side,
         deadline: &Deadline,
-        stream: &Stream,
+        stream: &mut Stream,
         server: &Server,
         way: &Way,
     ) -> Result<Box<ServerConnection>, Undialed> {
-        let worker = &stream.session.worker;
+        let worker = Rc::clone(&stream.session.worker);
         deadline.arm_optional_from(worker.now(), self.proxy.timeouts.connect);
         let phase = Phase::Connect;
         let has_data = self.reuse.is_some() || !stream.request.remaining().is_empty();
-        let opened = upstream::open(worker, &stream.session, server, way, has_data);
+        let opened = upstream::open(&worker, &stream.session, server, way, has_data);
         let opened = tokio::select! {
             biased;
             opened = deadline.guard(opened) => opened,
@@ -386,7 +389,13 @@ impl<'p> Dial<'p> {
         worker.touch();
         match opened {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(_)) => Err(Undialed { cause: Cause::Server, phase }),
+            Ok(Err(unreached)) => {
+                if let Unreached::Tls(failure) = unreached {
+                    stream.log.server_error = failure.error;
+                    stream.log.server_tls = Some(Arc::new(failure.handshake()));
+                }
+                Err(Undialed { cause: Cause::Server, phase })
+            }
             Err(_) => Err(Undialed { cause: Cause::ServerTimeout, phase }),
         }
     }

@@ -118,6 +118,7 @@ fn session(worker: &Rc<Worker>, snapshot: &SnapshotRef) -> Session {
         }),
         src: endpoint("10.0.0.7:1234"),
         dst: endpoint("[::ffff:10.0.0.8]:80"),
+        handshake_ms: Default::default(),
         accepted: telamon_runtime::Moment::now(),
         accepted_at: SystemTime::now(),
         connection_addresses: Default::default(),

@@ -42,6 +42,7 @@ pub mod stats;
 mod sticking;
 pub mod stream;
 mod tcp;
+mod tls;
 mod tracking;
 mod tunnel;
 pub mod upstream;

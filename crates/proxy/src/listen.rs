@@ -20,9 +20,9 @@ use crate::model::{Listener, Mode};
 use crate::rules::{self, TcpRequestRule, Verdict};
 use crate::snapshot::{Snapshot, SnapshotRef};
 use crate::state::{ListenerState, ProxyState};
-use crate::stream::{Places, Session};
+use crate::stream::{Places, Session, millis};
 use crate::worker::Worker;
-use crate::{http, proxy_protocol, tcp, tracking, upstream};
+use crate::{http, proxy_protocol, tcp, tls, tracking, upstream};
 
 /// One listening socket that a worker accepts from.
 #[derive(Debug)]
@@ -313,7 +313,7 @@ impl Worker {
     async fn session(
         self: &Rc<Self>,
         listener: Arc<Listener>,
-        socket: Socket,
+        mut socket: Socket,
         peer: Endpoint,
         permits: telamon_runtime::listener::Permits,
     ) {
@@ -332,6 +332,7 @@ impl Worker {
             proxy_header: OnceCell::new(),
             tls: OnceCell::new(),
             error: Cell::default(),
+            handshake_ms: Cell::default(),
             accepted: self.touch(),
             accepted_at: self.wall(self.now()),
             vars: RefCell::default(),
@@ -352,6 +353,14 @@ impl Worker {
             && (!session.expects_proxy.get() || Box::pin(proxy_protocol::receive(&session, &socket)).await);
         if !admitted {
             return;
+        }
+        if let Some(acceptor) = &session.listener.tls
+            && !Box::pin(tls::accept(&session, &mut socket, acceptor)).await
+        {
+            return;
+        }
+        if session.expects_proxy.get() || session.listener.tls.is_some() {
+            session.handshake_ms.set(millis(self.now().ms_since(session.accepted)));
         }
         account::session_begins(self, proxy);
         if !passes(&session, &socket, &rules.tcp_request_session, Counter::DeniedSessions) {

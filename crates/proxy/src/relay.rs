@@ -322,9 +322,9 @@ impl<'a> Pump<'a> {
 
     /// Lets bulk go through a pipe of this pool, without being copied.
     pub(crate) fn splice_with(&mut self, pipes: Option<PipePool>, splicing: Splicing) {
-        // Only what has a socket to itself can be spliced.
-        let sockets = self.from.side.socket().and(self.to.side.socket());
-        self.pipes = pipes.filter(|_| sockets.is_some());
+        // Only what has a socket to itself, and is not encrypted here, can be spliced.
+        let plain = |side: &Side| side.socket().is_some_and(|socket| !socket.is_tls());
+        self.pipes = pipes.filter(|_| plain(self.from.side) && plain(self.to.side));
         self.splicing = splicing;
     }
 

@@ -45,6 +45,8 @@ pub struct Session {
     pub tls: OnceCell<Box<telamon_tls::Handshake>>,
     /// Why the connection is of no use, once it is known.
     pub error: Cell<ConnectionError>,
+    /// How long the PROXY protocol's header and the handshake took; 0 once the first stream has taken note.
+    pub(crate) handshake_ms: Cell<u32>,
     pub accepted: Moment,
     pub accepted_at: SystemTime,
     /// Variables of scope `sess`.
@@ -223,7 +225,8 @@ impl Stream {
     /// The first stream of a session; it has no buffers yet.
     pub(crate) fn begin(session: Rc<Session>, snapshot: SnapshotRef) -> Box<Self> {
         let frontend = session.frontend;
-        let log = LogState::new(session.accepted, session.accepted_at);
+        let mut log = LogState::new(session.accepted, session.accepted_at);
+        log.shaken_hands(session.handshake_ms.take());
         Box::new(Self {
             session,
             snapshot,
@@ -435,10 +438,20 @@ impl LogState {
     }
 
     /// The first byte of the request has come, after a wait since `waiting_since`.
+    ///
+    /// On a new connection the handshake is part of what was waited for.
     pub(crate) fn begin(&mut self, waiting_since: Moment, now: Moment, at: SystemTime) {
-        self.idle_ms = millis(now.ms_since(waiting_since));
+        self.idle_ms = millis(now.ms_since(waiting_since)).saturating_sub(self.handshake_ms);
         self.started = now;
         self.started_at = at;
+    }
+
+    /// The stream begins behind a handshake that has begun with the connection.
+    fn shaken_hands(&mut self, took_ms: u32) {
+        let took = Duration::from_millis(took_ms.into());
+        self.handshake_ms = took_ms;
+        self.started = self.started + took;
+        self.started_at += took;
     }
 
     /// A slot on a server is there.
@@ -471,7 +484,7 @@ impl LogState {
     }
 }
 
-fn millis(ms: u64) -> u32 {
+pub(crate) fn millis(ms: u64) -> u32 {
     u32::try_from(ms).unwrap_or(u32::MAX)
 }
 

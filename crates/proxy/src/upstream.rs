@@ -15,18 +15,21 @@ use telamon_balance::{
     Assignment, Counter, Ending, Grant, MemberId, Outcome, Pinned, Place, Pool, Refusal, Ticket,
     Unit, Waiting,
 };
-use telamon_runtime::connect::{ConnectError, connect, connect_to_send};
+use telamon_runtime::connect::{connect, connect_to_send};
 use telamon_runtime::socket::{Idle, Socket};
 use telamon_runtime::{Endpoint, Moment};
+use telamon_tls::Handshake;
 use tokio::sync::oneshot;
 
 use crate::dial::Reuse;
-use crate::model::{Backend, HttpReuse, ProxyId, Server, ServerId};
+use crate::expr::{Value, ValueType};
+use crate::model::{Backend, HttpReuse, ProxyId, Server, ServerId, ServerTls};
 use crate::proxy_protocol;
 use crate::side::Side;
 use crate::snapshot::SnapshotRef;
 use crate::state::ServerState;
-use crate::stream::{Session, Stream};
+use crate::stream::{Context, Direction, Session, Stream};
+use crate::tls::{self, Unreached};
 use crate::worker::{Shared, Worker};
 
 /// Who waits in a backend's queue: the way to tell it which server it got, and its position when it left.
@@ -80,6 +83,8 @@ pub(crate) struct ServerConnection {
     pub(crate) requests: u32,
     /// What makes it another than those to the same server: see [`Way::identity`]. Empty for most.
     identity: Box<[u8]>,
+    /// What TLS agreed on; `None` without TLS.
+    pub(crate) tls: Option<Arc<Handshake>>,
     /// The server may know a user by it (NTLM, Negotiate): it is for the client that made it alone.
     pub(crate) private: bool,
     _counted: Counted,
@@ -399,29 +404,42 @@ pub(crate) fn keep_idle(worker: &Worker, server: &Server, connection: Box<Server
 }
 
 /// Connects to a server for this stream, which has bytes to send at once or waits for the server's.
+///
+/// # Errors
+/// The connection was not made, or TLS did not begin on it.
 pub(crate) async fn open(
     worker: &Worker,
     session: &Session,
     server: &Server,
     way: &Way,
     has_data: bool,
-) -> Result<Box<ServerConnection>, ConnectError> {
+) -> Result<Box<ServerConnection>, Unreached> {
     let state = &server.state;
     let generation = state.generation.load(Relaxed);
     if worker.shared.is_crowded(worker.snapshot().global.tune.pool_high_fd_ratio) {
         worker.idle.give_up_one(worker.index());
     }
     let to = endpoint(session, state);
-    let socket = match has_data {
+    // A client speaks first in TLS.
+    let has_data = has_data || server.tls.is_some();
+    let mut socket = match has_data {
         true => connect_to_send(&to, &server.connect).await?,
         false => connect(&to, &server.connect).await?,
     };
     way.begin(&socket, has_data).await?;
+    let tls = match &server.tls {
+        None => None,
+        Some(tls) => {
+            let shaken = tls::connect(&mut socket, &tls.connector, way.name.as_deref(), None);
+            Some(Arc::new(Box::pin(shaken).await.map_err(Unreached::Tls)?))
+        }
+    };
     state.member.counters.add(worker.index(), Counter::Connects, 1);
     let _counted = Counted::new(&worker.shared);
     let identity = way.identity.as_slice().into();
     let (side, private) = (Side::Socket(socket), false);
-    Ok(Box::new(ServerConnection { side, generation, requests: 0, identity, private, _counted }))
+    let requests = 0;
+    Ok(Box::new(ServerConnection { side, generation, requests, identity, tls, private, _counted }))
 }
 
 /// How a stream's connection to a server is made.
@@ -432,6 +450,8 @@ pub(crate) struct Way {
     identity: Vec<u8>,
     /// How much of the identity the connection begins with.
     preface: usize,
+    /// The server's name in TLS (`sni`), which is part of the identity too.
+    name: Option<Box<str>>,
 }
 
 impl Way {
@@ -446,7 +466,12 @@ impl Way {
             // Writing into memory does not fail.
             let _ = write!(identity, "{}", endpoint(&stream.session, state));
         }
-        Self { identity, preface }
+        let name = server.tls.as_ref().and_then(|tls| name_of(tls, stream));
+        if let Some(name) = &name {
+            identity.push(0);
+            identity.extend_from_slice(name.as_bytes());
+        }
+        Self { identity, preface, name }
     }
 
     /// Whether a connection that was made before is one that would be made now.
@@ -463,6 +488,16 @@ impl Way {
         }
         socket.write_all(rest).await
     }
+}
+
+/// The name that `sni` has for a stream's connection.
+fn name_of(tls: &ServerTls, stream: &Stream) -> Option<Box<str>> {
+    let wants_more = Cell::new(false);
+    let cx = Context::for_stream(stream, Direction::Request, &wants_more);
+    let Some(Value::Str(name)) = tls.sni.as_ref()?.eval_as(&cx, ValueType::Str) else {
+        return None;
+    };
+    std::str::from_utf8(&name).ok().filter(|name| !name.is_empty()).map(Box::from)
 }
 
 /// Where connections of this session to the server go.

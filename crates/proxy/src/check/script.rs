@@ -8,6 +8,7 @@ use std::time::Duration;
 use telamon_http_proto::{Limits, Method};
 use telamon_runtime::connect::{ConnectErrorKind, connect, connect_directly, probe};
 use telamon_runtime::{Endpoint, Socket};
+use telamon_tls::{Connector, Handshake};
 use tokio::time::{Instant, timeout_at};
 
 use super::expect::{Judged, judge_bytes, judge_response, text};
@@ -22,6 +23,7 @@ use crate::model::{
 use crate::proxy_protocol;
 use crate::snapshot::Snapshot;
 use crate::stream::{CheckSight, Context, Direction};
+use crate::tls;
 
 /// Checks a server once. Ends by itself, at the latest when the time-outs of its connections are over.
 pub(super) async fn check(snapshot: &Snapshot, proxy: ProxyId, server: ServerId) -> Finding {
@@ -55,14 +57,33 @@ fn connect_deadline(proxy: &Proxy, check: &ServerCheck) -> Instant {
 
 async fn connect_once(proxy: &Proxy, server: &Server, check: &ServerCheck) -> Finding {
     let to = endpoint(server, check, &CheckConnect::default(), None);
+    let deadline = connect_deadline(proxy, check);
     let connecting = async {
-        match check.via_socks4 {
-            true => connect(&to, &server.connect).await,
-            false => probe(&to, &server.connect).await,
+        match (check.via_socks4, &server.check_tls) {
+            (true, _) => connect(&to, &server.connect).await,
+            (false, Some(_)) => connect_directly(&to, &server.connect).await,
+            (false, None) => probe(&to, &server.connect).await,
         }
     };
-    match timeout_at(connect_deadline(proxy, check), connecting).await {
-        Ok(Ok(_)) => Finding::new(CheckStatus::L4Ok, ""),
+    match timeout_at(deadline, connecting).await {
+        Ok(Ok(mut socket)) => {
+            let Some(tls) = &server.check_tls else { return Finding::new(CheckStatus::L4Ok, "") };
+            // Closing then leaves nothing behind; where that fails it is closed all the same.
+            let _ = socket.set_nolinger();
+            if let Some(settings) = &check.send_proxy {
+                let mut preface = Vec::new();
+                proxy_protocol::write_for_check(&socket, settings, &mut preface);
+                if let Err(error) = socket.write_all(&preface).await {
+                    return Finding::new(CheckStatus::L4Connection, error.to_string());
+                }
+            }
+            let shaken = tls::connect(&mut socket, &tls.connector, tls.sni.as_deref(), None);
+            match timeout_at(deadline, shaken).await {
+                Ok(Ok(_)) => Finding::new(CheckStatus::L6Ok, ""),
+                Ok(Err(failure)) => Finding::new(CheckStatus::L6Response, failure.error.text()),
+                Err(_) => Finding::new(CheckStatus::L6Timeout, ""),
+            }
+        }
         Ok(Err(error)) => {
             Finding::new(CheckStatus::L4Connection, words::connect_failure(&error, !to.is_inet()))
         }
@@ -103,6 +124,8 @@ pub(super) struct Run<'a> {
     /// The same proxy and server by number.
     ids: (ProxyId, ServerId),
     socket: Option<Socket>,
+    /// What TLS agreed on.
+    tls: Option<Handshake>,
     reply: Reply,
     /// The server sends no more.
     ended: bool,
@@ -140,6 +163,7 @@ impl<'a> Run<'a> {
             script,
             ids,
             socket: None,
+            tls: None,
             reply: Reply::new(script.protocol, limits, tune.bufsize),
             ended: false,
             deadline: Instant::now(),
@@ -244,16 +268,18 @@ impl<'a> Run<'a> {
                 let status = expect.ok_status.unwrap_or(CheckStatus::L7Ok);
                 Finding { code: self.code, ..Finding::new(status, text) }
             }
-            Some(CheckStep::Connect(connect)) if connect.implicit => {
-                Finding::new(CheckStatus::L4Ok, "")
+            Some(CheckStep::Connect(connect)) => {
+                let layer4 = self.tls.is_none();
+                let status = if layer4 { CheckStatus::L4Ok } else { CheckStatus::L6Ok };
+                Finding::new(status, if connect.implicit { "" } else { "(tcp-check)" })
             }
-            Some(CheckStep::Connect(_)) => Finding::new(CheckStatus::L4Ok, "(tcp-check)"),
             _ => Finding::new(CheckStatus::L7Ok, "(tcp-check)"),
         }
     }
 
     async fn connect(&mut self, step: &CheckConnect) -> Result<(), Finding> {
         self.socket = None;
+        self.tls = None;
         self.ended = false;
         self.reply.restart(Method::Other);
         let sampled = match &step.port {
@@ -292,6 +318,7 @@ impl<'a> Run<'a> {
                 if !preface.is_empty() {
                     self.send(&preface).await?;
                 }
+                self.shake_hands(step).await?;
                 if let Some(timeout) = self.proxy.timeouts.check {
                     self.deadline = Instant::now() + timeout;
                 }
@@ -308,6 +335,33 @@ impl<'a> Run<'a> {
                 Err(self.failed_here(CheckStatus::L4Connection, &text))
             }
             Err(_) => Err(self.failed_here(CheckStatus::L4Timeout, "")),
+        }
+    }
+
+    /// Begins TLS, if the step or the server's line asks for it.
+    async fn shake_hands(&mut self, step: &CheckConnect) -> Result<(), Finding> {
+        let Some(connector) = self.connector(step) else { return Ok(()) };
+        let of_line = self.server.check_tls.as_ref();
+        let name = step.sni.as_deref().or_else(|| of_line?.sni.as_deref());
+        let Some(socket) = &mut self.socket else { return Ok(()) };
+        let shaken = tls::connect(socket, connector, name, step.alpn.as_deref());
+        match timeout_at(self.deadline, Box::pin(shaken)).await {
+            Ok(Ok(tls)) => {
+                self.tls = Some(tls);
+                Ok(())
+            }
+            Ok(Err(failure)) => {
+                Err(self.failed_here(CheckStatus::L6Response, failure.error.text()))
+            }
+            Err(_) => Err(self.failed_here(CheckStatus::L6Timeout, "")),
+        }
+    }
+
+    fn connector(&self, step: &CheckConnect) -> Option<&'a Connector> {
+        let of_checks = self.server.check_tls.as_ref().map(|tls| &*tls.connector);
+        match step.tls {
+            true => of_checks.or_else(|| self.server.tls.as_ref().map(|tls| &*tls.connector)),
+            false => of_checks.filter(|_| step.as_server),
         }
     }
 
@@ -496,7 +550,7 @@ impl<'a> Run<'a> {
             server: self.ids.1,
             response: self.reply.response(),
             content: self.reply.content(),
-            tls: None,
+            tls: self.tls.as_ref(),
         };
         f(&Context {
             model: &self.snapshot.model,

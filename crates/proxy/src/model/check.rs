@@ -124,6 +124,11 @@ pub struct CheckConnect {
     pub via_socks4: bool,
     /// `send-proxy`: begins with the PROXY protocol's header, in the version that the server's traffic has.
     pub send_proxy: bool,
+    /// `ssl`: TLS as the server's line has it, also where its checks are else without.
+    pub tls: bool,
+    /// `sni`, `alpn`: what differs in it from what the server's line says.
+    pub sni: Option<Box<str>>,
+    pub alpn: Option<Box<[Box<[u8]>]>>,
     /// The loader put it there: it is step 0, and says nothing of itself in reports.
     pub implicit: bool,
     pub comment: Option<Box<str>>,
