@@ -52,6 +52,7 @@ mod settings;
 mod state_file;
 mod stats;
 pub(crate) mod table;
+mod tls;
 mod tune;
 mod userlist;
 mod whole;
@@ -193,6 +194,7 @@ pub fn manual() -> String {
         ("`tcp-check`", markdown(&check::rule::TCP, specs)),
         ("`userlist`", markdown(&userlist::TABLE, specs)),
         ("`resolvers`", markdown(&resolvers::TABLE, specs)),
+        ("`crt-store`", markdown(&tls::CRT_STORE, specs)),
         ("`http-errors`", markdown(&errors::SECTION, specs)),
     ];
     let chapters = chapters.map(|(title, table)| format!("## {title}\n\n{table}"));
@@ -244,6 +246,11 @@ impl<'l> Loader<'l> {
             resolved: Default::default(),
             states: Default::default(),
             builtin_formats: Default::default(),
+            tls: Default::default(),
+            tls_defaults: Default::default(),
+            crt_stores: Default::default(),
+            tls_issuers: Default::default(),
+            tls_tickets: Default::default(),
         });
         let mut global = GlobalContext::new(Rc::clone(&base));
         for section in self.sections_of(Sections::GLOBAL) {
@@ -258,6 +265,14 @@ impl<'l> Loader<'l> {
         let errors =
             Rc::new(errors::sections(self.sections, &base, self.environment, self.diagnostics));
         absent::sections(self.sections, self.diagnostics);
+        let defaults = base.tls_defaults();
+        let bases = (defaults.crt_base.as_deref(), defaults.key_base.as_deref());
+        _ = base.crt_stores.set(tls::CrtStores::read(
+            self.sections,
+            bases,
+            self.environment,
+            self.diagnostics,
+        ));
         let resolvers = resolvers::read(self.sections, &base, self.environment, self.diagnostics);
         let known = resolvers.iter().map(|section| section.name.clone()).collect();
         _ = base.directory.resolvers.set(known);
@@ -311,6 +326,7 @@ impl<'l> Loader<'l> {
             tables: table::build(&base.directory),
             lists: Arc::clone(&base.lists),
             files: base.paths.clone(),
+            tls: Arc::clone(&base.tls),
             variables: Arc::new(ProcessVariables::default()),
             ..Model::default()
         };

@@ -43,7 +43,6 @@ pub(super) fn sections(sections: &[Section], diagnostics: &mut Diagnostics) {
             Sections::RING => "nothing writes to it yet: `log ring@` would",
             Sections::CACHE => "nothing uses it yet: `http-request cache-use` would",
             Sections::FCGI_APP => "nothing uses it yet: `use-fcgi-app` would",
-            Sections::CRT_STORE => "nothing uses it yet: `bind ... ssl crt` would",
             Sections::NAMESPACE_LIST => "nothing uses it yet: `namespace` would",
             Sections::PROGRAM | Sections::LOG_FORWARD | Sections::PEERS => {
                 let keyword = section.keyword().to_owned();

@@ -13,6 +13,7 @@ use telamon_runtime::Files;
 
 use super::LoadOptions;
 use super::state_file::StateFile;
+use super::tls::{CrtStores, TlsDefaults};
 use crate::expr::{Directory, Lists, LogFormat};
 use crate::log::Builtin;
 
@@ -33,7 +34,19 @@ pub(super) struct Base {
     /// The states of all servers, read when first asked for.
     pub(super) states: OnceCell<Option<Rc<StateFile>>>,
     pub(super) builtin_formats: [OnceCell<Arc<LogFormat>>; 4],
+    /// Certificates and the like that were read.
+    pub(super) tls: Arc<telamon_tls::Store>,
+    /// What `global` says of TLS, known once it is read.
+    pub(super) tls_defaults: OnceCell<TlsDefaults>,
+    pub(super) crt_stores: OnceCell<CrtStores>,
+    /// The chains of `issuers-chain-path`, read when first asked for.
+    pub(super) tls_issuers: OnceCell<Issuers>,
+    /// `tls-ticket-keys` by file: listeners with one file share the keys.
+    pub(super) tls_tickets: RefCell<HashMap<Box<str>, Arc<telamon_tls::TicketKeys>>>,
 }
+
+/// Chains by the subject of their first certificate.
+pub(super) type Issuers = HashMap<Vec<u8>, Vec<rustls::pki_types::CertificateDer<'static>>>;
 
 /// Where mistakes go: a line that is being read, or the list of all.
 pub(super) trait Report {
@@ -151,6 +164,14 @@ impl Base {
     pub(super) fn line(&self, at: Location) -> String {
         let path = self.paths.get(&at.file).map_or("", |path| path);
         format!("file '{path}' line {}", at.line)
+    }
+
+    pub(super) fn tls_defaults(&self) -> &TlsDefaults {
+        self.tls_defaults.get_or_init(TlsDefaults::default)
+    }
+
+    pub(super) fn crt_stores(&self) -> &CrtStores {
+        self.crt_stores.get_or_init(CrtStores::default)
     }
 
     /// A built-in format, made once.

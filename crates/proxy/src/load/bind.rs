@@ -1,5 +1,7 @@
 //! `bind`: where a frontend listens. `stats socket` takes the same options.
 
+mod tls;
+
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::LazyLock;
@@ -16,6 +18,8 @@ use super::base::{Base, Report};
 use super::draft::ProxyContext;
 use super::mistake::ProxyMistake;
 use super::settings::NUMBER_MAX;
+use super::tls::TlsDraft;
+use crate::model::HttpVersion;
 
 type K = Keyword<ProxyContext>;
 type B = Keyword<BindSettings>;
@@ -60,8 +64,9 @@ pub(super) struct BindSettings {
     pub(super) accept_proxy: bool,
     /// Of sockets for commands.
     pub(super) level: Option<Level>,
-    /// The first word that only says how TLS is done.
-    tls_detail: Option<(&'static str, Location)>,
+    pub(super) tls: TlsDraft,
+    /// `proto`
+    pub(super) protocol: Option<HttpVersion>,
 }
 
 /// Who may use a Unix socket; the names are looked up when it is built.
@@ -77,7 +82,7 @@ pub(super) struct Owner {
 }
 
 pub(super) static OPTIONS: LazyLock<Table<BindSettings>> =
-    LazyLock::new(|| Table::new("bind option", &[OPTION_KEYWORDS, TLS]));
+    LazyLock::new(|| Table::new("bind option", &[OPTION_KEYWORDS, tls::KEYWORDS]));
 
 const HERE: Sections = Sections::FRONTS.and(Sections::GLOBAL);
 
@@ -209,14 +214,32 @@ const OPTION_KEYWORDS: &[B] = &[
             }
         },
     ),
-    B::works("proto", HERE, "proto h1", "the protocol, where nothing negotiates it", |_, args| {
-        let token = args.peek();
-        let words = [("h1", true), ("none", true), ("h2", false), ("quic", false)];
-        if let (Some(false), Some(token)) = (args.one_of("protocol", &words), token) {
-            let keyword = format!("proto {}", token.text);
-            args.report(token.at, ConfigErrorKind::NotYet { keyword, guards_access: false });
-        }
-    }),
+    B::works(
+        "proto",
+        HERE,
+        "proto { h1 | h2 }",
+        "the protocol, where nothing negotiates it",
+        |bind, args| {
+            let token = args.peek();
+            let words = [
+                ("h1", Ok(Some(HttpVersion::Http1))),
+                ("h2", Ok(Some(HttpVersion::Http2))),
+                ("none", Ok(None)),
+                ("quic", Err(())),
+            ];
+            match (args.one_of("protocol", &words), token) {
+                (Some(Ok(protocol)), _) => bind.protocol = protocol,
+                (Some(Err(())), Some(token)) => {
+                    let keyword = format!("proto {}", token.text);
+                    args.report(
+                        token.at,
+                        ConfigErrorKind::NotYet { keyword, guards_access: false },
+                    );
+                }
+                _ => {}
+            }
+        },
+    ),
     B::idle("nice", HERE, "nice <number>", "priority of its tasks; without effect", |_, args| {
         args.integer("nice", -1024..=1024i32);
         no_effect(args, "workers have no priorities among tasks");
@@ -243,71 +266,8 @@ const OPTION_KEYWORDS: &[B] = &[
     ),
     B::not_yet_guard("accept-netscaler-cip", HERE),
     B::not_yet_guard("namespace", HERE),
-    B::not_yet_guard("ssl", HERE),
     B::not_yet("quic-cc-algo", HERE),
     B::not_yet("quic-force-retry", HERE),
-];
-
-/// What only says how TLS is done: nothing without `ssl`, which is reported.
-macro_rules! tls_flag {
-    ($name:literal) => {
-        B::idle($name, HERE, $name, "a detail of `ssl`, which is not there yet", |bind, args| {
-            bind.tls_detail.get_or_insert(($name, args.at()));
-        })
-    };
-}
-macro_rules! tls_value {
-    ($name:literal) => {
-        B::idle(
-            $name,
-            HERE,
-            concat!($name, " <value>"),
-            "a detail of `ssl`, which is not there yet",
-            |bind, args| {
-                bind.tls_detail.get_or_insert(($name, args.at()));
-                args.next("a value");
-            },
-        )
-    };
-}
-
-const TLS: &[B] = &[
-    tls_flag!("allow-0rtt"),
-    tls_value!("alpn"),
-    tls_value!("ca-file"),
-    tls_value!("ca-ignore-err"),
-    tls_value!("ca-sign-file"),
-    tls_value!("ca-sign-pass"),
-    tls_value!("ca-verify-file"),
-    tls_value!("ciphers"),
-    tls_value!("ciphersuites"),
-    tls_value!("crl-file"),
-    tls_value!("crt"),
-    tls_value!("crt-ignore-err"),
-    tls_value!("crt-list"),
-    tls_value!("curves"),
-    tls_value!("ecdhe"),
-    tls_flag!("force-sslv3"),
-    tls_flag!("force-tlsv10"),
-    tls_flag!("force-tlsv11"),
-    tls_flag!("force-tlsv12"),
-    tls_flag!("force-tlsv13"),
-    tls_flag!("generate-certificates"),
-    tls_flag!("no-ca-names"),
-    tls_flag!("no-sslv3"),
-    tls_flag!("no-tls-tickets"),
-    tls_flag!("no-tlsv10"),
-    tls_flag!("no-tlsv11"),
-    tls_flag!("no-tlsv12"),
-    tls_flag!("no-tlsv13"),
-    tls_value!("npn"),
-    tls_flag!("prefer-client-ciphers"),
-    tls_value!("sigalgs"),
-    tls_value!("ssl-max-ver"),
-    tls_value!("ssl-min-ver"),
-    tls_flag!("strict-sni"),
-    tls_value!("tls-ticket-keys"),
-    tls_value!("verify"),
 ];
 
 pub(super) fn no_effect(args: &mut Args<'_>, why: &'static str) {
@@ -347,8 +307,7 @@ impl BindSettings {
     /// Warns of details of TLS on a line without `ssl`, which HAProxy passes over: whoever named a certificate hardly
     /// means to speak plain text.
     fn tell_plain_text(&self, args: &mut Args<'_>) {
-        // `ssl` itself is an error today.
-        if let (Some((name, at)), false) = (self.tls_detail, args.failed()) {
+        if let (Some((name, at)), None, false) = (self.tls.detail, self.tls.ssl, args.failed()) {
             let title = format!("`{name}` without `ssl`: clients are spoken to in plain text here");
             let help = "write `ssl` on the line, or leave the details of TLS out";
             args.warn(at, ProxyMistake::Says { title, help }.into());

@@ -11,6 +11,7 @@ use telamon_config::{
 use telamon_runtime::connect::{Source, SourcePorts};
 use telamon_runtime::{ConnectOptions, Endpoint};
 
+use super::base::Base;
 use super::draft::{Draft, Format, ProxyContext};
 use super::mistake::ProxyMistake;
 use super::names::assign_numbers;
@@ -21,8 +22,8 @@ use crate::expr::LogFormat;
 use crate::learn::Learning;
 use crate::log::Builtin;
 use crate::model::{
-    AgentCheck, Backend, Balance, Frontend, Listener, LogSettings, Mode, Proxy, ProxyId,
-    ResolvedFrom, Rules, SavedState, Server, ServerCheck, ServerId, StatsPage,
+    AgentCheck, Backend, Balance, CheckTls, Frontend, Listener, LogSettings, Mode, Proxy, ProxyId,
+    ResolvedFrom, Rules, SavedState, Server, ServerCheck, ServerId, ServerTls, StatsPage,
 };
 use crate::rules::Routes;
 use crate::state::{ListenerState, ProxyState, ServerState};
@@ -94,6 +95,7 @@ fn frontend(
     let mut specs = Vec::new();
     for line in std::mem::take(&mut own.binds) {
         let mut number = line.settings.id.map(|(number, _)| number);
+        let tls = line.settings.tls.acceptor(&context.base, diagnostics);
         for (address, at) in &line.addresses {
             let bound = line.settings.specs(
                 address,
@@ -103,47 +105,48 @@ fn frontend(
                 diagnostics,
             );
             for spec in bound {
-                specs.push((spec, line.settings.clone(), *at, number));
+                specs.push((spec, line.settings.clone(), *at, number, tls.clone()));
                 number = number.map(|number| number + 1);
             }
         }
     }
-    let written: Vec<Option<u32>> = specs.iter().map(|(.., number)| *number).collect();
+    let written: Vec<Option<u32>> = specs.iter().map(|(.., number, _)| *number).collect();
     let numbers = assign_numbers(&written, 1);
     let options = &draft.options;
-    let listeners = specs.into_iter().zip(numbers).map(|((mut bind, settings, at, _), number)| {
-        let wanted = settings.backlog.or(draft.backlog);
-        let most = (settings.maxconn > 0).then_some(settings.maxconn).or(maxconn);
-        let positive = |number: Option<u32>| number.filter(|number| *number > 0);
-        // As many as may be let in; the system has a limit of its own (net.core.somaxconn).
-        bind.backlog = positive(wanted)
-            .or(positive(most))
-            .or(context.global.maxconn)
-            .unwrap_or(super::settings::NUMBER_MAX);
-        bind.keepalive = options.clitcpka.then(|| draft.client_keepalive.build());
-        bind.nolinger = options.nolinger;
-        bind.delay_ack = options.tcp_smart_accept.unwrap_or(draft.mode == Mode::Http);
-        bind.receive_buffer = context.global.tune.rcvbuf_client;
-        bind.send_buffer = context.global.tune.sndbuf_client;
-        bind.reuse_port = !context.global.noreuseport;
-        let state = ListenerState::new(context.base.workers.get());
-        if settings.maxconn > 0 {
-            state.limit.set_max(settings.maxconn);
-        }
-        Arc::new(Listener {
-            frontend: id,
-            proxy_name: Arc::clone(name),
-            name: settings.name.unwrap_or_else(|| format!("sock-{number}").into()),
-            number,
-            at,
-            bind,
-            maxconn: settings.maxconn,
-            accept_proxy: settings.accept_proxy,
-            tls: None,
-            protocol: None,
-            state,
-        })
-    });
+    let listeners =
+        specs.into_iter().zip(numbers).map(|((mut bind, settings, at, _, tls), number)| {
+            let wanted = settings.backlog.or(draft.backlog);
+            let most = (settings.maxconn > 0).then_some(settings.maxconn).or(maxconn);
+            let positive = |number: Option<u32>| number.filter(|number| *number > 0);
+            // As many as may be let in; the system has a limit of its own (net.core.somaxconn).
+            bind.backlog = positive(wanted)
+                .or(positive(most))
+                .or(context.global.maxconn)
+                .unwrap_or(super::settings::NUMBER_MAX);
+            bind.keepalive = options.clitcpka.then(|| draft.client_keepalive.build());
+            bind.nolinger = options.nolinger;
+            bind.delay_ack = options.tcp_smart_accept.unwrap_or(draft.mode == Mode::Http);
+            bind.receive_buffer = context.global.tune.rcvbuf_client;
+            bind.send_buffer = context.global.tune.sndbuf_client;
+            bind.reuse_port = !context.global.noreuseport;
+            let state = ListenerState::new(context.base.workers.get());
+            if settings.maxconn > 0 {
+                state.limit.set_max(settings.maxconn);
+            }
+            Arc::new(Listener {
+                frontend: id,
+                proxy_name: Arc::clone(name),
+                name: settings.name.unwrap_or_else(|| format!("sock-{number}").into()),
+                number,
+                at,
+                bind,
+                maxconn: settings.maxconn,
+                accept_proxy: settings.accept_proxy,
+                tls,
+                protocol: settings.protocol,
+                state,
+            })
+        });
     Frontend {
         listeners: listeners.collect(),
         maxconn,
@@ -302,6 +305,11 @@ fn server(
             .send_proxy
             .build_for_checks(settings.check_port.is_none() && settings.check_address.is_none()),
     });
+    let tls = settings.tls.ssl.and_then(|_| {
+        let connector = settings.tls.connector(base, at, None, diagnostics)?;
+        Some(Arc::new(ServerTls { connector, sni: settings.sni.clone() }))
+    });
+    let check_tls = check_tls(base, at, &settings, tls.as_ref(), diagnostics);
     let agent = &settings.agent;
     let agent_address = agent
         .address
@@ -374,10 +382,10 @@ fn server(
         address: written,
         resolution,
         check,
-        tls: None,
-        check_tls: None,
-        protocol: None,
-        websocket: None,
+        tls,
+        check_tls,
+        protocol: settings.protocol,
+        websocket: settings.websocket,
         agent,
         rise: u16::try_from(settings.rise).unwrap_or(u16::MAX),
         slow_start_s: settings.slow_start_s,
@@ -401,6 +409,28 @@ fn server(
         written_cookie: settings.cookie,
         state,
     }
+}
+
+/// How the server's checks use TLS.
+fn check_tls(
+    base: &Base,
+    at: Location,
+    settings: &ServerSettings,
+    tls: Option<&Arc<ServerTls>>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Arc<CheckTls>> {
+    let draft = &settings.check_tls;
+    let elsewhere = settings.check_port.is_some() || settings.check_address.is_some();
+    if !settings.check || !draft.applies(&settings.tls, elsewhere) {
+        return None;
+    }
+    let connector = match (tls, &draft.alpn) {
+        (Some(tls), None) => Arc::clone(&tls.connector),
+        // What is wrong with the line was told.
+        (None, _) if settings.tls.ssl.is_some() => return None,
+        (_, alpn) => settings.tls.connector(base, at, alpn.as_deref(), diagnostics)?,
+    };
+    Some(Arc::new(CheckTls { connector, sni: draft.sni.clone() }))
 }
 
 /// What is learnt from the server's traffic. Backups are no peers of the others, and what stands in for servers has none.

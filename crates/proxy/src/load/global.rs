@@ -13,6 +13,7 @@ use super::MASTER_SOCKET;
 use super::base::Base;
 use super::bind::{self, BindSettings, Owner};
 use super::settings::NUMBER_MAX;
+use super::tls::TlsDefaults;
 use super::{LoadOptions, tune};
 use crate::expr::{Expr, LogFormat, ParseScope, Place};
 use crate::log::{FormatUse, LogLine};
@@ -29,6 +30,7 @@ pub(super) struct GlobalContext {
     /// `unix-bind`.
     pub(super) owner: Owner,
     sockets: Vec<SocketLine>,
+    pub(super) tls: TlsDefaults,
 }
 
 /// One `stats socket` line.
@@ -48,7 +50,7 @@ pub(super) static KEYWORDS: LazyLock<Table<GlobalContext>> = LazyLock::new(|| {
             tune::KEYWORDS,
             tune::ALLOCATION,
             tune::SCHEDULING,
-            tune::TLS,
+            super::tls::GLOBAL,
             tune::HTTP2,
             tune::LUA,
             tune::COMPRESSION,
@@ -281,30 +283,6 @@ const PROCESS: &[K] = &[
         |_, args| {
             bind::no_effect(args, "names are resolved in one way");
         },
-    ),
-    K::idle(
-        "ssl-server-verify",
-        G,
-        "ssl-server-verify { none | required }",
-        "whether servers' certificates are verified",
-        |_, args| {
-            args.one_of("mode", &[("none", ()), ("required", ())]);
-            bind::no_effect(args, "TLS is not there yet");
-        },
-    ),
-    K::idle(
-        "ssl-default-bind-options",
-        G,
-        "ssl-default-bind-options <option>...",
-        "options of `bind ... ssl`",
-        ssl_options,
-    ),
-    K::idle(
-        "ssl-default-server-options",
-        G,
-        "ssl-default-server-options <option>...",
-        "options of `server ... ssl`",
-        ssl_options,
     ),
     K::idle(
         "close-spread-time",
@@ -552,6 +530,7 @@ impl GlobalContext {
             maxrewrite: None,
             owner: Owner::default(),
             sockets: Vec::new(),
+            tls: TlsDefaults::default(),
         }
     }
 
@@ -564,6 +543,10 @@ impl GlobalContext {
         for SocketLine { address: (address, at), settings } in &self.sockets {
             // `unix-bind` is about `bind` lines.
             let specs = settings.specs(address, *at, &Owner::default(), &self.base, diagnostics);
+            if let Some(at) = settings.tls.ssl {
+                let keyword = "stats socket ... ssl".to_owned();
+                diagnostics.report(at, ConfigErrorKind::NotYet { keyword, guards_access: true });
+            }
             let backlog = settings.backlog.filter(|backlog| *backlog > 0);
             self.global.stats_sockets.extend(specs.into_iter().map(|bind| StatsSocket {
                 bind: BindSpec { backlog: backlog.unwrap_or(bind.backlog), ..bind },
@@ -577,6 +560,8 @@ impl GlobalContext {
         // As HAProxy: half a buffer at most.
         tune.maxrewrite = self.maxrewrite.unwrap_or(tune.maxrewrite).min(tune.bufsize / 2);
         self.global.maxconn = options.maxconn.or(self.global.maxconn);
+        // Once, here.
+        _ = self.base.tls_defaults.set(self.tls);
         (self.global, self.owner)
     }
 
@@ -620,50 +605,6 @@ fn process_variable(args: &mut Args<'_>) -> Option<VariableName> {
             None
         }
     }
-}
-
-/// Checks the words of `ssl-default-bind-options` and its kin.
-fn ssl_options(_: &mut GlobalContext, args: &mut Args<'_>) {
-    const FLAGS: [&str; 20] = [
-        "allow-0rtt",
-        "force-sslv3",
-        "force-tlsv10",
-        "force-tlsv11",
-        "force-tlsv12",
-        "force-tlsv13",
-        "no-ca-names",
-        "no-sslv3",
-        "no-tls-tickets",
-        "no-tlsv10",
-        "no-tlsv11",
-        "no-tlsv12",
-        "no-tlsv13",
-        "prefer-client-ciphers",
-        "ssl-max-ver",
-        "ssl-min-ver",
-        "ssl-reuse",
-        "no-ssl-reuse",
-        "strict-sni",
-        "tls-tickets",
-    ];
-    const VERSIONS: [(&str, ()); 5] =
-        [("SSLv3", ()), ("TLSv1.0", ()), ("TLSv1.1", ()), ("TLSv1.2", ()), ("TLSv1.3", ())];
-    let at = args.at();
-    if args.is_empty() {
-        return args.missing("an option of TLS");
-    }
-    while let Some(token) = args.next_if_any() {
-        match token.text {
-            "ssl-min-ver" | "ssl-max-ver" => {
-                args.one_of("version of TLS", &VERSIONS);
-            }
-            known if FLAGS.contains(&known) => {}
-            other => args.fail(token.at, ConfigErrorKind::unknown("option of TLS", other, FLAGS)),
-        }
-    }
-    let kind =
-        ConfigErrorKind::NoEffect { keyword: args.keyword_text(), why: "TLS is not there yet" };
-    args.notice(at, kind);
 }
 
 /// Reads `cpu-map [auto:]PROCESS[/THREADS] CPUS…`.

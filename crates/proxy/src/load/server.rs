@@ -20,8 +20,12 @@ use super::draft::ProxyContext;
 use super::mistake::ProxyMistake;
 use super::names::{TEMPLATE_MAX, template_range};
 use super::settings::NUMBER_MAX;
+use super::tls::TlsDraft;
+use crate::expr::{Expr, Place as ScopePlace};
+use crate::model::HttpVersion;
 pub(super) use health::AgentSettings;
 pub(super) use resolve::{InitAddress, InitWay, Resolve};
+pub(super) use tls::CheckDraft;
 
 type K = Keyword<ProxyContext>;
 type S = Keyword<ServerSettings>;
@@ -85,7 +89,10 @@ pub(super) const KEYWORDS: &[K] = &[
         "default-server [options]",
         "what servers are like unless they say otherwise",
         |proxy, args| {
-            args.each(&OPTIONS, &mut proxy.draft.server);
+            let mut settings = std::mem::take(&mut proxy.draft.server);
+            args.each(&OPTIONS, &mut settings);
+            read_sni(proxy, args, &mut settings);
+            proxy.draft.server = settings;
             if let Some((_, at)) = proxy.draft.server.id.take() {
                 let title = "`id` has no effect in `default-server`".to_owned();
                 let help = "every server has a number of its own: write it on the `server` line";
@@ -151,6 +158,15 @@ pub(super) struct ServerSettings {
     pub(super) check_via_socks4: bool,
     pub(super) resolvers: Option<Box<(Box<str>, Location)>>,
     pub(super) resolve: Resolve,
+    pub(super) tls: TlsDraft,
+    pub(super) check_tls: CheckDraft,
+    /// `sni`, until it is read.
+    pub(super) sni_text: Option<(Box<[u8]>, Location)>,
+    pub(super) sni: Option<Arc<Expr>>,
+    /// `proto`
+    pub(super) protocol: Option<HttpVersion>,
+    /// `ws`
+    pub(super) websocket: Option<HttpVersion>,
 }
 
 /// `source …`.
@@ -198,6 +214,12 @@ impl Default for ServerSettings {
             check_via_socks4: false,
             resolvers: None,
             resolve: Resolve::default(),
+            tls: TlsDraft::default(),
+            check_tls: CheckDraft::default(),
+            sni_text: None,
+            sni: None,
+            protocol: None,
+            websocket: None,
             send_proxy: proxy_protocol::Draft::default(),
             observe: None,
             observe_at: Location::COMMAND_LINE,
@@ -376,14 +398,29 @@ const OPTION_KEYWORDS: &[S] = &[
             server.redir = args.next("a prefix").map(|token| token.bytes.into());
         },
     ),
-    S::works("proto", HERE, "proto h1", "the protocol, where nothing negotiates it", |_, args| {
-        let token = args.peek();
-        let words = [("h1", true), ("none", true), ("h2", false), ("fcgi", false)];
-        if let (Some(false), Some(token)) = (args.one_of("protocol", &words), token) {
-            let keyword = format!("proto {}", token.text);
-            args.report(token.at, ConfigErrorKind::NotYet { keyword, guards_access: true });
-        }
-    }),
+    S::works(
+        "proto",
+        HERE,
+        "proto { h1 | h2 }",
+        "the protocol, where nothing negotiates it",
+        |server, args| {
+            let token = args.peek();
+            let words = [
+                ("h1", Ok(Some(HttpVersion::Http1))),
+                ("h2", Ok(Some(HttpVersion::Http2))),
+                ("none", Ok(None)),
+                ("fcgi", Err(())),
+            ];
+            match (args.one_of("protocol", &words), token) {
+                (Some(Ok(protocol)), _) => server.protocol = protocol,
+                (Some(Err(())), Some(token)) => {
+                    let keyword = format!("proto {}", token.text);
+                    args.report(token.at, ConfigErrorKind::NotYet { keyword, guards_access: true });
+                }
+                _ => {}
+            }
+        },
+    ),
     S::works("non-stick", HERE, "non-stick", "is not remembered in stick tables", |server, _| {
         server.non_stick = true;
     }),
@@ -421,14 +458,11 @@ const OPTION_KEYWORDS: &[S] = &[
         },
     ),
     S::not_yet_guard("namespace", HERE),
-    S::works("ws", HERE, "ws { auto | h1 | h2 }", "the protocol of WebSockets", |_, args| {
-        let token = args.peek();
-        let words = [("auto", true), ("h1", true), ("h2", false)];
-        if let (Some(false), Some(token)) = (args.one_of("protocol", &words), token) {
-            args.report(
-                token.at,
-                ConfigErrorKind::NotYet { keyword: "ws h2".into(), guards_access: false },
-            );
+    S::works("ws", HERE, "ws { auto | h1 | h2 }", "the protocol of WebSockets", |server, args| {
+        let words =
+            [("auto", None), ("h1", Some(HttpVersion::Http1)), ("h2", Some(HttpVersion::Http2))];
+        if let Some(protocol) = args.one_of("protocol", &words) {
+            server.websocket = protocol;
         }
     }),
 ];
@@ -438,10 +472,27 @@ fn address(args: &mut Args<'_>) -> Option<(Address, Location)> {
     args.address(&AddressRules::SERVER).map(|address| (address, at))
 }
 
-fn options(proxy: &ProxyContext, args: &mut Args<'_>) -> ServerSettings {
+fn options(proxy: &mut ProxyContext, args: &mut Args<'_>) -> ServerSettings {
     let mut settings = proxy.draft.server.clone();
     args.each(&OPTIONS, &mut settings);
+    read_sni(proxy, args, &mut settings);
     settings
+}
+
+/// Reads the expression of `sni`.
+fn read_sni(proxy: &mut ProxyContext, args: &mut Args<'_>, settings: &mut ServerSettings) {
+    let Some((text, at)) = settings.sni_text.take() else { return };
+    let expr = proxy.scoped(args, ScopePlace::ServerConnect, |args, scope| {
+        match Expr::parse_text(&text, scope) {
+            Ok(expr) => match expr.misplaced(scope) {
+                None => return Some(expr),
+                Some(kind) => args.fail(at, kind),
+            },
+            Err(error) => args.report(at, error.kind),
+        }
+        None
+    });
+    settings.sni = expr.map(Arc::new);
 }
 
 /// Reads what follows `source`.

@@ -353,21 +353,21 @@ fn what_haproxy_dropped_is_told_with_the_line_to_write() {
 #[test]
 fn a_keyword_is_never_silently_ignored() {
     let lenient = LoadOptions { lenient: true, ..LoadOptions::default() };
-    let text = "listen l\n bind :1 ssl crt a.pem\n stick-table type ip size 1k peers p\n\
-                \x20server a 127.0.0.1:1 ssl verify none\n timeout client 1s\n timeout connect 1s\n timeout server 1s\n";
+    let text = "listen l\n bind :1 namespace x\n stick-table type ip size 1k peers p\n\
+                \x20server a 127.0.0.1:1 namespace x\n timeout client 1s\n timeout connect 1s\n timeout server 1s\n";
     assert_eq!(
         told(text, &lenient),
         [
-            "2:10 alert `ssl` is known to HAProxy, not yet to Telamon",
+            "2:10 alert `namespace` is known to HAProxy, not yet to Telamon",
             "3:30 warning `peers` is known to HAProxy, not yet to Telamon",
-            "4:23 alert `ssl` is known to HAProxy, not yet to Telamon",
+            "4:23 alert `namespace` is known to HAProxy, not yet to Telamon",
         ]
     );
     check(
-        "global\n tune.listener.multi-queue on\n ca-base /etc\n",
+        "global\n tune.listener.multi-queue on\n ssl-mode-async\n",
         &[
             "2:2 notice `tune.listener.multi-queue` has no effect here: each worker is one thread with one reactor",
-            "3:2 notice `ca-base` has no effect here: TLS is not there yet",
+            "3:2 notice `ssl-mode-async` has no effect here: the cryptography is aws-lc, built in",
         ],
     );
 }

@@ -228,46 +228,6 @@ pub(super) const SCHEDULING: &[K] = no_effect![
     "each worker is one thread with one reactor"
 ];
 
-pub(super) const TLS: &[K] = no_effect![
-    "maxsslconn",
-    "maxsslrate",
-    "tune.ssl.cachesize",
-    "tune.ssl.capture-buffer-size",
-    "tune.ssl.capture-cipherlist-size",
-    "tune.ssl.default-dh-param",
-    "tune.ssl.force-private-cache",
-    "tune.ssl.hard-maxrecord",
-    "tune.ssl.keylog",
-    "tune.ssl.lifetime",
-    "tune.ssl.maxrecord",
-    "tune.ssl.ssl-ctx-cache-size",
-    "ssl-default-bind-ciphers",
-    "ssl-default-bind-ciphersuites",
-    "ssl-default-bind-curves",
-    "ssl-default-bind-client-sigalgs",
-    "ssl-default-bind-sigalgs",
-    "ssl-default-server-ciphers",
-    "ssl-default-server-ciphersuites",
-    "ssl-default-server-curves",
-    "ssl-dh-param-file",
-    "ssl-engine",
-    "ssl-load-extra-del-ext",
-    "ssl-load-extra-files",
-    "ssl-mode-async",
-    "ssl-propquery",
-    "ssl-provider",
-    "ssl-provider-path",
-    "ssl-skip-self-issued-ca",
-    "issuers-chain-path",
-    "ca-base",
-    "crt-base",
-    "key-base",
-    "httpclient.ssl.ca-file",
-    "httpclient.ssl.verify"
-    ;
-    "TLS is not there yet"
-];
-
 pub(super) const HTTP2: &[K] = no_effect![
     "tune.h2.header-table-size",
     "tune.h2.initial-window-size",

@@ -9,7 +9,7 @@ use crate::expr::Expr;
 pub struct ServerTls {
     pub connector: Arc<Connector>,
     /// `sni`: the name that is sent, evaluated for each connection; none sends no name.
-    pub sni: Option<Expr>,
+    pub sni: Option<Arc<Expr>>,
 }
 
 /// How a server's checks use TLS (`check-ssl`, or `ssl` where checks go where the traffic goes).
