@@ -137,7 +137,7 @@ impl<'p> Dial<'p> {
                     crate::log::note_server(stream, &connection.side);
                     stream.log.server_tls.clone_from(&connection.tls);
                     if self.proxy.options.prefer_last_server {
-                        stream.session.last_server.replace(Some(Arc::clone(&server.state)));
+                        stream.session.root().last_server.replace(Some(Arc::clone(&server.state)));
                     }
                     account::assigned(stream, self.proxy, server);
                     return Ok(Dialed { slot, connection: Some(connection) });
@@ -233,7 +233,8 @@ impl<'p> Dial<'p> {
 
     /// Waits for the client to leave, where that ends the attempt (`option abortonclose`).
     async fn client_gone(&self, client: &Side) -> Undialed {
-        if self.proxy.options.abortonclose {
+        // A stream that was reset needs no server whatever the options say.
+        if self.proxy.options.abortonclose || client.stream().is_some() {
             client.gone().await;
         } else {
             std::future::pending::<()>().await;
@@ -323,7 +324,7 @@ impl<'p> Dial<'p> {
         if !self.proxy.options.prefer_last_server || self.backend.balance.is_keyed() {
             return None;
         }
-        let last = stream.session.last_server.borrow();
+        let last = stream.session.root().last_server.borrow();
         let last = last.as_ref()?;
         let member = &last.member;
         let server = self.backend.servers.iter().find(|s| Arc::ptr_eq(&s.state, last))?;

@@ -123,6 +123,7 @@ fn session(worker: &Rc<Worker>, snapshot: &SnapshotRef) -> Session {
         accepted_at: SystemTime::now(),
         connection_addresses: Default::default(),
         expects_proxy: Default::default(),
+        connection: None,
         proxy_header: Default::default(),
         tls: Default::default(),
         error: Default::default(),

@@ -25,6 +25,7 @@ use crate::worker::Worker;
 
 mod body;
 mod forward;
+pub(crate) mod http2;
 mod prepare;
 mod respond;
 mod route;
@@ -61,6 +62,8 @@ enum Received {
     Idle {
         until: Option<Moment>,
     },
+    /// It is in HTTP/2, from what is in the buffer on.
+    Http2,
     Over,
 }
 
@@ -88,6 +91,15 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket, requests: u32) {
                 stream.give_back();
                 if let Side::Socket(socket) = client.side {
                     crate::listen::park(session, socket, client.requests, until);
+                }
+                return;
+            }
+            Received::Http2 => {
+                let ahead = stream.request.input().to_vec();
+                stream.give_back();
+                if let Side::Socket(socket) = client.side {
+                    // Boxed: it would make the future of every HTTP/1 connection larger.
+                    Box::pin(http2::serve(session, socket, ahead)).await;
                 }
                 return;
             }
@@ -181,6 +193,9 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
                 break;
             }
             Ok(None) => {}
+            Err(_) if first && http2::is_preface(stream.request.input()) && upgrades(proxy) => {
+                return Received::Http2;
+            }
             Err(error) => {
                 aside(reject(client, stream, proxy, &error)).await;
                 return Received::Over;
@@ -256,6 +271,11 @@ async fn receive(client: &mut Client, stream: &mut Stream) -> Received {
     Received::Request
 }
 
+/// Whether a client may begin in HTTP/2 where HTTP/1 is spoken.
+fn upgrades(proxy: &Proxy) -> bool {
+    !proxy.options.disable_h2_upgrade
+}
+
 /// Refuses a request that is malformed.
 async fn reject(client: &mut Client, stream: &mut Stream, proxy: &Proxy, error: &ParseError) {
     stream.log.cause = Cause::Proxy;
@@ -278,7 +298,7 @@ async fn give_up(client: &mut Client, stream: &mut Stream, proxy: &Proxy, status
         if let Some(bytes) = refusal(status).filter(|_| !silent) {
             client.deadline.arm_optional(proxy.timeouts.client);
             // A client that is gone needs no answer.
-            let _ = client.deadline.guard(client.side.write_all(bytes)).await;
+            let _ = client.deadline.guard(client.side.write_message(bytes)).await;
         }
     }
     stream.log.end(stream.session.worker.touch());

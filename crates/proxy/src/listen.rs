@@ -120,6 +120,8 @@ impl Worker {
             // `option idle-close-on-response` lets them ask once more.
             drop(parking.take(|parked| parked.hold.is_none()));
         }
+        // Connections that carry several streams tell their clients to ask elsewhere.
+        self.live.wake_all();
     }
 
     /// Lets the frontend's sockets refuse connections, without giving up their addresses.
@@ -322,6 +324,7 @@ impl Worker {
         let proxy = snapshot.proxy(frontend);
         let session = Rc::new(Session {
             worker: Rc::clone(self),
+            connection: None,
             client: std::os::fd::AsRawFd::as_raw_fd(&socket),
             snapshot: snapshot.clone(),
             frontend,
@@ -368,6 +371,10 @@ impl Worker {
         }
         tracking::session_begins(&session);
         match proxy.mode {
+            // Boxed: it would make the future of every HTTP connection larger.
+            Mode::Http if http::http2::is_spoken(&session) => {
+                Box::pin(http::http2::serve(session, socket, Vec::new())).await;
+            }
             Mode::Http => http::serve(session, socket, 0).await,
             // Boxed: it would make the future of every HTTP connection larger.
             Mode::Tcp => Box::pin(tcp::serve(session, socket)).await,

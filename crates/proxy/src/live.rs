@@ -82,6 +82,13 @@ impl LiveSessions {
         }
     }
 
+    /// Lets every session look again at what concerns all of them.
+    pub(crate) fn wake_all(&self) {
+        for session in self.sessions() {
+            session.live.wake();
+        }
+    }
+
     /// Ends every session that is on this server.
     pub(crate) fn kill_on(&self, backend: &str, server: &str, cause: Cause) {
         for session in self.sessions() {
@@ -120,9 +127,18 @@ impl Live {
     /// Ends what the session carries, and with it the session.
     pub(crate) fn kill(&self, cause: Cause) {
         self.killed.set(Some(cause));
+        self.wake();
+    }
+
+    /// Wakes the task that was noted last.
+    pub(crate) fn wake(&self) {
         if let Some(task) = self.task.take() {
             task.wake();
         }
+    }
+
+    pub(crate) fn is_killed(&self) -> bool {
+        self.killed.get().is_some()
     }
 
     /// Why it was killed, if it was; what it carries next is not concerned.
@@ -151,7 +167,8 @@ impl Live {
         .await
     }
 
-    fn woken_by(&self, cx: &Context<'_>) {
+    /// Notes the task to be woken when something concerns the session.
+    pub(crate) fn woken_by(&self, cx: &Context<'_>) {
         let mut task = self.task.borrow_mut();
         if !task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
             *task = Some(cx.waker().clone());

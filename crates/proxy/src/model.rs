@@ -216,6 +216,7 @@ pub struct Options {
     pub http_pretend_keepalive: bool,
     pub http_use_proxy_header: bool,
     pub idle_close_on_response: bool,
+    pub disable_h2_upgrade: bool,
     pub independent_streams: bool,
     pub log_health_checks: bool,
     pub log_separate_errors: bool,

@@ -80,7 +80,7 @@ pub(crate) fn write(stream: &Stream, settings: &SendProxy, out: &mut Vec<u8>) {
     let told = Told {
         unique_id: if settings.unique_id { log::unique_id(stream) } else { b"" },
         authority: session.proxy_header.get().and_then(|header| header.authority.as_deref()),
-        tls: session.tls.get().map(|tls| &**tls),
+        tls: session.root().tls.get().map(|tls| &**tls),
     };
     write_with(addresses, &told, settings, out);
 }

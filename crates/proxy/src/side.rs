@@ -113,6 +113,14 @@ impl Side {
         Ok(())
     }
 
+    /// Writes whole messages of HTTP/1 that were made here: interim answers, or an answer and its body.
+    pub(crate) async fn write_message(&self, mut text: &[u8]) -> io::Result<()> {
+        if let Self::Stream(stream) = self {
+            text = stream.send_heads(text)?;
+        }
+        self.write_all(text).await
+    }
+
     /// Tells the peer that no more bytes come; reading goes on.
     pub(crate) fn shutdown_write(&self) -> io::Result<()> {
         match self {

@@ -28,6 +28,8 @@ use crate::worker::Worker;
 #[derive(Debug)]
 pub struct Session {
     pub worker: Rc<Worker>,
+    /// Of one stream of a connection that carries several: the connection's own. They share what lasts as long as that.
+    pub(crate) connection: Option<Rc<Self>>,
     /// The configuration that was current when the connection was accepted.
     pub snapshot: SnapshotRef,
     pub frontend: ProxyId,
@@ -67,6 +69,44 @@ pub struct Session {
 }
 
 impl Session {
+    /// The session of one stream of a connection: what is its own, and the way to what it shares with the others.
+    pub(crate) fn of_stream(connection: &Rc<Self>) -> Rc<Self> {
+        let worker = Rc::clone(&connection.worker);
+        let session = Rc::new(Self {
+            connection: Some(Rc::clone(connection)),
+            client: connection.client,
+            snapshot: connection.snapshot.clone(),
+            frontend: connection.frontend,
+            listener: std::sync::Arc::clone(&connection.listener),
+            src: RefCell::new(connection.src.borrow().clone()),
+            dst: RefCell::new(connection.dst.borrow().clone()),
+            connection_addresses: connection.connection_addresses.clone(),
+            expects_proxy: Cell::new(false),
+            proxy_header: OnceCell::new(),
+            tls: OnceCell::new(),
+            error: Cell::default(),
+            // The first stream's, as in HAProxy.
+            handshake_ms: Cell::new(connection.handshake_ms.take()),
+            accepted: connection.accepted,
+            accepted_at: connection.accepted_at,
+            vars: RefCell::default(),
+            id: worker.session_id(),
+            last_server: RefCell::default(),
+            tracking: Tracking::default(),
+            live: crate::live::Live::default(),
+            places: Places::default(),
+            worker,
+        });
+        session.worker.live.add(&session);
+        session
+    }
+
+    /// The session of the connection: itself, unless that carries several streams.
+    #[inline]
+    pub(crate) fn root(&self) -> &Self {
+        self.connection.as_deref().unwrap_or(self)
+    }
+
     /// The addresses of the connection itself, whatever rules of the session and its requests say.
     pub(crate) fn of_connection(
         &self,

@@ -88,8 +88,8 @@ impl Drop for Counter {
 
 /// Tracks a key for a session.
 pub(crate) fn track_session(session: &Session, number: usize, table: &Arc<Table>, key: &Key<'_>) {
-    if !session.tracking.has(number) {
-        session.tracking.begin(number, table, key, &session.worker, |_| ());
+    if !session.root().tracking.has(number) {
+        session.root().tracking.begin(number, table, key, &session.worker, |_| ());
     }
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn track_stream(
 
 /// Whether a counter has a key.
 pub(crate) fn is_tracked(session: &Session, stream: Option<&Stream>, number: usize) -> bool {
-    session.tracking.has(number) || stream.is_some_and(|stream| stream.tracking.has(number))
+    session.root().tracking.has(number) || stream.is_some_and(|stream| stream.tracking.has(number))
 }
 
 /// Looks at the entry of a counter, or changes it; `None` where the counter has no key.
@@ -120,14 +120,14 @@ pub(crate) fn with_counter<R>(
 ) -> Option<R> {
     match stream {
         Some(stream) if stream.tracking.has(number) => stream.tracking.with(number, visit),
-        _ => session.tracking.with(number, visit),
+        _ => session.root().tracking.with(number, visit),
     }
 }
 
 /// The rules have let the session in.
 pub(crate) fn session_begins(session: &Session) {
     for number in 0..session.tracking.numbers() {
-        session.tracking.with(number, |tracked| {
+        session.root().tracking.with(number, |tracked| {
             tracked.with(session.worker.now_ms() as u32, |entry| {
                 entry.add(DataType::SessCnt, 1);
                 entry.add(DataType::SessRate, 1);
@@ -166,7 +166,7 @@ pub(crate) fn answered(stream: &Stream) {
 
 /// Counts the bytes that a stream has moved so far; those of a long one every second.
 pub(crate) fn flow(stream: &mut Stream, bytes_in: u64, bytes_out: u64) {
-    if stream.tracking.is_empty() && stream.session.tracking.is_empty() {
+    if stream.tracking.is_empty() && stream.session.root().tracking.is_empty() {
         return;
     }
     let now = stream.session.worker.now_ms();
@@ -241,7 +241,7 @@ fn count(stream: &Stream, change: impl Fn(&mut Entry<'_>)) {
 
 fn each(stream: &Stream, visit: impl Fn(&Tracked, u32)) {
     let session = &*stream.session;
-    let numbers = stream.tracking.numbers().max(session.tracking.numbers());
+    let numbers = stream.tracking.numbers().max(session.root().tracking.numbers());
     let now_ms = session.worker.now_ms() as u32;
     for number in 0..numbers {
         with_counter(session, Some(stream), number, |tracked| visit(tracked, now_ms));

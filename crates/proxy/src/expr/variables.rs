@@ -132,7 +132,7 @@ impl VariableName {
         let fits =
             |limit: Option<usize>, used: usize| limit.is_none_or(|limit| used + more <= limit);
         let proc_used = || cx.model.variables.size();
-        let sess_used = || cx.session.map_or(0, |session| session.vars.borrow().size);
+        let sess_used = || cx.session.map_or(0, |session| session.root().vars.borrow().size);
         let stream_used = || {
             cx.stream.map_or(0, |stream| {
                 let vars = stream.vars.borrow();
@@ -169,7 +169,7 @@ impl VariableName {
                 let variables = &cx.model.variables.variables;
                 read(&variables.read().unwrap_or_else(PoisonError::into_inner))
             }
-            Scope::Session => read(&cx.session?.vars.borrow()),
+            Scope::Session => read(&cx.session?.root().vars.borrow()),
             Scope::Transaction => read(&cx.stream?.vars.borrow().txn),
             // They end with their half of the exchange.
             Scope::Request if cx.direction == Direction::Request => {
@@ -189,7 +189,7 @@ impl VariableName {
                 let variables = &cx.model.variables.variables;
                 write(&mut variables.write().unwrap_or_else(PoisonError::into_inner))
             }
-            Scope::Session => write(&mut cx.session?.vars.borrow_mut()),
+            Scope::Session => write(&mut cx.session?.root().vars.borrow_mut()),
             Scope::Transaction => write(&mut cx.stream?.vars.borrow_mut().txn),
             Scope::Request if cx.direction == Direction::Request => {
                 write(&mut cx.stream?.vars.borrow_mut().req)

@@ -19,7 +19,7 @@ pub(super) async fn wait(
     if !is_buffered(stream) && stream.request.expects_continue() {
         // It is waited for here, so the server need not ask for it again. A client that does not take it sends nothing.
         stream.request.del_header(b"expect");
-        let go_on = client.side.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
+        let go_on = client.side.write_message(b"HTTP/1.1 100 Continue\r\n\r\n");
         let _ = client.deadline.guard(go_on).await;
     }
     let mut in_time = true;

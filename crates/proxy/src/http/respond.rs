@@ -1,7 +1,7 @@
 //! Answers made here: denials, redirects, errors, and the status page.
 
 use telamon_balance::Counter;
-use telamon_http_proto::Method;
+use telamon_http_proto::{BodyLength, Method};
 
 use crate::account;
 use crate::http::{After, Client, body, prepare};
@@ -33,10 +33,21 @@ pub(super) async fn send(client: &mut Client, stream: &mut Stream, answer: Answe
         return After::Close;
     }
     let mut out = worker.lend_buffer();
-    stream.response.write_to(&mut out);
-    if stream.request.method_kind() != Method::Head {
-        out.extend_from_slice(&body);
+    let body = if stream.request.method_kind() == Method::Head { &[] } else { &*body };
+    match client.side.stream() {
+        None => stream.response.write_to(&mut out),
+        Some(side) => {
+            let length = if body.is_empty() {
+                BodyLength::None
+            } else {
+                BodyLength::Length(body.len() as u64)
+            };
+            stream.log.bytes_out += stream.response.len() as u64;
+            // What is wrong with it shows again when the body is sent, or does not matter.
+            let _ = side.send_answer(&stream.response, length);
+        }
     }
+    out.extend_from_slice(body);
     stream.log.status = stream.response.status();
     account::response(stream);
     client.deadline.arm_optional(frontend.timeouts.client);
@@ -66,7 +77,7 @@ pub(super) async fn early_hints(client: &mut Client, stream: &mut Stream) {
     let timeout = stream.snapshot.proxy(stream.frontend).timeouts.client;
     client.deadline.arm_optional(timeout);
     let hints = std::mem::take(&mut stream.early_hints);
-    let _ = client.deadline.guard(client.side.write_all(&hints)).await;
+    let _ = client.deadline.guard(client.side.write_message(&hints)).await;
     stream.log.bytes_out += hints.len() as u64;
 }
 

@@ -262,8 +262,12 @@ pub(super) const KEYWORDS: &[K] = &[
         |proxy, args| log_format(proxy, args, Builtin::Tcp),
     ),
     K::not_yet_guard("option checkcache", ANY).negatable(),
-    K::no_effect("option disable-h2-upgrade", ANY, "there is no HTTP/2 to upgrade to yet")
-        .negatable(),
+    switch!(
+        "option disable-h2-upgrade",
+        FRONT,
+        disable_h2_upgrade,
+        "clients of HTTP/1 listeners cannot begin in HTTP/2"
+    ),
     K::not_yet("option h1-case-adjust-bogus-client", ANY).negatable(),
     K::not_yet("option h1-case-adjust-bogus-server", ANY).negatable(),
     switch!("option transparent", BACK, transparent, "connects to where the client was going"),

@@ -228,18 +228,65 @@ pub(super) const SCHEDULING: &[K] = no_effect![
     "each worker is one thread with one reactor"
 ];
 
-pub(super) const HTTP2: &[K] = no_effect![
-    "tune.h2.header-table-size",
-    "tune.h2.initial-window-size",
-    "tune.h2.max-concurrent-streams",
-    "tune.h2.max-frame-size",
-    "tune.h2.be.initial-window-size",
-    "tune.h2.fe.initial-window-size",
-    "tune.h2.be.max-concurrent-streams",
-    "tune.h2.fe.max-concurrent-streams",
-    "h2-workaround-bogus-websocket-clients"
-    ;
-    "HTTP/2 is not there yet"
+/// A row for a number of [`Http2Tune`](crate::model::Http2Tune).
+macro_rules! http2 {
+    ($name:literal, $field:ident, $range:expr, $help:literal) => {
+        K::works($name, G, concat!($name, " <number>"), $help, |global, args| {
+            if let Some(number) = args.integer("number", $range) {
+                global.global.tune.h2_front.$field = number;
+            }
+        })
+    };
+}
+
+pub(super) const HTTP2: &[K] = &[
+    http2!(
+        "tune.h2.header-table-size",
+        header_table_size,
+        4096..=65536u32,
+        "bytes of the dynamic table of header fields"
+    ),
+    http2!(
+        "tune.h2.initial-window-size",
+        initial_window_size,
+        0..=0x7fff_ffffu32,
+        "bytes that a client may send ahead on a stream"
+    ),
+    http2!(
+        "tune.h2.fe.initial-window-size",
+        initial_window_size,
+        0..=0x7fff_ffffu32,
+        "bytes that a client may send ahead on a stream"
+    )
+    .since("2.9"),
+    http2!(
+        "tune.h2.max-concurrent-streams",
+        max_concurrent_streams,
+        1..=0x7fff_ffffu32,
+        "streams of a client's connection at a time"
+    ),
+    http2!(
+        "tune.h2.fe.max-concurrent-streams",
+        max_concurrent_streams,
+        1..=0x7fff_ffffu32,
+        "streams of a client's connection at a time"
+    )
+    .since("2.9"),
+    http2!(
+        "tune.h2.max-frame-size",
+        max_frame_size,
+        16384..=0x00ff_ffffu32,
+        "bytes of a frame's content that are taken"
+    ),
+    K::works(
+        "h2-workaround-bogus-websocket-clients",
+        G,
+        "h2-workaround-bogus-websocket-clients",
+        "offers no WebSockets over HTTP/2",
+        |global, _| global.global.tune.h2_no_websocket = true,
+    ),
+    K::no_effect("tune.h2.be.initial-window-size", G, "servers are not spoken to in HTTP/2 yet"),
+    K::no_effect("tune.h2.be.max-concurrent-streams", G, "servers are not spoken to in HTTP/2 yet"),
 ];
 
 pub(super) const LUA: &[K] = no_effect![

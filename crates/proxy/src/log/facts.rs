@@ -61,7 +61,7 @@ impl<'a> Facts<'a> {
             client: peer(Some(&session.src.borrow())),
             local: peer(Some(&session.dst.borrow())),
             listener: session.listener.number,
-            tls: session.tls.get().map(|tls| &**tls),
+            tls: session.root().tls.get().map(|tls| &**tls),
             server_source: None,
             server_address: None,
             frontend: &frontend.name,

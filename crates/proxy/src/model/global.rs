@@ -84,6 +84,10 @@ pub struct Tune {
     pub stick_counters: u32,
     /// `tune.idle-pool.shared`.
     pub idle_pool_shared: bool,
+    /// HTTP/2 with clients.
+    pub h2_front: Http2Tune,
+    /// `h2-workaround-bogus-websocket-clients`: WebSockets over HTTP/2 are not offered.
+    pub h2_no_websocket: bool,
     /// Parts, in percent, of the descriptors that `maxconn` needs: in use from which an idle server connection is closed
     /// for a new one, and from which none is kept. Default 90 and 80; HAProxy's 25 and 20 would end reuse on a machine
     /// that is a fifth full.
@@ -103,6 +107,30 @@ pub struct Tune {
     pub vars_reqres_max_size: Option<usize>,
 }
 
+/// `tune.h2.*` of one side.
+#[derive(Debug, Clone)]
+pub struct Http2Tune {
+    /// Bytes of the dynamic table of header fields; default 4096.
+    pub header_table_size: u32,
+    /// Bytes that a peer may send ahead on one stream; default 65535.
+    pub initial_window_size: u32,
+    /// Streams of a connection at a time; default 100.
+    pub max_concurrent_streams: u32,
+    /// Bytes of a frame's content that are taken; default 16384.
+    pub max_frame_size: u32,
+}
+
+impl Default for Http2Tune {
+    fn default() -> Self {
+        Self {
+            header_table_size: 4096,
+            initial_window_size: 65535,
+            max_concurrent_streams: 100,
+            max_frame_size: 16384,
+        }
+    }
+}
+
 impl Default for Tune {
     fn default() -> Self {
         Self {
@@ -113,6 +141,8 @@ impl Default for Tune {
             http_cookielen: 63,
             stick_counters: 3,
             idle_pool_shared: true,
+            h2_front: Http2Tune::default(),
+            h2_no_websocket: false,
             pool_high_fd_ratio: 90,
             pool_low_fd_ratio: 80,
             rcvbuf_client: None,

@@ -73,7 +73,7 @@ impl Track {
     /// Tracks for a session, before it has a stream.
     pub(super) fn apply_to_session(&self, session: &Session, cx: &Context<'_>) {
         let number = usize::from(self.number);
-        if session.tracking.has(number) {
+        if session.root().tracking.has(number) {
             return;
         }
         let Some(table) = cx.model.table(self.table) else { return };

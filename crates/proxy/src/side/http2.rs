@@ -18,7 +18,10 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
-use telamon_http_proto::{BodyLength, ChunkedDecoder, Head, write_chunk_size};
+use telamon_http_proto::{
+    BodyLength, ChunkedDecoder, Head, Header, Limits, trailer_fields, write_chunk_size,
+    write_http2_trailers,
+};
 
 /// A stream, at either end of an exchange.
 #[derive(Debug)]
@@ -111,6 +114,29 @@ impl Http2 {
             Writer::Answer(respond) => respond.send_informational(response(head)?).map_err(broken),
             _ => Err(gone()),
         }
+    }
+
+    /// Sends the heads at the front of `text`, of messages that were made here; returns the body of the last.
+    ///
+    /// # Errors
+    /// As [`Http2::send_answer`].
+    pub(crate) fn send_heads<'t>(&self, mut text: &'t [u8]) -> io::Result<&'t [u8]> {
+        while !text.is_empty() {
+            let mut head = Head::with_capacity(text.len());
+            head.input_mut().extend_from_slice(text);
+            let len = head.parse_response(&Limits::default()).ok().flatten().ok_or_else(invalid)?;
+            text = &text[len..];
+            if head.status() >= 200 {
+                let length = match text.len() as u64 {
+                    0 => BodyLength::None,
+                    len => BodyLength::Length(len),
+                };
+                self.send_answer(&head, length)?;
+                break;
+            }
+            self.send_interim(&head)?;
+        }
+        Ok(text)
     }
 
     /// Whether the head of the answer has gone.
@@ -242,14 +268,11 @@ impl Reader {
                     let trailers = ready!(body.poll_trailers(cx)).map_err(broken)?;
                     self.stage = Stage::Over;
                     if self.chunked {
-                        buf.extend_from_slice(b"0\r\n");
-                        for (name, value) in trailers.iter().flatten() {
-                            buf.extend_from_slice(name.as_str().as_bytes());
-                            buf.extend_from_slice(b": ");
-                            buf.extend_from_slice(value.as_bytes());
-                            buf.extend_from_slice(b"\r\n");
-                        }
-                        buf.extend_from_slice(b"\r\n");
+                        let fields = trailers.iter().flatten();
+                        let fields = fields
+                            .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+                        write_http2_trailers(fields, &Limits::default(), buf)
+                            .map_err(|_| invalid())?;
                         return Poll::Ready(Ok(buf.len() - before));
                     }
                 }
@@ -351,7 +374,7 @@ fn take_chunks(
             rest = &rest[..rest.len().min(most)];
         }
         let in_trailers = decoder.in_trailers();
-        let piece = decoder.piece(rest).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        let piece = decoder.piece(rest).map_err(|_| invalid())?;
         if piece.is_content {
             content.extend_from_slice(&rest[..piece.len]);
         } else if in_trailers {
@@ -365,9 +388,7 @@ fn take_chunks(
 /// Trailers as they stood behind the last chunk, whose decoder has found them well-formed.
 fn fields_of(trailers: &[u8]) -> HeaderMap {
     let mut fields = HeaderMap::new();
-    for line in trailers.split(|byte| *byte == b'\n') {
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    for Header { name, value } in trailer_fields(trailers) {
         let name = http::HeaderName::from_bytes(name);
         if let (Ok(name), Ok(value)) = (name, http::HeaderValue::from_bytes(value)) {
             fields.append(name, value);
@@ -378,31 +399,28 @@ fn fields_of(trailers: &[u8]) -> HeaderMap {
 
 /// A head of an answer as HTTP/2 says it.
 fn response(head: &Head) -> io::Result<http::Response<()>> {
-    let invalid = |_| io::Error::from(io::ErrorKind::InvalidData);
     let mut response = http::Response::new(());
-    let status = if head.status() == 101 { 200 } else { head.status() };
-    *response.status_mut() = http::StatusCode::from_u16(status).map_err(|_| gone())?;
+    let status = http::StatusCode::from_u16(head.http2_status());
+    *response.status_mut() = status.map_err(|_| invalid())?;
     let fields = response.headers_mut();
     fields.reserve(head.header_count());
-    for header in head.headers().filter(|header| travels(header.name)) {
-        let name = http::HeaderName::from_bytes(header.name)
-            .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-        let value = http::HeaderValue::from_bytes(header.value).map_err(invalid)?;
-        fields.append(name, value);
-    }
-    Ok(response)
-}
-
-/// Whether a field may stand in HTTP/2 (RFC 9113, section 8.2.2).
-fn travels(name: &[u8]) -> bool {
-    !matches!(
-        name,
-        b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding" | b"upgrade"
-    )
+    let mut whole = Ok(());
+    head.http2_fields(|name, value| {
+        let name = http::HeaderName::from_bytes(name);
+        match (name, http::HeaderValue::from_bytes(value)) {
+            (Ok(name), Ok(value)) => _ = fields.append(name, value),
+            _ => whole = Err(invalid()),
+        }
+    });
+    whole.map(|()| response)
 }
 
 fn some(count: usize) -> io::Result<usize> {
     if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+}
+
+fn invalid() -> io::Error {
+    io::ErrorKind::InvalidData.into()
 }
 
 fn gone() -> io::Error {

@@ -52,13 +52,13 @@ pub(super) const TABLE: &[Fetch] = &[
     one("fc_dst_port", ValueType::Int, Source::ClientAddress, |cx, _| port(fc_dst(cx)?)),
     one("fc_http_major", ValueType::Int, Source::ClientAddress, http_major),
     one("fc_pp_authority", ValueType::Str, Source::ClientAddress, |cx, _| {
-        Some(Value::str(cx.session?.proxy_header.get()?.authority.as_deref()?))
+        Some(Value::str(cx.session?.root().proxy_header.get()?.authority.as_deref()?))
     }),
     one("fc_pp_unique_id", ValueType::Str, Source::ClientAddress, |cx, _| {
-        Some(Value::str(cx.session?.proxy_header.get()?.unique_id.as_deref()?))
+        Some(Value::str(cx.session?.root().proxy_header.get()?.unique_id.as_deref()?))
     }),
     one("fc_rcvd_proxy", ValueType::Bool, Source::ClientAddress, |cx, _| {
-        Some(Value::Bool(cx.session?.proxy_header.get().is_some()))
+        Some(Value::Bool(cx.session?.root().proxy_header.get().is_some()))
     }),
     one("fc_src", ValueType::Addr, Source::ClientAddress, |cx, _| address(fc_src(cx)?)),
     one("fc_src_port", ValueType::Int, Source::ClientAddress, |cx, _| port(fc_src(cx)?)),

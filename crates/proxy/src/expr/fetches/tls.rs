@@ -36,7 +36,7 @@ struct ByServer;
 
 impl Side for Front {
     fn handshake<'a>(cx: &Context<'a>) -> Option<&'a Handshake> {
-        cx.session?.tls.get().map(|tls| &**tls)
+        cx.session?.root().tls.get().map(|tls| &**tls)
     }
 }
 
@@ -156,10 +156,10 @@ const OTHERS: &[Fetch] = &[
         Some(Value::str(cx.stream?.log.server_error.text().as_bytes()))
     }),
     one("fc_err", ValueType::Int, Source::ClientAddress, |cx, _| {
-        Some(Value::Int(cx.session?.error.get().number().into()))
+        Some(Value::Int(cx.session?.root().error.get().number().into()))
     }),
     one("fc_err_str", ValueType::Str, Source::ClientAddress, |cx, _| {
-        Some(Value::str(cx.session?.error.get().text().as_bytes()))
+        Some(Value::str(cx.session?.root().error.get().text().as_bytes()))
     }),
     one("ssl_c_ca_err", ValueType::Int, FRONT, |cx, _| {
         Some(Value::Int(Front::handshake(cx)?.verdict.ca_err.into()))

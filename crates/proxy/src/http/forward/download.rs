@@ -1,5 +1,7 @@
 //! The answer on its way to the client.
 
+use std::task::Poll;
+
 use telamon_http_proto::{BodyLength, Version};
 
 use super::Attempt;
@@ -60,9 +62,15 @@ impl Answer {
         account::response(stream);
 
         let mut out = stream.session.worker.lend_buffer();
-        stream.response.write_to(&mut out);
+        match client.stream() {
+            None => stream.response.write_to(&mut out),
+            Some(side) => {
+                stream.log.bytes_out += stream.response.len() as u64;
+                side.send_answer(&stream.response, length).map_err(|_| Phase::Data)?;
+            }
+        }
         let head_len = out.len();
-        crate::log::log_early(stream, head_len as u64);
+        crate::log::log_early(stream, stream.response.len() as u64);
         let mut remaining = match Remaining::new(length) {
             Remaining::Chunked(decoder) if dechunk => Remaining::Dechunked(decoder),
             remaining => remaining,
@@ -117,7 +125,13 @@ pub(super) async fn relay(
     let downloaded = std::future::poll_fn(|cx| {
         // Its end is looked at when the answer is through.
         let _ = upload.poll(cx);
-        let downloaded = download.poll(cx);
+        let mut downloaded = download.poll(cx);
+        if downloaded.is_pending()
+            && let Some(side) = ends.client.side.stream()
+            && side.poll_reset(cx).is_ready()
+        {
+            downloaded = Poll::Ready(Err(Broken::Sink));
+        }
         stream.log.bytes_out = before + download.written;
         account::flow(stream, upload.received(), before + download.written);
         downloaded

@@ -201,7 +201,9 @@ pub(super) async fn final_head(
         input.reserve(bufsize);
     }
     loop {
-        next_head(stream, upload, ends, &limits, proxy.options.abortonclose).await?;
+        // A stream that was reset needs no answer whatever the options say.
+        let watched = proxy.options.abortonclose || ends.client.side.stream().is_some();
+        next_head(stream, upload, ends, &limits, watched).await?;
         let status = stream.response.status();
         if status >= 200 || status == 101 {
             return Ok(());
@@ -215,6 +217,9 @@ pub(super) async fn final_head(
 async fn interim(stream: &mut Stream, ends: Ends<'_>) -> Result<(), Lost> {
     if stream.request.version() == Version::Http10 || stream.response.strip_hop_by_hop().is_err() {
         return Ok(());
+    }
+    if let Some(side) = ends.client.side.stream() {
+        return side.send_interim(&stream.response).map_err(|_| Lost::Client(Broken::Source));
     }
     let mut interim = stream.session.worker.lend_buffer();
     stream.response.write_to(&mut interim);
