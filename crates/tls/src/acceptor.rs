@@ -287,10 +287,7 @@ impl Settings {
             return Err(BuildError::NoVersion);
         }
         let provider = CryptoProvider {
-            cipher_suites: cipher::supported(
-                offer.ciphers.as_deref(),
-                offer.ciphersuites.as_deref(),
-            ),
+            cipher_suites: cipher::supported(&offer),
             kx_groups: cipher::supported_groups(offer.curves.as_deref()),
             ..(**provider()).clone()
         };

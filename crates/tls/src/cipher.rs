@@ -7,7 +7,9 @@ use rustls::SupportedCipherSuite;
 use rustls::crypto::SupportedKxGroup;
 use rustls::{CipherSuite, NamedGroup, SignatureScheme};
 
+use crate::offer::Offer;
 use crate::provider;
+use crate::version::Version;
 
 /// Nothing of a list can be spoken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -249,23 +251,25 @@ pub(crate) fn signatures(list: &str) -> Result<Vec<SignatureScheme>, NothingLeft
     Ok(chosen)
 }
 
-/// The suites themselves, those of TLS 1.3 first; `None` takes all, in the library's order.
-pub(crate) fn supported(
-    tls12: Option<&[CipherSuite]>,
-    tls13: Option<&[CipherSuite]>,
-) -> Vec<SupportedCipherSuite> {
-    let all = &provider().cipher_suites;
-    let pick = |wanted: Option<&[CipherSuite]>, is13: bool| -> Vec<SupportedCipherSuite> {
-        let of_version =
-            || all.iter().copied().filter(move |suite| suite.tls13().is_some() == is13);
+/// The suites of an offer, those of TLS 1.3 first. Suites of versions that it does not allow are left out: a hello
+/// would name them, and who reads it could take them for an answer.
+pub(crate) fn supported(offer: &Offer) -> Vec<SupportedCipherSuite> {
+    let pick = |version, wanted: Option<&[CipherSuite]>| -> Vec<SupportedCipherSuite> {
+        let all = provider().cipher_suites.iter().copied();
+        let mut known = all.filter(|suite| suite.tls13().is_some() == (version == Version::Tls13));
         match wanted {
-            None => of_version().collect(),
+            _ if !offer.versions.allows(version) => Vec::new(),
+            None => known.collect(),
             Some(wanted) => {
-                wanted.iter().filter_map(|name| of_version().find(|s| s.suite() == *name)).collect()
+                let known: Vec<_> = known.by_ref().collect();
+                let find = |name: &CipherSuite| known.iter().find(|suite| suite.suite() == *name);
+                wanted.iter().filter_map(find).copied().collect()
             }
         }
     };
-    [pick(tls13, true), pick(tls12, false)].concat()
+    let tls13 = pick(Version::Tls13, offer.ciphersuites.as_deref());
+    let tls12 = pick(Version::Tls12, offer.ciphers.as_deref());
+    [tls13, tls12].concat()
 }
 
 /// The groups themselves; `None` takes the library's.
@@ -336,11 +340,10 @@ mod tests {
 
     #[test]
     fn every_name_is_in_the_library() {
-        for suite in &TLS12 {
-            assert_eq!(supported(Some(&[suite.suite]), Some(&[])).len(), 1, "{}", suite.name);
-        }
-        for (name, suite) in TLS13 {
-            assert_eq!(supported(Some(&[]), Some(&[suite])).len(), 1, "{name}");
+        let all: Vec<_> = supported(&Offer::default()).iter().map(|suite| suite.suite()).collect();
+        let named = TLS12.iter().map(|suite| suite.suite).chain(TLS13.map(|(_, suite)| suite));
+        for suite in named {
+            assert!(all.contains(&suite), "{suite:?}");
         }
         for (names, group) in GROUPS {
             assert_eq!(supported_groups(Some(&[group])).len(), 1, "{names:?}");

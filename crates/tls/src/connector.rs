@@ -54,8 +54,7 @@ impl Connector {
     /// # Errors
     /// What rustls cannot begin.
     pub fn connect(&self, name: Option<&str>) -> Result<UnbufferedClientConnection, rustls::Error> {
-        let config = Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner));
-        UnbufferedClientConnection::new(config, server_name(name))
+        UnbufferedClientConnection::new(self.config(), server_name(name))
     }
 
     /// As [`connect`](Self::connect), with other protocols to negotiate than the line's.
@@ -67,13 +66,16 @@ impl Connector {
         name: Option<&str>,
         alpn: Vec<Vec<u8>>,
     ) -> Result<UnbufferedClientConnection, rustls::Error> {
-        let config = Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner));
-        UnbufferedClientConnection::new_with_alpn(config, server_name(name), alpn)
+        UnbufferedClientConnection::new_with_alpn(self.config(), server_name(name), alpn)
     }
 
     /// What the line says.
     pub fn spec(&self) -> &ConnectorSpec {
         &self.spec
+    }
+
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn shows(&self, certificate: &str) -> bool {
@@ -118,7 +120,7 @@ fn config(spec: &ConnectorSpec, files: &Lookup<'_>) -> Result<Arc<ClientConfig>,
         return Err(BuildError::NoVersion);
     }
     let provider = CryptoProvider {
-        cipher_suites: cipher::supported(offer.ciphers.as_deref(), offer.ciphersuites.as_deref()),
+        cipher_suites: cipher::supported(offer),
         kx_groups: cipher::supported_groups(offer.curves.as_deref()),
         ..(**provider()).clone()
     };
@@ -161,7 +163,7 @@ fn resumption(spec: &ConnectorSpec) -> Resumption {
 }
 
 /// An address of nobody stands for no name: it is not sent.
-fn server_name(name: Option<&str>) -> ServerName<'static> {
+pub(crate) fn server_name(name: Option<&str>) -> ServerName<'static> {
     let host = name.and_then(|name| ServerName::try_from(name.to_owned()).ok());
     match host {
         Some(host @ ServerName::DnsName(_)) => host,

@@ -23,6 +23,9 @@ mod tickets;
 mod verify;
 mod version;
 
+#[cfg(test)]
+mod tests;
+
 pub use acceptor::{Acceptor, AcceptorSpec, BuildError, NoCertificate, Resumption, Source};
 pub use bundle::{Bundle, BundleError, Part, Parts, read_certificates};
 pub use certificate::{Certificate, Name, NotACertificate, Time};

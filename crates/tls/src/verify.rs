@@ -26,6 +26,7 @@ pub(crate) use server::ServerVerifier;
 use crate::bundle::{BundleError, Part, read_certificates};
 use crate::pem::blocks;
 use crate::provider;
+use crate::revocation::RevocationList;
 
 /// Authorities: what a `ca-file` holds.
 #[derive(Debug, Default)]
@@ -90,6 +91,8 @@ impl CaFile {
 pub struct CrlFile {
     ders: Vec<CertificateRevocationListDer<'static>>,
     lists: Vec<CertRevocationList<'static>>,
+    /// Some are of version 1, which webpki does not read: all are looked into by [`path`].
+    walked: bool,
 }
 
 impl CrlFile {
@@ -102,12 +105,18 @@ impl CrlFile {
             if block.label != "X509 CRL" {
                 continue;
             }
-            let list = OwnedCertRevocationList::from_der(&block.der)
-                .map_err(|_| BundleError::BadCertificate { part, line: block.line })?;
-            file.lists.push(list.into());
+            match OwnedCertRevocationList::from_der(&block.der) {
+                Ok(list) => file.lists.push(list.into()),
+                Err(webpki::Error::UnsupportedCrlVersion)
+                    if RevocationList::parse(&block.der).is_ok() =>
+                {
+                    file.walked = true;
+                }
+                Err(_) => return Err(BundleError::BadCertificate { part, line: block.line }),
+            }
             file.ders.push(block.der.into());
         }
-        if file.lists.is_empty() {
+        if file.ders.is_empty() {
             return Err(BundleError::NoCertificate { part });
         }
         Ok(file)
@@ -180,9 +189,12 @@ impl Trust {
     fn flaws(&self, chain: &[CertificateDer<'_>], now: UnixTime, usage: KeyUsage) -> Vec<Flaw> {
         let Some((leaf, rest)) = chain.split_first() else { return Vec::new() };
         match self.decide(leaf, rest, now, usage) {
+            Ok(None) if self.revocations.as_ref().is_some_and(|file| file.walked) => {
+                path::flaws(self, chain, now, None)
+            }
             Ok(None) => Vec::new(),
             Ok(Some(flaw)) => vec![flaw],
-            Err(error) => path::flaws(self, chain, now, &error),
+            Err(error) => path::flaws(self, chain, now, Some(&error)),
         }
     }
 
@@ -195,7 +207,12 @@ impl Trust {
     ) -> Result<Option<Flaw>, webpki::Error> {
         let leaf = webpki::EndEntityCert::try_from(leaf)?;
         let anchors = &self.authorities.anchors;
-        let lists: Vec<_> = self.revocations.iter().flat_map(|file| &file.lists).collect();
+        let lists: Vec<_> = self
+            .revocations
+            .iter()
+            .filter(|file| !file.walked)
+            .flat_map(|file| &file.lists)
+            .collect();
         let revocation = match lists.is_empty() {
             true => None,
             false => Some(

@@ -2,7 +2,8 @@
 //!
 //! Every certificate is looked at, from the peer's up to an authority, and all flaws are told, so that a line may
 //! ignore some of them. Nothing that webpki refuses passes here without a flaw, with one exception: certificates of
-//! version 1, which webpki cannot read, pass where their signatures, times and revocations are in order.
+//! version 1, which webpki cannot read, pass where their signatures, times and revocations are in order and no authority
+//! constrains names.
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -19,12 +20,12 @@ use super::{Flaw, Trust, out_of_time};
 
 type Certificate<'c> = X509Certificate<'c>;
 
-/// The flaws of a chain that `error` has refused.
+/// The flaws of a chain; `error` is why webpki has refused it, if it has.
 pub(super) fn flaws(
     trust: &Trust,
     chain: &[CertificateDer<'_>],
     now: UnixTime,
-    error: &webpki::Error,
+    error: Option<&webpki::Error>,
 ) -> Vec<Flaw> {
     let Some(presented) = parse_all(chain) else {
         return vec![Flaw { depth: 0, number: UNSPECIFIED }];
@@ -36,11 +37,18 @@ pub(super) fn flaws(
     revocations(trust, &path, now, &mut flaws);
     signatures_and_times(&path, now, &mut flaws);
     // A name constraint, a purpose, a form that only webpki knows of.
-    let version_1 = path.iter().any(|certificate| certificate.version() == X509Version::V1);
-    if flaws.is_empty() && !(version_1 && matches!(error, webpki::Error::UnsupportedCertVersion)) {
+    if let (true, Some(error)) = (flaws.is_empty(), error)
+        && !(matches!(error, webpki::Error::UnsupportedCertVersion) && is_plain(&path))
+    {
         flaws.push(Flaw { depth: 0, number: number(error) });
     }
     flaws
+}
+
+/// Whether a path has certificates of version 1, and nothing that only webpki looks into.
+fn is_plain(path: &[Certificate<'_>]) -> bool {
+    path.iter().any(|certificate| certificate.version() == X509Version::V1)
+        && path.iter().all(|certificate| matches!(certificate.name_constraints(), Ok(None)))
 }
 
 /// From the peer's certificate to an authority, as far as it goes.
