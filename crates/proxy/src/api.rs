@@ -15,6 +15,7 @@ mod names;
 mod outliers;
 mod servers;
 mod sessions;
+mod ssl;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -47,7 +48,7 @@ pub fn commands(view: &View) -> Vec<Command> {
         outliers::COMMANDS,
         absent::COMMANDS,
     ];
-    let rows = tables.into_iter().flatten();
+    let rows = tables.into_iter().chain(ssl::COMMANDS).flatten();
     rows.map(|row| {
         let (view, run) = (view.clone(), row.run);
         Command {

@@ -170,6 +170,12 @@ impl Acceptor {
         self.spec.resumption.tickets.as_ref()
     }
 
+    /// Whether it is a line of this list that answers clients for whose name there is no certificate.
+    pub fn falls_back_on(&self, list: &str, certificate: &str) -> bool {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        !self.spec.strict_sni && table.begins_with(list, certificate)
+    }
+
     /// Whether a certificate of that name is offered.
     pub(crate) fn offers(&self, name: &str) -> bool {
         self.table.read().unwrap_or_else(PoisonError::into_inner).holds(name)

@@ -116,9 +116,22 @@ impl Bundle {
                 chain.pop();
             }
         }
-        let Some((key, part)) = key else { return Err(BundleError::NoKey) };
+        let (key, part) = key.ok_or(BundleError::NoKey)?;
+        let ocsp = parts.ocsp.filter(|response| !response.is_empty()).map(<[u8]>::to_vec);
+        Self::assemble(chain, key, part, issuer, ocsp)
+    }
+
+    /// Puts together what was read; the chain is not empty, and the key came with that part.
+    pub(crate) fn assemble(
+        chain: Vec<CertificateDer<'static>>,
+        key: Arc<dyn SigningKey>,
+        part: Part,
+        issuer: Option<CertificateDer<'static>>,
+        ocsp: Option<Vec<u8>>,
+    ) -> Result<Self, BundleError> {
+        let first = chain.first().ok_or(BundleError::NoCertificate { part: Part::Pem })?;
         let broken = || BundleError::BadCertificate { part: Part::Pem, line: 1 };
-        let (_, leaf) = X509Certificate::from_der(&chain[0]).map_err(|_| broken())?;
+        let (_, leaf) = X509Certificate::from_der(first).map_err(|_| broken())?;
         // A key that does not say what its public half is cannot be compared.
         if key.public_key().is_some_and(|public| public.as_ref() != leaf.public_key().raw) {
             return Err(BundleError::WrongKey { part });
@@ -126,7 +139,6 @@ impl Bundle {
         let (names, validity) = (names(&leaf), leaf.validity());
         let (not_before, not_after) =
             (validity.not_before.timestamp(), validity.not_after.timestamp());
-        let ocsp = parts.ocsp.filter(|response| !response.is_empty()).map(<[u8]>::to_vec);
         let key = Arc::new(CertifiedKey { cert: chain, key, ocsp });
         Ok(Self { key, issuer, names, not_before, not_after })
     }
@@ -183,7 +195,7 @@ pub fn read_certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Bu
     certificates(&blocks, part)
 }
 
-fn certificates(
+pub(crate) fn certificates(
     blocks: &[Block<'_>],
     part: Part,
 ) -> Result<Vec<CertificateDer<'static>>, BundleError> {
@@ -202,7 +214,10 @@ fn certificates(
     Ok(found)
 }
 
-fn find_key(blocks: &[Block<'_>], part: Part) -> Result<Option<Arc<dyn SigningKey>>, BundleError> {
+pub(crate) fn find_key(
+    blocks: &[Block<'_>],
+    part: Part,
+) -> Result<Option<Arc<dyn SigningKey>>, BundleError> {
     let is_key = |block: &&Block<'_>| block.label.ends_with("PRIVATE KEY");
     let Some(block) = blocks.iter().find(is_key) else { return Ok(None) };
     let line = block.line;

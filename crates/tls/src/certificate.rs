@@ -176,13 +176,11 @@ impl Time {
 /// `Apr 28 18:59:42 2020 GMT`, as OpenSSL prints it.
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MONTHS: [&str; 12] =
-            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         let time = self.0.to_datetime();
         write!(
             f,
             "{} {:2} {:02}:{:02}:{:02} {} GMT",
-            MONTHS[time.month() as usize - 1],
+            month(time.month() as usize - 1).unwrap_or_default(),
             time.day(),
             time.hour(),
             time.minute(),
@@ -190,6 +188,13 @@ impl fmt::Display for Time {
             time.year()
         )
     }
+}
+
+/// The short name of a month, counted from 0.
+pub(crate) fn month(month: usize) -> Option<&'static str> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    MONTHS.get(month).copied()
 }
 
 /// How long a number is whose bytes may begin with zeros.

@@ -10,12 +10,14 @@ use crate::acceptor::Acceptor;
 use crate::bundle::Bundle;
 use crate::connector::Connector;
 use crate::crt_list::{CrtLine, CrtList};
+use crate::transactions::Transactions;
 use crate::verify::{CaFile, CrlFile};
 
 /// The files of one configuration.
 #[derive(Debug, Default)]
 pub struct Store {
     files: Mutex<Files>,
+    transactions: Mutex<Transactions>,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +44,24 @@ pub enum StoreError {
 impl Store {
     fn files(&self) -> MutexGuard<'_, Files> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the runtime API has begun.
+    pub fn transactions(&self) -> MutexGuard<'_, Transactions> {
+        self.transactions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many listeners and servers offer a certificate, or believe a file.
+    pub fn users(&self, name: &str) -> usize {
+        let files = self.files();
+        let acceptors = files.acceptors().filter(|one| one.offers(name) || one.trusts(name));
+        let connectors = files.connectors().filter(|one| one.shows(name) || one.trusts(name));
+        acceptors.count() + connectors.count()
+    }
+
+    /// How many listeners offer a list.
+    pub fn list_users(&self, name: &str) -> usize {
+        self.files().acceptors().filter(|acceptor| acceptor.uses_list(name)).count()
     }
 
     // Certificates

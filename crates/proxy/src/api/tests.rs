@@ -56,7 +56,7 @@ fn answers(view: &View, lines: &[&str]) -> String {
     said
 }
 
-fn with_view<R>(run: impl FnOnce(&View) -> R) -> R {
+pub(super) fn with_view<R>(run: impl FnOnce(&View) -> R) -> R {
     let mut source = Source::new();
     source.add("test.cfg", CONFIGURATION.as_bytes().to_vec());
     let files = Rc::new(Direct::new(Neighbor::Refused));

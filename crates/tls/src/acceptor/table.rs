@@ -97,6 +97,14 @@ impl Table {
         best(std::iter::once(first).chain(beside), wanted)
     }
 
+    /// Whether the first entry is that certificate, on a line of that list.
+    pub(super) fn begins_with(&self, list: &str, certificate: &str) -> bool {
+        let first = self.entries.iter().flatten().next();
+        first.is_some_and(|entry| {
+            *entry.certificate == *certificate && entry.list.as_deref() == Some(list)
+        })
+    }
+
     pub(super) fn holds(&self, certificate: &str) -> bool {
         self.by_certificate.contains_key(certificate)
     }

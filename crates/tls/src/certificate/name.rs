@@ -28,6 +28,23 @@ impl<'c> Name<'c> {
         out
     }
 
+    /// `C = FR, O = Some Company, CN = host`: as OpenSSL's commands show names to people.
+    pub(crate) fn spaced(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for attribute in self.0.iter_attributes() {
+            if !out.is_empty() {
+                out.extend_from_slice(b", ");
+            }
+            out.extend_from_slice(type_name(attribute).as_bytes());
+            out.extend_from_slice(b" = ");
+            match text(attribute.attr_value()) {
+                Some(text) => escape(&text, &mut out),
+                None => dump(attribute.attr_value(), &mut out),
+            }
+        }
+        out
+    }
+
     /// `CN=host,O=Some Company,C=FR`: the last attribute first, escaped as RFC 2253 says, in ASCII.
     pub fn rfc2253(&self) -> Vec<u8> {
         let mut out = Vec::new();
