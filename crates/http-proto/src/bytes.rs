@@ -135,6 +135,39 @@ pub(crate) fn token_end(bytes: &[u8], from: usize) -> usize {
     at
 }
 
+/// The end of the token that begins at `from`, whose letters become lower case unless `keep_case`: [`token_end`] and
+/// [`lower`] in one pass.
+#[inline(always)]
+pub(crate) fn read_token(bytes: &mut [u8], from: usize, keep_case: bool) -> usize {
+    let mut at = from;
+    while let Some(word) = word_at(bytes, at) {
+        let letters = letters(word);
+        let colon = equal(word, b':');
+        let before = ((colon & colon.wrapping_neg()) >> 7).wrapping_sub(1);
+        if !(letters | digits_and_hyphens(word)) & HIGH & before != 0 {
+            break;
+        }
+        // Small letters have this bit; the highest of their byte is marked.
+        let upper = letters & !(word << 2) & before;
+        if upper != 0 && !keep_case {
+            bytes[at..at + 8].copy_from_slice(&(word | upper >> 2).to_le_bytes());
+        }
+        if colon != 0 {
+            return at + first_byte(colon);
+        }
+        at += 8;
+    }
+    while let Some(b) = bytes.get_mut(at)
+        && TOKEN[usize::from(*b)] != 0
+    {
+        if !keep_case {
+            *b = TOKEN[usize::from(*b)];
+        }
+        at += 1;
+    }
+    at
+}
+
 /// Makes ASCII letters lower case, from `from` to before `to`. Only words that change are written:
 /// reading bytes again that were just written with another width takes a processor long.
 #[inline]
@@ -194,9 +227,29 @@ fn in_range(word: u64, first: u8, last: u8) -> u64 {
 /// Bytes other than letters, digits and hyphens.
 #[inline(always)]
 fn unusual_in_tokens(word: u64) -> u64 {
-    let letters = in_range(word | (0x20 * ONES), b'a', b'z');
-    let others = in_range(word, b'0', b'9') | in_range(word, b'-', b'-');
-    !(letters | others) & HIGH
+    !(letters(word) | digits_and_hyphens(word)) & HIGH
+}
+
+#[inline(always)]
+fn letters(word: u64) -> u64 {
+    in_range(word | (0x20 * ONES), b'a', b'z')
+}
+
+#[inline(always)]
+fn digits_and_hyphens(word: u64) -> u64 {
+    in_range(word, b'0', b'9') | in_range(word, b'-', b'-')
+}
+
+/// How many bytes from the first on are surely letters, digits, hyphens or dots; in steps of eight.
+#[inline]
+pub(crate) fn usual_in_names(bytes: &[u8]) -> usize {
+    let usual = |chunk: &&[u8; 8]| {
+        let word = u64::from_le_bytes(**chunk);
+        // The slash lies between.
+        let others = in_range(word, b'-', b'9') & !in_range(word, b'/', b'/');
+        (letters(word) | others) == HIGH
+    };
+    8 * bytes.as_chunks::<8>().0.iter().take_while(usual).count()
 }
 
 /// Whether `text` is `word` but for case. `word` is of lower-case letters, digits and hyphens, and
@@ -300,6 +353,14 @@ mod tests {
                 assert_eq!(may_have_control(&text), find(&control).is_some(), "{b} at {at}");
                 let end = find(&|b| TOKEN[usize::from(b)] == 0).unwrap_or(text.len());
                 assert_eq!(token_end(&text, 0), end, "{b} at {at}");
+                assert!(usual_in_names(&text) <= end, "{b} at {at}");
+                let mut read = text;
+                assert_eq!(read_token(&mut read, 0, true), end, "{b} at {at}");
+                assert_eq!(read, text, "{b} at {at}");
+                assert_eq!(read_token(&mut read, 0, false), end, "{b} at {at}");
+                let mut expected = text;
+                expected[..end].make_ascii_lowercase();
+                assert_eq!(read, expected, "{b} at {at}");
                 let mut expected = text;
                 expected[3..at.max(3)].make_ascii_lowercase();
                 lower(&mut text, 3, at);

@@ -184,6 +184,8 @@ pub struct Head {
     consumed: u32,
     /// Bytes that `write_to` would write, final CRLF included.
     size: u32,
+    /// The part of it that the fields make, while they are read.
+    fields_size: u32,
     rewritten_max: u32,
     /// What edits may make of the head however much of its body is held.
     rewritten_min: u32,
@@ -533,6 +535,7 @@ impl Head {
         self.head_len = 0;
         self.consumed = 0;
         self.size = 0;
+        self.fields_size = 0;
         self.rewritten_min = 0;
         self.has_start_line = false;
         self.keep_case = false;

@@ -1,6 +1,6 @@
 //! Request targets, hosts, query strings and percent-encoding (RFC 9112, section 3.2; RFC 3986).
 
-use crate::bytes::{IP_LITERAL, REG_NAME, URI, URI_CLASS, hex_pair};
+use crate::bytes::{IP_LITERAL, REG_NAME, URI, URI_CLASS, hex_pair, usual_in_names};
 use crate::head::Method;
 
 /// The parts of a request target, as ranges of it.
@@ -180,7 +180,7 @@ impl Target {
 #[must_use]
 pub fn is_host(text: &[u8]) -> bool {
     // Most are a name or an IPv4 address.
-    let mut rest = text;
+    let mut rest = &text[usual_in_names(text)..];
     while let [b, tail @ ..] = rest
         && URI_CLASS[usize::from(*b)] & REG_NAME != 0
     {

@@ -281,6 +281,7 @@ impl Head {
                 }
             }
         }
+        self.fields_size += field.size();
         self.fields.push(field);
         Ok(())
     }
@@ -324,7 +325,9 @@ impl Head {
         self.input[value_end..from].fill(b' ');
         let text = &self.input[field.value_at as usize..end];
         let indent = text.iter().take_while(|&&b| is_ows(b)).count();
+        self.fields_size -= field.value_len;
         field.value_len = to_u32(trim(text).len());
+        self.fields_size += field.value_len;
         field.value_at += to_u32(indent);
         field.verbatim = false;
         Ok(())
@@ -339,7 +342,7 @@ impl Head {
     ) -> Result<(), ParseError> {
         self.judge(line, limits)?;
         self.head_len = to_u32(end);
-        self.size = self.start_line_size() + self.fields.iter().map(Field::size).sum::<u32>() + 2;
+        self.size = self.start_line_size() + self.fields_size + 2;
         self.rewritten_min =
             self.size.saturating_add(to_u32(limits.rewrite_reserve)).min(self.rewritten_max);
         Ok(())

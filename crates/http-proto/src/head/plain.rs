@@ -11,7 +11,7 @@
 //! a property test holds the two together.
 
 use super::{Field, Head, Kind, Limits, Method, Span, Version};
-use crate::bytes::{TOKEN, find_control, lower, token_end};
+use crate::bytes::{TOKEN, find_control, read_token};
 use crate::error::ParseError;
 use crate::uri::Target;
 
@@ -119,7 +119,7 @@ impl Head {
 /// The field whose line begins at `from`, with its name in lower case.
 #[inline(always)]
 fn plain_field(input: &mut [u8], from: usize, keep_case: bool) -> Option<Field> {
-    let colon = token_end(input, from);
+    let colon = read_token(input, from, keep_case);
     let value_at = colon + 2;
     let value_end = find_control(input, value_at)?;
     let value = &input[value_at..value_end];
@@ -131,18 +131,14 @@ fn plain_field(input: &mut [u8], from: usize, keep_case: bool) -> Option<Field> 
     {
         return None;
     }
-    let field = Field {
+    Some(Field {
         name_at: offset(from),
         name_len: u16::try_from(colon - from).ok()?,
         value_at: offset(value_at),
         value_len: offset(value.len()),
         verbatim: true,
         hop_by_hop: false,
-    };
-    if !keep_case {
-        lower(input, from, colon);
-    }
-    Some(field)
+    })
 }
 
 fn span(from: usize, to: usize) -> Span {
