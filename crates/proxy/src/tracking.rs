@@ -161,7 +161,11 @@ pub(crate) fn failure(stream: &Stream) {
 
 /// The server has answered.
 pub(crate) fn answered(stream: &Stream) {
-    count(stream, |entry| count_status(entry, stream.response.status()));
+    let status = stream.response.status();
+    // Most answers say nothing of either, and need no look at the tables.
+    if status >= 400 {
+        count(stream, |entry| count_status(entry, status));
+    }
 }
 
 /// Counts the bytes that a stream has moved so far; those of a long one every second.
