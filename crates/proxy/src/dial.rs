@@ -65,6 +65,14 @@ pub(crate) struct Undialed {
     pub(crate) phase: Phase,
 }
 
+/// What has to be waited for.
+enum HeldUp {
+    Slot(Option<Pinned>, Later),
+    Connection(Slot, Way),
+    /// The slot is one of a server that is not there.
+    Lost,
+}
+
 /// The server connection that belongs to one client alone: `http-reuse never`, no choice among servers, or a login that the
 /// server knows by the connection.
 #[derive(Debug)]
@@ -97,57 +105,125 @@ impl<'p> Dial<'p> {
         attached: &mut Option<Attached>,
         stream: &mut Stream,
     ) -> Result<Dialed, Undialed> {
+        match self.now(attached, stream) {
+            Ok(dialed) => Ok(dialed),
+            Err(held_up) => aside(self.later(client, deadline, attached, stream, held_up)).await,
+        }
+    }
+
+    /// Reaches a server if neither a slot nor a connection has to be waited for.
+    fn now(
+        &mut self,
+        attached: &mut Option<Attached>,
+        stream: &mut Stream,
+    ) -> Result<Dialed, HeldUp> {
+        if let Some(slot) = self.same.take() {
+            slot.watch(&stream.session.worker);
+            return self.connected_now(attached, stream, slot);
+        }
+        match self.slot_now(stream) {
+            Ok(slot) => {
+                self.chosen(stream, slot.server());
+                self.connected_now(attached, stream, slot)
+            }
+            Err((pinned, later)) => Err(HeldUp::Slot(pinned, later)),
+        }
+    }
+
+    /// Waits for what was not there at once, as often as it takes.
+    async fn later(
+        &mut self,
+        client: &Side,
+        deadline: &Deadline,
+        attached: &mut Option<Attached>,
+        stream: &mut Stream,
+        mut held_up: HeldUp,
+    ) -> Result<Dialed, Undialed> {
         loop {
-            let slot = match self.same.take() {
-                Some(slot) => {
-                    slot.watch(&stream.session.worker);
-                    slot
-                }
-                None => {
-                    let found = match self.slot_now(stream) {
-                        Ok(slot) => Ok(slot),
-                        Err((pinned, later)) => {
-                            aside(self.slot(client, stream, pinned, later)).await
+            let (slot, way) = match held_up {
+                HeldUp::Slot(pinned, later) => {
+                    let slot = match self.slot(client, stream, pinned, later).await {
+                        Ok(slot) => slot,
+                        Err(undialed) => {
+                            self.moved(stream, stream.server);
+                            return Err(undialed);
                         }
                     };
-                    let server = found.as_ref().map_or(stream.server, Slot::server);
-                    self.moved(stream, server);
-                    let slot = found?;
-                    stream.log.queued(stream.session.worker.now());
-                    slot
+                    self.chosen(stream, slot.server());
+                    match self.connected_now(attached, stream, slot) {
+                        Ok(dialed) => return Ok(dialed),
+                        Err(still) => {
+                            held_up = still;
+                            continue;
+                        }
+                    }
+                }
+                HeldUp::Connection(slot, way) => (slot, way),
+                HeldUp::Lost => {
+                    return Err(Undialed { cause: Cause::Internal, phase: Phase::Connect });
                 }
             };
             let Some(server) = self.backend.reached(slot.server()) else {
-                return Err(Undialed { cause: Cause::Internal, phase: Phase::Connect });
+                held_up = HeldUp::Lost;
+                continue;
             };
-            stream.server = slot.server();
-            if server.redir.is_some() && self.reuse.is_some() {
-                account::assigned(stream, self.proxy, server);
-                return Ok(Dialed { slot, connection: None });
-            }
-            let way = Way::new(stream, server);
-            let connected = match self.standing(attached, stream, server, &way) {
-                Some(connection) => Ok(connection),
-                None => aside(self.connect(client, deadline, stream, server, &way)).await,
-            };
-            let failure = match connected {
-                Ok(connection) => {
-                    learn::note(stream, server, Sign::Connected, true);
-                    stream.log.connected(stream.session.worker.now());
-                    crate::log::note_server(stream, &connection.side);
-                    stream.log.server_tls.clone_from(&connection.tls);
-                    if self.proxy.options.prefer_last_server {
-                        stream.session.root().last_server.replace(Some(Arc::clone(&server.state)));
-                    }
-                    account::assigned(stream, self.proxy, server);
-                    return Ok(Dialed { slot, connection: Some(connection) });
-                }
+            let failure = match self.connect(client, deadline, stream, server, &way).await {
+                Ok(connection) => return Ok(self.connected(stream, server, slot, connection)),
                 Err(failure) => failure,
             };
-            if let Some(failure) = aside(self.failed(client, stream, server, slot, failure)).await {
+            if let Some(failure) = self.failed(client, stream, server, slot, failure).await {
                 return Err(failure);
             }
+            held_up = match self.now(attached, stream) {
+                Ok(dialed) => return Ok(dialed),
+                Err(held_up) => held_up,
+            };
         }
+    }
+
+    /// A slot was found, on this server.
+    fn chosen(&mut self, stream: &mut Stream, server: Option<ServerId>) {
+        self.moved(stream, server);
+        stream.log.queued(stream.session.worker.now());
+    }
+
+    /// Goes over a connection that is there.
+    fn connected_now(
+        &mut self,
+        attached: &mut Option<Attached>,
+        stream: &mut Stream,
+        slot: Slot,
+    ) -> Result<Dialed, HeldUp> {
+        let Some(server) = self.backend.reached(slot.server()) else { return Err(HeldUp::Lost) };
+        stream.server = slot.server();
+        if server.redir.is_some() && self.reuse.is_some() {
+            account::assigned(stream, self.proxy, server);
+            return Ok(Dialed { slot, connection: None });
+        }
+        let way = Way::new(stream, server);
+        match self.standing(attached, stream, server, &way) {
+            Some(connection) => Ok(self.connected(stream, server, slot, connection)),
+            None => Err(HeldUp::Connection(slot, way)),
+        }
+    }
+
+    /// Notes that the server is reached.
+    fn connected(
+        &self,
+        stream: &mut Stream,
+        server: &Server,
+        slot: Slot,
+        connection: Box<ServerConnection>,
+    ) -> Dialed {
+        learn::note(stream, server, Sign::Connected, true);
+        stream.log.connected(stream.session.worker.now());
+        crate::log::note_server(stream, &connection.side);
+        stream.log.server_tls.clone_from(&connection.tls);
+        if self.proxy.options.prefer_last_server {
+            stream.session.root().last_server.replace(Some(Arc::clone(&server.state)));
+        }
+        account::assigned(stream, self.proxy, server);
+        Dialed { slot, connection: Some(connection) }
     }
 
     /// Looks at an attempt that has failed: begins the next one, or gives up.

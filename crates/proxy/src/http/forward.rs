@@ -142,13 +142,13 @@ async fn attempt(
     };
     let splicing =
         Splicing::of(&frontend.options, &proxy.options, |options| options.splice_request);
-    let mut upload = match Upload::begin(stream, (backend, server), ends, splicing) {
+    let mut upload = match Upload::begin(stream, (backend, server), &ends, splicing) {
         Ok(upload) => upload,
         Err(why) => return failed::unsendable(&why),
     };
     let replays = backend.retry_on.replays() && !stream.no_replay && upload.was_whole;
     let tried = Tried { proxy, server, reused, replays, served: client.requests > 0 };
-    if let Err(lost) = final_head(stream, &mut upload, ends, proxy).await {
+    if let Err(lost) = final_head(stream, &mut upload, &ends, proxy).await {
         return failed::no_head(stream, dial, tried, &upload, lost);
     }
     if replays && failed::retried(stream, dial, server) {
@@ -166,7 +166,7 @@ async fn attempt(
     connection.private |= identifies_connection(stream);
     answered(stream, proxy, backend, server, slot);
     if rules::any(proxy) || rules::any(frontend) {
-        let mut answering = Answering { upload: &mut upload, ends, length };
+        let mut answering = Answering { upload: &mut upload, ends: &ends, length };
         let verdict = aside(rules::run(stream, &mut answering, proxy, frontend)).await;
         if rules::refuse(&verdict) {
             return aside(rules::obey(client, stream, verdict, proxy, server)).await;
@@ -189,9 +189,9 @@ async fn attempt(
         account::flow(stream, upload.received(), stream.log.bytes_out);
         stream.session.worker.return_buffer(answer.out);
     } else if length == BodyLength::Tunnel {
-        return aside(download::tunnel(stream, upload, ends, answer, (frontend, tried))).await;
+        return aside(download::tunnel(stream, upload, &ends, answer, (frontend, tried))).await;
     } else {
-        let sent = download::relay(stream, &mut upload, ends, answer, (frontend, proxy));
+        let sent = download::relay(stream, &mut upload, &ends, answer, (frontend, proxy));
         match aside(sent).await {
             Ok(more) => surplus |= more,
             Err(broken) => {

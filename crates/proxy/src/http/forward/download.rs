@@ -98,7 +98,7 @@ impl Answer {
     fn into_pump<'a>(
         self,
         stream: &Stream,
-        ends: Ends<'a>,
+        ends: &Ends<'a>,
         (frontend, backend): (&Proxy, &Proxy),
     ) -> Pump<'a> {
         let mut pump = Pump::begun(ends.server, ends.client, self.out, self.sent, self.remaining);
@@ -116,7 +116,7 @@ impl Answer {
 pub(super) async fn relay(
     stream: &mut Stream,
     upload: &mut Upload<'_>,
-    ends: Ends<'_>,
+    ends: &Ends<'_>,
     answer: Answer,
     proxies: (&Proxy, &Proxy),
 ) -> Result<bool, Broken> {
@@ -149,7 +149,7 @@ pub(super) async fn relay(
 pub(super) async fn tunnel(
     stream: &mut Stream,
     upload: Upload<'_>,
-    ends: Ends<'_>,
+    ends: &Ends<'_>,
     answer: Answer,
     (frontend, Tried { proxy, server, .. }): (&Proxy, Tried<'_>),
 ) -> Attempt {

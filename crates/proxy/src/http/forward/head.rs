@@ -12,7 +12,6 @@ use crate::stream::Stream;
 use crate::worker::Worker;
 
 /// The two sides of an attempt.
-#[derive(Clone, Copy)]
 pub(super) struct Ends<'a> {
     pub(super) client: End<'a>,
     pub(super) server: End<'a>,
@@ -21,7 +20,7 @@ pub(super) struct Ends<'a> {
 /// The request on its way out.
 pub(super) struct Upload<'a> {
     /// `None` when all of it went at once.
-    pump: Option<Pump<'a>>,
+    pump: Option<Box<Pump<'a>>>,
     /// How it ended.
     over: Option<Result<(), Broken>>,
     /// How long its head is, and what it held of the body at the start.
@@ -58,7 +57,7 @@ impl<'a> Upload<'a> {
     pub(super) fn begin(
         stream: &mut Stream,
         (backend, server): (&Backend, &Server),
-        ends: Ends<'a>,
+        ends: &Ends<'a>,
         splicing: Splicing,
     ) -> Result<Self, Unsendable> {
         if let Some(name) = &backend.send_name_header
@@ -107,7 +106,7 @@ impl<'a> Upload<'a> {
     fn go_on(
         &mut self,
         stream: &Stream,
-        ends: Ends<'a>,
+        ends: &Ends<'a>,
         (out, sent): (Vec<u8>, usize),
         remaining: Remaining,
         splicing: Splicing,
@@ -120,7 +119,7 @@ impl<'a> Upload<'a> {
                 let _ = socket.set_quickack(true);
             }
         }
-        self.pump = Some(pump);
+        self.pump = Some(Box::new(pump));
     }
 
     /// Moves what can be moved; ready once it has ended, with whether it went well.
@@ -164,7 +163,7 @@ impl<'a> Upload<'a> {
     }
 
     /// Turns into the client's half of a tunnel; what the client sent ahead goes first.
-    pub(super) fn into_tunnel(self, stream: &mut Stream, ends: Ends<'a>) -> Pump<'a> {
+    pub(super) fn into_tunnel(self, stream: &mut Stream, ends: &Ends<'a>) -> Pump<'a> {
         self.note(stream);
         let mut ahead = stream.session.worker.lend_buffer();
         ahead.extend_from_slice(stream.request.remaining());
@@ -188,7 +187,7 @@ impl<'a> Upload<'a> {
 pub(super) async fn final_head(
     stream: &mut Stream,
     upload: &mut Upload<'_>,
-    ends: Ends<'_>,
+    ends: &Ends<'_>,
     proxy: &Proxy,
 ) -> Result<(), Lost> {
     let tune = &stream.snapshot.global.tune;
@@ -214,7 +213,7 @@ pub(super) async fn final_head(
 }
 
 /// Passes an interim answer on, to a client that knows of such.
-async fn interim(stream: &mut Stream, ends: Ends<'_>) -> Result<(), Lost> {
+async fn interim(stream: &mut Stream, ends: &Ends<'_>) -> Result<(), Lost> {
     if stream.request.version() == Version::Http10 || stream.response.strip_hop_by_hop().is_err() {
         return Ok(());
     }
@@ -238,7 +237,7 @@ async fn interim(stream: &mut Stream, ends: Ends<'_>) -> Result<(), Lost> {
 async fn next_head(
     stream: &mut Stream,
     upload: &mut Upload<'_>,
-    ends: Ends<'_>,
+    ends: &Ends<'_>,
     limits: &Limits,
     watch_client: bool,
 ) -> Result<(), Lost> {

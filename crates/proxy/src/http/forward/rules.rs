@@ -69,7 +69,7 @@ pub(super) async fn obey(
 /// What goes on while rules look at an answer: the rest of the request goes out, the rest of the answer comes in.
 pub(super) struct Answering<'u, 'a> {
     pub(super) upload: &'u mut Upload<'a>,
-    pub(super) ends: Ends<'a>,
+    pub(super) ends: &'u Ends<'a>,
     pub(super) length: BodyLength,
 }
 
