@@ -1,7 +1,7 @@
 //! `ssl crt-list`: lists, and directories, of certificates.
 
 use telamon_runtime::api::{Answer, Invocation, Level};
-use telamon_tls::{CrtLine, Store, StoreError};
+use telamon_tls::{CrtLine, Offer, Store, StoreError};
 
 use super::with_store;
 use crate::api::{Row, row, text};
@@ -92,6 +92,9 @@ fn add(store: &Store, call: &Invocation<'_>) -> Result<Answer, String> {
                 )
             })?,
     };
+    if let Some(missing) = missing(store, &line.offer) {
+        return Err(failed(missing));
+    }
     let certificate = line.certificate.clone();
     if list.is_directory {
         let inside = certificate.rsplit_once('/').is_some_and(|(directory, _)| directory == name);
@@ -122,6 +125,20 @@ fn add(store: &Store, call: &Invocation<'_>) -> Result<Answer, String> {
         )),
         Err(_) => Err(failed(format!("certificate '{certificate}' does not exist!"))),
     }
+}
+
+/// A file that the settings of a line name and that is not in memory; nothing is read at run time.
+fn missing(store: &Store, offer: &Offer) -> Option<String> {
+    let authorities = [("ca-file", &offer.ca_file), ("ca-verify-file", &offer.ca_verify_file)];
+    let authorities = authorities
+        .into_iter()
+        .filter(|(_, name)| name.as_ref().is_some_and(|name| store.ca_file(name).is_none()));
+    let revocations = [("crl-file", &offer.crl_file)];
+    let revocations = revocations
+        .into_iter()
+        .filter(|(_, name)| name.as_ref().is_some_and(|name| store.crl_file(name).is_none()));
+    let (word, name) = authorities.chain(revocations).next()?;
+    Some(format!("'{word}' : unable to load {}", name.as_deref().unwrap_or_default()))
 }
 
 fn delete(model: &Model, call: &Invocation<'_>) -> Result<Answer, String> {
