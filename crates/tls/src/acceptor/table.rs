@@ -141,6 +141,16 @@ impl Table {
                 drop_place(&mut self.by_certificate, certificate, at);
             }
         }
+        // What only these lines said is forgotten; the first settings are those of the `bind` line itself.
+        let used = |settings: &Arc<Settings>| {
+            self.entries.iter().flatten().any(|entry| Arc::ptr_eq(&entry.settings, settings))
+        };
+        let kept: Vec<_> = self.settings.iter().map(used).collect();
+        let mut place = 0;
+        self.settings.retain(|_| {
+            place += 1;
+            place == 1 || kept[place - 1]
+        });
     }
 
     /// Takes settings that were made anew, in the order of those that they replace.
