@@ -13,7 +13,7 @@
 //!
 //! Everything is blocking, threaded and bounded: no wait is longer than [`PATIENCE`], and a wait
 //! that ends without its event panics with what was seen instead, which is the test's failure. Only
-//! `std` and signals are used, so the kit shares no fault with the program it judges. It speaks
+//! `std` and signals are used (and rustls for TLS), so the kit shares no fault with the program it judges. It speaks
 //! HTTP/1, HTTP/2 ([`http2`]) and bytes; it does not check what it is not asked about.
 
 mod client;
@@ -23,6 +23,7 @@ mod load;
 mod process;
 mod server;
 mod syslog;
+mod tls;
 
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
@@ -36,6 +37,7 @@ pub use load::Load;
 pub use process::{Scratch, Signal, Telamon, signal_process};
 pub use server::{Behaviour, TestServer};
 pub use syslog::SyslogSink;
+pub use tls::{Identity, Shaken, TlsClient, TlsPort};
 
 /// How long any wait of the kit lasts at most; the machines that run tests are busy.
 pub const PATIENCE: Duration = Duration::from_secs(10);
