@@ -51,11 +51,11 @@ pub struct Tls {
 /// Why there is no TLS session.
 #[derive(Debug)]
 pub enum HandshakeError<E> {
-    /// The peer closed before it had sent a byte.
+    /// The client closed before its first message was there.
     Empty,
-    /// The connection broke before the peer had sent a byte.
+    /// The connection broke before the client's first message was there.
     Broken(io::Error),
-    /// The peer closed or broke the connection in the middle.
+    /// The peer closed or broke the connection later.
     Aborted,
     /// No configuration was chosen for the client's first message; it was told `unrecognized_name`.
     Unchosen(E),
@@ -233,12 +233,10 @@ impl Socket {
             if wants == Wants::Traffic {
                 break;
             }
-            match self.receive_handshake(&mut state.incoming).await {
-                Err(HandshakeError::Empty | HandshakeError::Broken(_)) => {
-                    return Err(HandshakeError::Aborted);
-                }
-                received => received?,
-            }
+            self.receive_handshake(&mut state.incoming).await.map_err(|error| match error {
+                HandshakeError::Empty | HandshakeError::Broken(_) => HandshakeError::Aborted,
+                error => error,
+            })?;
         }
         state.incoming.shrink_to_fit();
         let tls = state.side.facts();
@@ -259,13 +257,10 @@ impl Socket {
                 rustls::InvalidMessage::HandshakePayloadTooLarge,
             )));
         }
-        let begun = !incoming.is_empty();
         incoming.reserve(HANDSHAKE_READ);
         match std::future::poll_fn(|cx| self.poll_read_append(cx, incoming)).await {
-            Ok(0) if begun => Err(HandshakeError::Aborted),
             Ok(0) => Err(HandshakeError::Empty),
             Ok(_) => Ok(()),
-            Err(_) if begun => Err(HandshakeError::Aborted),
             Err(error) => Err(HandshakeError::Broken(error)),
         }
     }
@@ -462,9 +457,25 @@ impl State {
         input: &mut [u8],
         into: &mut Sink<'_>,
     ) -> Result<(usize, Wants), rustls::Error> {
+        let (discard, result) = self.ask(input, into);
+        if let Err(error) = &result {
+            self.failed = Some(error.clone());
+            // The alert. With nothing left to send, the session would look at the input once more.
+            let rest = input.get_mut(discard..).unwrap_or_default();
+            while self.side.common().wants_write() && self.ask(rest, &mut Sink::Nowhere).1.is_ok() {
+            }
+        }
+        Ok((discard, result?))
+    }
+
+    fn ask(
+        &mut self,
+        input: &mut [u8],
+        into: &mut Sink<'_>,
+    ) -> (usize, Result<Wants, rustls::Error>) {
         let Self { side, plain, outgoing, ended, .. } = self;
         let mut keep = Keep { plain, outgoing, ended };
-        let (discard, wants) = match side {
+        match side {
             Side::Server(connection) => {
                 let UnbufferedStatus { discard, state, .. } = connection.process_tls_records(input);
                 (discard, state.and_then(|state| keep.obey(state, into)))
@@ -472,32 +483,6 @@ impl State {
             Side::Client(connection) => {
                 let UnbufferedStatus { discard, state, .. } = connection.process_tls_records(input);
                 (discard, state.and_then(|state| keep.obey(state, into)))
-            }
-        };
-        if let Err(error) = &wants {
-            self.failed = Some(error.clone());
-            self.drain_alert();
-        }
-        Ok((discard, wants?))
-    }
-
-    /// Takes what the session still has to say after an error.
-    fn drain_alert(&mut self) {
-        let Self { side, plain, outgoing, ended, .. } = self;
-        let mut keep = Keep { plain, outgoing, ended };
-        loop {
-            let wants = match side {
-                Side::Server(connection) => {
-                    let UnbufferedStatus { state, .. } = connection.process_tls_records(&mut []);
-                    state.and_then(|state| keep.obey(state, &mut Sink::Nowhere))
-                }
-                Side::Client(connection) => {
-                    let UnbufferedStatus { state, .. } = connection.process_tls_records(&mut []);
-                    state.and_then(|state| keep.obey(state, &mut Sink::Nowhere))
-                }
-            };
-            if !matches!(wants, Ok(Wants::More)) {
-                return;
             }
         }
     }
@@ -593,9 +578,7 @@ impl State {
             let mut plain = &buf[..buf.len().min(OUTPUT_MAX)];
             let (start, records) = loop {
                 // What the session has to say itself comes before.
-                while self.step(&mut [], &mut Sink::Nowhere).map_err(|error| broken(&error))?.1
-                    == Wants::More
-                {}
+                self.advance().map_err(|error| broken(&error))?;
                 let start = self.outgoing.len() - self.sent;
                 let Some(room) = shared.get_mut(start..) else {
                     return Err(io::ErrorKind::OutOfMemory.into());
@@ -647,12 +630,14 @@ impl State {
         plain: &[u8],
         out: &mut [u8],
     ) -> io::Result<Result<usize, InsufficientSizeError>> {
+        // It holds on to what has come of a message.
+        let incoming = &mut self.incoming;
         let encrypted = match &mut self.side {
-            Side::Server(connection) => match connection.process_tls_records(&mut []).state {
+            Side::Server(connection) => match connection.process_tls_records(incoming).state {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => traffic.encrypt(plain, out),
                 _ => return Err(io::ErrorKind::BrokenPipe.into()),
             },
-            Side::Client(connection) => match connection.process_tls_records(&mut []).state {
+            Side::Client(connection) => match connection.process_tls_records(incoming).state {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => traffic.encrypt(plain, out),
                 _ => return Err(io::ErrorKind::BrokenPipe.into()),
             },
@@ -677,14 +662,18 @@ impl State {
     /// Says that nothing follows, where the kernel still takes it. The end of the connection comes right behind.
     fn close(&mut self, socket: &Socket) {
         let mut notify = [0; 256];
+        if self.failed.is_some() || self.advance().is_err() {
+            return;
+        }
+        let incoming = &mut self.incoming;
         let queued = match &mut self.side {
-            Side::Server(connection) => match connection.process_tls_records(&mut []).state {
+            Side::Server(connection) => match connection.process_tls_records(incoming).state {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                     traffic.queue_close_notify(&mut notify)
                 }
                 _ => Ok(0),
             },
-            Side::Client(connection) => match connection.process_tls_records(&mut []).state {
+            Side::Client(connection) => match connection.process_tls_records(incoming).state {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                     traffic.queue_close_notify(&mut notify)
                 }
