@@ -278,6 +278,10 @@ fn checks_shake_hands() {
     check("check-ssl verify none", to_app.port(), "", "L6OK");
     check("ssl verify none", to_app.port(), "option httpchk", "L7OK");
     check("ssl verify none check-sni b.test", to_app.port(), "option httpchk", "L7OK");
+    let script = "option tcp-check\ntcp-check connect ssl sni b.test";
+    check("verify none", to_app.port(), script, "L6OK");
+    let script = "option httpchk\nhttp-check connect ssl alpn http/1.1\nhttp-check send meth GET";
+    check("verify none", to_app.port(), script, "L7OK");
     check("ssl verify none no-check-ssl", app.port(), "", "L4OK");
     let plain = Behaviour::SpeaksThenHalfCloses(b"220 mail.example ESMTP".to_vec());
     let plain = TestServer::start("plain", plain);

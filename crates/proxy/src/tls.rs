@@ -70,13 +70,11 @@ pub(crate) async fn connect(
     socket: &mut Socket,
     connector: &Connector,
     name: Option<&str>,
-    alpn: Option<&[Box<[u8]>]>,
+    alpn: Option<&[Vec<u8>]>,
 ) -> Result<Handshake, Failure> {
     let begun = match alpn {
         None => connector.connect(name),
-        Some(alpn) => {
-            connector.connect_with_alpn(name, alpn.iter().map(|name| name.to_vec()).collect())
-        }
+        Some(alpn) => connector.connect_with_alpn(name, alpn.to_vec()),
     };
     let connection = begun.map_err(|error| Failure {
         error: ConnectionError::TlsHandshake,

@@ -58,8 +58,9 @@ fn connect_deadline(proxy: &Proxy, check: &ServerCheck) -> Instant {
 async fn connect_once(proxy: &Proxy, server: &Server, check: &ServerCheck) -> Finding {
     let to = endpoint(server, check, &CheckConnect::default(), None);
     let deadline = connect_deadline(proxy, check);
+    let tls = server.check_tls.as_ref().filter(|tls| tls.always);
     let connecting = async {
-        match (check.via_socks4, &server.check_tls) {
+        match (check.via_socks4, tls) {
             (true, _) => connect(&to, &server.connect).await,
             (false, Some(_)) => connect_directly(&to, &server.connect).await,
             (false, None) => probe(&to, &server.connect).await,
@@ -67,7 +68,7 @@ async fn connect_once(proxy: &Proxy, server: &Server, check: &ServerCheck) -> Fi
     };
     match timeout_at(deadline, connecting).await {
         Ok(Ok(mut socket)) => {
-            let Some(tls) = &server.check_tls else { return Finding::new(CheckStatus::L4Ok, "") };
+            let Some(tls) = tls else { return Finding::new(CheckStatus::L4Ok, "") };
             // Closing then leaves nothing behind; where that fails it is closed all the same.
             let _ = socket.set_nolinger();
             if let Some(settings) = &check.send_proxy {
@@ -358,11 +359,8 @@ impl<'a> Run<'a> {
     }
 
     fn connector(&self, step: &CheckConnect) -> Option<&'a Connector> {
-        let of_checks = self.server.check_tls.as_ref().map(|tls| &*tls.connector);
-        match step.tls {
-            true => of_checks.or_else(|| self.server.tls.as_ref().map(|tls| &*tls.connector)),
-            false => of_checks.filter(|_| step.as_server),
-        }
+        let tls = self.server.check_tls.as_ref()?;
+        (step.tls || step.as_server && tls.always).then_some(&*tls.connector)
     }
 
     /// Whether the step behind the current connection sends something.

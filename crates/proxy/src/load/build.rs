@@ -22,8 +22,9 @@ use crate::expr::LogFormat;
 use crate::learn::Learning;
 use crate::log::Builtin;
 use crate::model::{
-    AgentCheck, Backend, Balance, CheckTls, Frontend, Listener, LogSettings, Mode, Proxy, ProxyId,
-    ResolvedFrom, Rules, SavedState, Server, ServerCheck, ServerId, ServerTls, StatsPage,
+    AgentCheck, Backend, Balance, CheckMethod, CheckStep, CheckTls, Frontend, Listener,
+    LogSettings, Mode, Proxy, ProxyId, ResolvedFrom, Rules, SavedState, Server, ServerCheck,
+    ServerId, ServerTls, StatsPage,
 };
 use crate::rules::Routes;
 use crate::state::{ListenerState, ProxyState, ServerState};
@@ -309,7 +310,7 @@ fn server(
         let connector = settings.tls.connector(base, at, None, diagnostics)?;
         Some(Arc::new(ServerTls { connector, sni: settings.sni.clone() }))
     });
-    let check_tls = check_tls(base, at, &settings, tls.as_ref(), diagnostics);
+    let check_tls = check_tls(context, at, &settings, tls.as_ref(), diagnostics);
     let agent = &settings.agent;
     let agent_address = agent
         .address
@@ -413,7 +414,7 @@ fn server(
 
 /// How the server's checks use TLS.
 fn check_tls(
-    base: &Base,
+    context: &ProxyContext,
     at: Location,
     settings: &ServerSettings,
     tls: Option<&Arc<ServerTls>>,
@@ -421,16 +422,22 @@ fn check_tls(
 ) -> Option<Arc<CheckTls>> {
     let draft = &settings.check_tls;
     let elsewhere = settings.check_port.is_some() || settings.check_address.is_some();
-    if !settings.check || !draft.applies(&settings.tls, elsewhere) {
+    let always = draft.applies(&settings.tls, elsewhere);
+    let asked = || match context.draft.check.method() {
+        CheckMethod::Connect => false,
+        CheckMethod::Script(script) => script.steps.iter().any(CheckStep::asks_for_tls),
+    };
+    if !settings.check || !(always || asked()) {
         return None;
     }
+    let base = &context.base;
     let connector = match (tls, &draft.alpn) {
         (Some(tls), None) => Arc::clone(&tls.connector),
         // What is wrong with the line was told.
         (None, _) if settings.tls.ssl.is_some() => return None,
         (_, alpn) => settings.tls.connector(base, at, alpn.as_deref(), diagnostics)?,
     };
-    Some(Arc::new(CheckTls { connector, sni: draft.sni.clone() }))
+    Some(Arc::new(CheckTls { connector, sni: draft.sni.clone(), always }))
 }
 
 /// What is learnt from the server's traffic. Backups are no peers of the others, and what stands in for servers has none.

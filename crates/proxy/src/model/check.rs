@@ -128,10 +128,17 @@ pub struct CheckConnect {
     pub tls: bool,
     /// `sni`, `alpn`: what differs in it from what the server's line says.
     pub sni: Option<Box<str>>,
-    pub alpn: Option<Box<[Box<[u8]>]>>,
+    pub alpn: Option<Box<[Vec<u8>]>>,
     /// The loader put it there: it is step 0, and says nothing of itself in reports.
     pub implicit: bool,
     pub comment: Option<Box<str>>,
+}
+
+impl CheckStep {
+    /// Whether it is a `connect … ssl`.
+    pub(crate) fn asks_for_tls(&self) -> bool {
+        matches!(self, Self::Connect(connect) if connect.tls)
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -19,6 +19,8 @@ pub struct CheckTls {
     pub connector: Arc<Connector>,
     /// `check-sni`
     pub sni: Option<Box<str>>,
+    /// Else only where a script's `connect … ssl` asks for it.
+    pub always: bool,
 }
 
 /// A version of HTTP that a line names (`proto`, `ws`).

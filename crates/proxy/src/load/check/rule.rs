@@ -255,10 +255,20 @@ fn connect(
             }
             "via-socks4" => connect.via_socks4 = true,
             "send-proxy" => connect.send_proxy = true,
-            "ssl" | "sni" | "alpn" | "proto" => {
-                if token.text != "ssl" {
-                    args.next("a value")?;
+            "ssl" => connect.tls = true,
+            "sni" => connect.sni = Some(args.next("a host name")?.text.into()),
+            "alpn" => {
+                let token = args.next("names such as `h2,http/1.1`")?;
+                match telamon_tls::protocols(token.text) {
+                    Ok(protocols) => connect.alpn = Some(protocols.into()),
+                    Err(_) => {
+                        args.bad(token, "list of protocols", "names such as `h2,http/1.1`");
+                        return None;
+                    }
                 }
+            }
+            "proto" => {
+                args.next("a protocol")?;
                 let keyword = format!("{} {}", args.keyword_text(), token.text);
                 args.report(token.at, ConfigErrorKind::NotYet { keyword, guards_access: false });
             }

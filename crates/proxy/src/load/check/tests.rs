@@ -297,15 +297,16 @@ fn options_of_checks_take_no_more_words() {
 }
 
 #[test]
-fn a_connection_of_a_rule_without_tls_takes_no_word_of_tls() {
-    for word in ["ssl", "sni str(x)", "alpn h2", "proto h2"] {
-        let (first, _) = word.split_once(' ').unwrap_or((word, ""));
-        for protocol in ["http-check", "tcp-check"] {
-            let option = if protocol == "http-check" { "httpchk" } else { "tcp-check" };
-            let lines = format!("backend b\n option {option}\n {protocol} connect {word}\n");
-            let said = told(&lines, &LoadOptions::default());
-            assert!(said[0].contains(&format!("alert `connect {first}`")), "{said:?}");
-        }
+fn a_connection_of_a_rule_takes_words_of_tls() {
+    for protocol in ["http-check", "tcp-check"] {
+        let option = if protocol == "http-check" { "httpchk" } else { "tcp-check" };
+        let line =
+            |words: &str| format!("backend b\n option {option}\n {protocol} connect {words}\n");
+        let said = told(&line("proto h2"), &LoadOptions::default());
+        assert!(said[0].contains("alert `connect proto`"), "{said:?}");
+        let said = told(&line("ssl alpn h2,,x"), &LoadOptions::default());
+        assert!(said[0].contains("list of protocols"), "{said:?}");
+        slip(&format!(" option {option}\n {protocol} connect ssl sni b.test alpn h2,http/1.1"), "");
     }
     slip(" option httpchk\n http-check connect send-proxy", "");
     slip(" option tcp-check\n tcp-check connect send-proxy default", "");

@@ -39,11 +39,17 @@ pub(super) const KEYWORDS: &[S] = &[
         HERE,
         "check-ssl",
         "checks by TLS, also where the traffic does not or goes elsewhere",
-        |server, args| server.check_tls.forced = Some(args.at()),
+        |server, _| server.check_tls.said = Some(true),
     ),
-    S::works("no-check-ssl", HERE, "no-check-ssl", "takes back `check-ssl`", |server, _| {
-        server.check_tls.forced = None;
-    }),
+    S::works(
+        "no-check-ssl",
+        HERE,
+        "no-check-ssl",
+        "checks without TLS, also where the traffic has it",
+        |server, _| {
+            server.check_tls.said = Some(false);
+        },
+    ),
     S::works(
         "check-sni",
         HERE,
@@ -159,8 +165,8 @@ pub(super) const KEYWORDS: &[S] = &[
 /// How a server's checks use TLS.
 #[derive(Debug, Clone, Default)]
 pub(in crate::load) struct CheckDraft {
-    /// Where `check-ssl` stands.
-    pub(in crate::load) forced: Option<telamon_config::Location>,
+    /// `check-ssl`, or `no-check-ssl`.
+    pub(in crate::load) said: Option<bool>,
     pub(in crate::load) sni: Option<Box<str>>,
     pub(in crate::load) alpn: Option<std::sync::Arc<[Vec<u8>]>>,
 }
@@ -168,6 +174,6 @@ pub(in crate::load) struct CheckDraft {
 impl CheckDraft {
     /// Whether checks use TLS: where it is forced, or where they go where encrypted traffic goes.
     pub(in crate::load) fn applies(&self, tls: &TlsDraft, elsewhere: bool) -> bool {
-        self.forced.is_some() || (tls.ssl.is_some() && !elsewhere)
+        self.said.unwrap_or(tls.ssl.is_some() && !elsewhere)
     }
 }
