@@ -22,7 +22,7 @@ mod acl;
 mod args;
 mod auth;
 mod condition;
-mod converters;
+pub(crate) mod converters;
 pub(crate) mod fetches;
 mod index;
 mod lists;

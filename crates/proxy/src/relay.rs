@@ -71,6 +71,8 @@ pub(crate) struct Pump<'a> {
     independent: bool,
     /// Progress in this direction also keeps the other direction's timeouts from passing.
     tunnel: bool,
+    /// What is read goes nowhere.
+    discards: bool,
     /// The sink is closed behind the last byte, which may wait for that.
     closes: bool,
     /// Bytes written, heads included; those of them that went through a pipe.
@@ -258,6 +260,7 @@ impl<'a> Pump<'a> {
             independent: false,
             tunnel: false,
             closes: false,
+            discards: false,
             written: sent as u64,
             spliced: 0,
             read: 0,
@@ -304,6 +307,9 @@ impl<'a> Pump<'a> {
                     self.read += count as u64;
                     self.progressed();
                     self.checked = self.remaining.advance(&mut self.buffer, 0)?;
+                    if self.discards {
+                        self.sent = self.checked;
+                    }
                     self.consider_splicing(count);
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Source)),
@@ -332,6 +338,12 @@ impl<'a> Pump<'a> {
     /// down for writing, as soon as the pump has ended.
     pub(crate) fn set_closes(&mut self) {
         self.closes = true;
+    }
+
+    /// Lets what is read from now on go nowhere.
+    pub(crate) fn set_discards(&mut self) {
+        self.discards = true;
+        self.pipes = None;
     }
 
     /// Writing does not prolong the time that the receiver may be silent for.

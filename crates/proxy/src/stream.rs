@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use telamon_http_proto::proxy_protocol::ProxyHeader;
-use telamon_http_proto::{BodyLength, Head};
+use telamon_http_proto::{BodyLength, Head, Method};
 use telamon_runtime::{Endpoint, Moment};
 
 use crate::connection_error::ConnectionError;
@@ -171,6 +171,10 @@ pub struct Stream {
     pub response_input_complete: bool,
     /// The client closed before the whole body had come that was waited for.
     pub(crate) request_cut: bool,
+    /// What the server has to answer to the key that was made for a client of HTTP/2, which needs none (WebSocket).
+    pub(crate) websocket_accept: Option<Box<[u8]>>,
+    /// The client has asked for a head alone, whatever rules have made of its method.
+    pub(crate) wants_head: bool,
     /// `http-request disable-l7-retry`: what `retry-on` says beyond `conn-failure` does not hold for it.
     pub(crate) no_replay: bool,
     /// It is the first request of its connection.
@@ -284,6 +288,8 @@ impl Stream {
             response_input_complete: false,
             request_cut: false,
             no_replay: false,
+            websocket_accept: None,
+            wants_head: false,
             first_request: true,
             last_rule: None,
             early_hints: Vec::new(),
@@ -330,6 +336,7 @@ impl Stream {
         self.response_input_complete = false;
         self.request_cut = false;
         self.no_replay = false;
+        self.websocket_accept = None;
         self.first_request = false;
         self.last_rule = None;
         self.early_hints.clear();
@@ -381,6 +388,7 @@ impl Stream {
     pub(crate) fn head_received(&mut self) {
         self.log.request_ms = Some(self.log.at(self.session.worker.now()));
         self.log.bytes_in = self.request.head_len() as u64;
+        self.wants_head = self.request.method_kind() == Method::Head;
         self.log.number = self.session.worker.request_number();
         let limit = self.snapshot.global.tune.http_logurilen;
         let request = &self.request;

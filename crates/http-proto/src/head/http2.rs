@@ -41,7 +41,7 @@ impl Head {
     /// appended to the input as [`Head::request_body`] frames it.
     ///
     /// Beside `:authority` Host is dropped, as in HAProxy, so that nobody behind can take another for it. Unlike HAProxy,
-    /// a request needs either of the two, and white space around values and bytes outside RFC 3986 in the target are
+    /// white space around values and bytes outside RFC 3986 in the target are
     /// refused; [`Limits::accept_invalid`] lets these pass.
     ///
     /// # Errors

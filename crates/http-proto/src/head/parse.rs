@@ -378,7 +378,8 @@ impl Head {
         }
         if !facts.host {
             return match self.version {
-                Version::Http10 => Ok(()),
+                // HTTP/2 requires neither Host nor an authority (RFC 9113, section 8.3.1).
+                Version::Http10 | Version::Http2 => Ok(()),
                 _ => Err(ParseError::new(at, E::MissingHost)),
             };
         }

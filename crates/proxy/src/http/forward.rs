@@ -16,7 +16,7 @@ use self::head::{Ends, Upload, final_head};
 use self::rules::Answering;
 use crate::aside::aside;
 use crate::dial::{Attached, Dial, Dialed, Reuse, Undialed};
-use crate::http::{After, Client, prepare, respond};
+use crate::http::{After, Client, prepare, respond, websocket};
 use crate::model::{Backend, Proxy, Server};
 use crate::relay::{End, Splicing};
 use crate::stream::{Cause, Phase, Stream};
@@ -219,7 +219,7 @@ async fn attempt(
 fn answer_length(stream: &Stream) -> Option<BodyLength> {
     let upgrades = stream.request.wants_upgrade();
     // 101 must have been asked for.
-    if stream.response.status() == 101 && !upgrades {
+    if stream.response.status() == 101 && !(upgrades && websocket::is_accepted(stream)) {
         return None;
     }
     stream.response.response_body(stream.request.method_kind(), upgrades).ok()

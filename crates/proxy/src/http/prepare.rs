@@ -1,7 +1,8 @@
 //! The head that goes to the server: what a proxy adds to and takes from a request.
 
-use telamon_http_proto::EditError;
+use telamon_http_proto::{EditError, Version};
 
+use crate::http::websocket;
 use crate::model::{AddressHeader, ConnectionMode, Proxy, RestrictNames};
 use crate::stream::Stream;
 
@@ -21,6 +22,9 @@ pub(super) fn request(stream: &mut Stream, keep_server: bool) -> Result<(), Edit
     if let (Some(header), Some(_)) = (&frontend.unique_id_header, &frontend.unique_id_format) {
         let id = crate::log::unique_id(stream).to_vec();
         stream.request.add_header(header, &id)?;
+    }
+    if stream.request.version() == Version::Http2 && stream.request.wants_upgrade() {
+        websocket::make_key(stream)?;
     }
     stream.request.strip_hop_by_hop()?;
     let version = stream.request.version();

@@ -33,7 +33,8 @@ pub(super) async fn send(client: &mut Client, stream: &mut Stream, answer: Answe
         return After::Close;
     }
     let mut out = worker.lend_buffer();
-    let body = if stream.request.method_kind() == Method::Head { &[] } else { &*body };
+    let head_only = stream.wants_head || stream.request.method_kind() == Method::Head;
+    let body = if head_only { &[] } else { &*body };
     match client.side.stream() {
         None => stream.response.write_to(&mut out),
         Some(side) => {

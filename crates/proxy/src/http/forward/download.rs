@@ -23,6 +23,8 @@ pub(super) struct Answer {
     pub(super) keep_client: bool,
     /// The client's connection ends with it.
     closes: bool,
+    /// The client has asked for the head alone.
+    discards: bool,
     /// The server has sent more than its answer.
     pub(super) surplus: bool,
 }
@@ -62,10 +64,14 @@ impl Answer {
         account::response(stream);
 
         let mut out = stream.session.worker.lend_buffer();
+        // Rules may have replaced the method that the server has answered to.
+        let discards =
+            stream.wants_head && !matches!(length, BodyLength::None | BodyLength::Tunnel);
         match client.stream() {
             None => stream.response.write_to(&mut out),
             Some(side) => {
                 stream.log.bytes_out += stream.response.len() as u64;
+                let length = if stream.wants_head { BodyLength::None } else { length };
                 side.send_answer(&stream.response, length).map_err(|_| Phase::Data)?;
             }
         }
@@ -78,7 +84,7 @@ impl Answer {
         out.extend_from_slice(stream.response.remaining());
         let end = remaining.advance(&mut out, head_len).map_err(|_| Phase::Data)?;
         let surplus = out.len() > end;
-        out.truncate(end);
+        out.truncate(if discards { head_len } else { end });
         let closes = !keep_client && length != BodyLength::Tunnel && last;
         let wrote = if closes && remaining.is_done() {
             client.try_write_more(&out)
@@ -87,7 +93,7 @@ impl Answer {
         };
         // What is wrong with the socket shows again when the rest is sent.
         let sent = wrote.unwrap_or(0);
-        Ok(Self { out, sent, remaining, keep_client, closes, surplus })
+        Ok(Self { out, sent, remaining, keep_client, closes, discards, surplus })
     }
 
     /// Whether all of it has gone at once.
@@ -107,6 +113,9 @@ impl Answer {
         pump.splice_with(stream.session.worker.pipes(), splicing);
         if self.closes {
             pump.set_closes();
+        }
+        if self.discards {
+            pump.set_discards();
         }
         pump
     }
