@@ -133,6 +133,7 @@ mod tests {
         check(Packet::MysqlGreeting, GREETING, "ok: 8.0.19");
         check(Packet::MysqlGreeting, &GREETING[..20], "wait");
         check(Packet::MysqlGreeting, "07000000 FF 1004 4E6F212E", "L7STS 1040: No!.");
+        check(Packet::MysqlGreeting, "02000000 FF10", "L7STS 16: ");
         check(Packet::MysqlLogin, GREETING, "wait");
         let login = |answer: &str| format!("{GREETING} {answer}");
         check(Packet::MysqlLogin, &login("03000002 000000"), "ok: 8.0.19");

@@ -64,8 +64,12 @@ impl Reply {
 
     /// Takes in `count` bytes that were appended.
     pub(super) fn received(&mut self, count: usize) {
+        let is_first = self.received < VERSION_LEN;
         self.received += count;
         if self.protocol == CheckProtocol::Http {
+            if is_first {
+                plain_version(self.head.input_mut());
+            }
             self.advance();
         }
     }
@@ -78,6 +82,12 @@ impl Reply {
     /// Nothing more is expected or held.
     pub(super) fn is_over(&self) -> bool {
         self.received >= self.bytes_max || matches!(self.state, State::Complete | State::Broken)
+    }
+
+    /// The head of a response has come, and not all of its body though its length is known.
+    pub(super) fn is_cut(&self) -> bool {
+        let State::Body(length, _) = &self.state else { return false };
+        matches!(length, BodyLength::Length(_) | BodyLength::Chunked)
     }
 
     /// All bytes, as received.
@@ -146,6 +156,20 @@ impl Reply {
     }
 }
 
+/// Writes any version of HTTP that has the form of HTTP/1's as the one that it is read by: whether a server is well is
+/// no question of its version, and HAProxy takes all of them.
+fn plain_version(input: &mut [u8]) {
+    if let [b'H', b'T', b'T', b'P', b'/', major @ b'0'..=b'9', b'.', minor @ b'0'..=b'9', ..] =
+        input
+    {
+        let later = (*major, *minor) >= (b'1', b'1');
+        (*major, *minor) = (b'1', if later { b'1' } else { b'0' });
+    }
+}
+
+/// `HTTP/1.1`
+const VERSION_LEN: usize = 8;
+
 /// Room that there is at least for each read: most answers of checks are smaller.
 const READ_MIN: usize = 1024;
 
@@ -187,6 +211,9 @@ mod tests {
             "200 hello",
         );
         check(Method::Get, b"HTTP/1.1 200 OK\r\nFoo: b", "~0 ");
+        check(Method::Get, b"HTTP/3.7 200 OK\r\nContent-Length: 0\r\n\r\n", "200 ");
+        check(Method::Get, b"HTTP/0.9 200 OK\r\nContent-Length: 0\r\n\r\n", "200 ");
+        check(Method::Get, b"HTTP/2 200 OK\r\nContent-Length: 0\r\n\r\n", "!0 ");
         check(Method::Get, b"what is this\r\n\r\n", "!0 ");
     }
 }

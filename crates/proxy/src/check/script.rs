@@ -188,6 +188,9 @@ impl<'a> Run<'a> {
             }
             match step {
                 CheckStep::Connect(connect) => {
+                    if self.is_cut_short().await {
+                        return Err(Finding::new(CheckStatus::SocketError, ""));
+                    }
                     (self.current, last, must_read) = (at, Some(step), true);
                     self.connect(connect).await?;
                 }
@@ -244,6 +247,22 @@ impl<'a> Run<'a> {
             at += 1;
         }
         Ok(self.passed(last))
+    }
+
+    /// Whether the server has closed within the answer before the next connection. An expectation may have held before that
+    /// showed; HAProxy tells it where the close has come by then.
+    async fn is_cut_short(&mut self) -> bool {
+        let until = Instant::now() + CLOSE_PATIENCE;
+        while let (true, false, Some(socket)) = (self.reply.is_cut(), self.ended, &self.socket) {
+            let space = self.reply.space();
+            let reading = std::future::poll_fn(|cx| socket.poll_read_append(cx, space));
+            match timeout_at(until, reading).await {
+                Ok(Ok(count)) if count > 0 => self.reply.received(count),
+                Ok(_) => self.ended = true,
+                Err(_) => break,
+            }
+        }
+        self.ended && self.reply.is_cut()
     }
 
     /// What came since something was last sent.
@@ -561,3 +580,6 @@ impl<'a> Run<'a> {
         })
     }
 }
+
+/// How long the close behind an answer that is not whole yet may take to show, before the next connection.
+const CLOSE_PATIENCE: Duration = Duration::from_millis(2);

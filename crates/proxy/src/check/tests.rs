@@ -266,6 +266,23 @@ fn http_checks_say_what_haproxy_says() {
 }
 
 #[test]
+fn an_answer_that_breaks_off_fails_the_next_exchange() {
+    let request = || CheckStep::Request(Box::default());
+    let status = || expect(Expected::Status([(200, 399)].into()));
+    let exchanges = |count: usize| {
+        let one = || [connection(), request(), status()];
+        script(CheckProtocol::Http, (0..count).flat_map(|_| one()).collect())
+    };
+    let cut = || serve(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", true);
+    let ok = "succeeded, reason: Layer7 check passed, code: 200";
+    // The status has come, and nobody looks further.
+    check(exchanges(1), cut(), ok);
+    check(exchanges(2), cut(), "failed, reason: Socket error");
+    check(exchanges(2), serve(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", true), ok);
+    check(exchanges(2), serve(b"HTTP/3.7 200 OK\r\n\r\nabc", true), ok);
+}
+
+#[test]
 fn tcp_checks_say_where_they_failed() {
     let tcp = |steps: Vec<CheckStep>| {
         let mut all = vec![connection()];

@@ -1,18 +1,21 @@
 //! Where the variables of a line come from.
 
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
-use telamon_runtime::Endpoint;
+use telamon_runtime::{Endpoint, Moment};
 
 use super::date::Stamp;
 use super::variable::{Facts, Peer};
-use crate::model::{Mode, Model, PersistenceCookie};
-use crate::stream::{Context, LogState, Session, Stream};
+use crate::model::{Mode, Model, PersistenceCookie, Proxy};
+use crate::stream::{CheckSight, Context, LogState, Session, Stream};
 
 impl<'a> Facts<'a> {
-    /// All that is known in a context; `None` without a session.
+    /// All that is known in a context; `None` where nobody is served and nothing checked.
     pub(crate) fn of(cx: &Context<'a>) -> Option<Self> {
-        let session = cx.session?;
+        let Some(session) = cx.session else {
+            return cx.check.map(|check| Self::of_check(cx.model, check));
+        };
         Some(match cx.stream {
             Some(stream) => Self::of_stream(session, stream),
             None => {
@@ -54,6 +57,22 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// For a health check: what is known of its server, and of the process.
+    fn of_check(model: &'a Model, check: &CheckSight<'_>) -> Self {
+        let proxy = model.proxy(check.backend);
+        let server = model.server(check.backend, check.server);
+        let address = server.and_then(|server| peer(Some(&server.state.address().endpoint)));
+        Self {
+            server_address: address,
+            server: server.map_or("<NOSRV>", |server| &server.name),
+            active: 0,
+            frontend_active: u64::from(proxy.state.frontend.load.current()),
+            backend_active: u64::from(proxy.state.backend.load.current()),
+            server_active: server.map_or(0, |s| u64::from(s.state.member.load.current())),
+            ..Self::of_proxy(proxy, &LogState::new(Moment::now(), SystemTime::now()))
+        }
+    }
+
     /// For a session that never had a stream.
     pub(super) fn of_session(model: &'a Model, session: &'a Session, log: &LogState) -> Self {
         let frontend = model.proxy(session.frontend);
@@ -62,6 +81,19 @@ impl<'a> Facts<'a> {
             local: peer(Some(&session.dst.borrow())),
             listener: session.listener.number,
             tls: session.root().tls.get().map(|tls| &**tls),
+            active: u64::from(session.worker.shared.connections.used()),
+            frontend_active: u64::from(frontend.state.frontend.load.current()),
+            ..Self::of_proxy(frontend, log)
+        }
+    }
+
+    /// What a proxy and the state of a log line tell.
+    fn of_proxy(frontend: &'a Proxy, log: &LogState) -> Self {
+        Self {
+            client: None,
+            local: None,
+            listener: 0,
+            tls: None,
             server_source: None,
             server_address: None,
             frontend: &frontend.name,
@@ -84,8 +116,8 @@ impl<'a> Facts<'a> {
             cause: log.cause,
             phase: log.phase,
             cookie_state: *b"--",
-            active: u64::from(session.worker.shared.connections.used()),
-            frontend_active: u64::from(frontend.state.frontend.load.current()),
+            active: 0,
+            frontend_active: 0,
             backend_active: 0,
             server_active: 0,
             retries: log.retries,

@@ -66,7 +66,9 @@ fn error(payload: &[u8]) -> Option<Answered> {
     if reader.byte()? != ERR {
         return None;
     }
-    let code = reader.little_endian(2).and_then(|code| u16::try_from(code).ok());
+    // One that breaks off within its number is read as far as it goes, as HAProxy does.
+    let code =
+        reader.little_endian(reader.0.len().min(2)).and_then(|code| u16::try_from(code).ok());
     Some(Answered::refused(code.unwrap_or_default(), &until_zero(reader.0)))
 }
 
