@@ -80,6 +80,7 @@ enum Mistake {
     UnknownServer { flag: &'static str, found: String, names: String },
     UnknownStrategy { found: String, nearest: Option<&'static str> },
     TooLong { units: f64 },
+    AfterTheEnd { flag: &'static str, server: String },
 }
 
 impl fmt::Display for Mistake {
@@ -94,6 +95,12 @@ impl fmt::Display for Mistake {
                 near(f, *nearest)
             }
             Self::Missing { flag, value } => write!(f, "`{flag}` needs {value} after it"),
+            Self::AfterTheEnd { flag, server } => {
+                write!(
+                    f,
+                    "`{flag} {server}@…` comes after the end; `--duration` makes the run longer"
+                )
+            }
             Self::Bad { flag, found, expected } => {
                 write!(f, "`{flag}` needs {expected}, found `{found}`")
             }
@@ -340,6 +347,12 @@ impl Wanted {
         }
         if wanted.files.is_empty() && !wanted.help {
             return Err(Mistake::NoFile);
+        }
+        if let Some((server, _, change)) =
+            wanted.changes.iter().find(|(_, at, _)| *at >= wanted.duration)
+        {
+            let (flag, server) = (flag_of(*change), server.clone());
+            return Err(Mistake::AfterTheEnd { flag, server });
         }
         Ok(wanted)
     }

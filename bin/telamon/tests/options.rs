@@ -240,3 +240,24 @@ fn a_connection_that_a_user_logged_in_by_is_shared_with_nobody() {
         assert_eq!(app.connections() == 1, shared, "{scheme}");
     }
 }
+
+#[test]
+fn rules_of_layer_4_see_answers_only_within_a_delay() {
+    let by_status = "tcp-response content reject if { status 200 }";
+    check_answer(by_status, true);
+    check_answer(&format!("tcp-response inspect-delay 1s\n{by_status}"), false);
+    check_answer(
+        "tcp-response content accept if { status 200 }\ntcp-response content reject",
+        false,
+    );
+}
+
+/// Whether a client is answered under these lines.
+#[track_caller]
+fn check_answer(lines: &str, expected: bool) {
+    let app = TestServer::named("app");
+    let telamon = Telamon::listen(&format!("{lines}\nserver {app}"));
+    let mut client = telamon.connect();
+    client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert_eq!(!client.read_to_end().is_empty(), expected, "{lines}");
+}

@@ -107,6 +107,8 @@ pub struct Member {
     weight_initial: AtomicU32,
     weight: AtomicU32,
     maxconn: AtomicU32,
+    /// What the configuration says, where `maxconn` may have been set since.
+    maxconn_initial: AtomicU32,
     minconn: AtomicU32,
     maxqueue: AtomicU32,
     max_requests: AtomicU32,
@@ -198,6 +200,7 @@ impl Member {
             weight_initial: AtomicU32::new(0),
             weight: AtomicU32::new(config.weight.min(WEIGHT_MAX)),
             maxconn: AtomicU32::new(0),
+            maxconn_initial: AtomicU32::new(0),
             minconn: AtomicU32::new(0),
             maxqueue: AtomicU32::new(0),
             max_requests: AtomicU32::new(0),
@@ -216,15 +219,19 @@ impl Member {
         Arc::new(member)
     }
 
-    /// Applies what a configuration says. A weight set at run time stays unless the
-    /// configuration's own weight changed. The pool has to be told:
+    /// Applies what a configuration says. A weight or a `maxconn` set at run time stays unless the
+    /// configuration's own changed. The pool has to be told:
     /// [`Pool::member_changed`](crate::Pool::member_changed).
     pub fn configure(&self, config: &MemberConfig) {
         self.number.store(config.number, Relaxed);
         self.backup.store(config.backup, Relaxed);
         self.priority.store(config.priority, Relaxed);
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&config.place);
-        self.set_limits(config.limits);
+        let mut limits = config.limits;
+        if self.maxconn_initial.swap(limits.maxconn, Relaxed) == limits.maxconn {
+            limits.maxconn = self.maxconn.load(Relaxed);
+        }
+        self.set_limits(limits);
         let weight = config.weight.min(WEIGHT_MAX);
         if self.weight_initial.swap(weight, Relaxed) != weight {
             self.weight.store(weight, Relaxed);

@@ -53,6 +53,10 @@ fn mistakes_name_the_argument() {
         "a --slow web1@3sxx",
         "`--slow` needs SERVER@TIME or SERVER@TIMExFACTOR, such as `web1@10s` or `web1@10sx5`, found `web1@3sxx`",
     );
+    check(
+        "a --fail web1@10s --duration 10s",
+        "`--fail web1@…` comes after the end; `--duration` makes the run longer",
+    );
     check("a --capacity 0", "`--capacity` needs a number from 1, or SERVER=N, found `0`");
     check("a --constant=1", "`--constant` needs no value, found `1`");
 }

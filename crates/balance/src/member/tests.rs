@@ -76,3 +76,18 @@ fn a_configuration_keeps_a_weight_set_at_run_time() {
     member.set_weight(9999);
     assert_eq!(member.weight(), WEIGHT_MAX);
 }
+
+#[test]
+fn a_configuration_keeps_a_maxconn_set_at_run_time() {
+    let config = |maxconn| MemberConfig {
+        limits: Limits { maxconn, ..Limits::default() },
+        ..MemberConfig::default()
+    };
+    let member = Member::new("a", &config(5), 1);
+    assert_eq!(member.limits().maxconn, 5);
+    member.set_limits(Limits { maxconn: 9, ..member.limits() });
+    member.configure(&config(5));
+    assert_eq!(member.limits().maxconn, 9);
+    member.configure(&config(7));
+    assert_eq!(member.limits().maxconn, 7);
+}

@@ -133,7 +133,7 @@ pub(crate) fn parse(
     if raw.is_empty() && matches!(spec.params.first(), Some(Param::Frontend | Param::Backend)) {
         raw.push((Vec::new(), at.saturating_sub(spec.name.len()), end));
     }
-    if raw.len() + 1 == spec.required && spec.params.get(raw.len()) == Some(&Param::Table) {
+    if raw.is_empty() && spec.required == 1 && spec.params.first() == Some(&Param::Table) {
         raw.push((Vec::new(), at.saturating_sub(spec.name.len()), end));
     }
     if raw.len() > spec.params.len() {

@@ -198,13 +198,22 @@ impl Default for Draft {
 impl ProxyContext {
     /// Whether the section has the side that the keyword is about. If not, says so; HAProxy warns and goes on.
     pub(super) fn has_side(&self, args: &mut Args<'_>, side: Sections) -> bool {
-        if side.and(Sections::DEFAULTS).intersects(self.sections) {
+        self.is_among(args, side.and(Sections::DEFAULTS))
+    }
+
+    /// As [`has_side`](Self::has_side), for what `defaults` cannot have.
+    pub(super) fn has_named_side(&self, args: &mut Args<'_>, side: Sections) -> bool {
+        self.is_among(args, side)
+    }
+
+    fn is_among(&self, args: &mut Args<'_>, sections: Sections) -> bool {
+        if sections.intersects(self.sections) {
             return true;
         }
         let kind = ConfigErrorKind::WrongSection {
             keyword: args.keyword_text(),
             section: args.line().section().keyword(),
-            belongs: side.and(Sections::DEFAULTS).names(SectionSpec::HAPROXY).collect(),
+            belongs: sections.names(SectionSpec::HAPROXY).collect(),
         };
         args.warn(args.at(), kind);
         args.skip_rest();

@@ -128,7 +128,12 @@ fn outlier_ejection(args: &mut Args<'_>) -> Option<OutlierConfig> {
         return None;
     }
     let mut config = OutlierConfig::default();
+    let mut before: Vec<&str> = Vec::new();
     while let Some(word) = args.next_if_any() {
+        if before.contains(&word.text) {
+            args.bad(word, "outlier-ejection", "each setting once");
+        }
+        before.push(word.text);
         // A value that is wrong is reported, and the default stands in for it until the end of the line.
         match word.text {
             "consecutive" => read(&mut config.consecutive, args.integer("count", 0..=NUMBER_MAX)),
@@ -182,7 +187,7 @@ fn time(args: &mut Args<'_>) -> Option<u64> {
     u64::try_from(time.as_millis()).ok()
 }
 
-/// `1.9` as thousandths; 0 is off.
+/// `1.9` as thousandths; 0 is off. Below 1 it would eject those that are better than the rest.
 fn factor(args: &mut Args<'_>, word: Token<'_>) -> Option<u32> {
     const EXPECTED: &str = "a factor such as `1.9`, or 0 for no limit";
     let token = args.next(EXPECTED)?;
@@ -191,8 +196,9 @@ fn factor(args: &mut Args<'_>, word: Token<'_>) -> Option<u32> {
     let number = (digits(whole) && digits(part) && part.len() <= 3)
         .then(|| format!("{whole}{part:0<3}").parse().ok())
         .flatten();
-    if number.is_none_or(|number: u32| number > FACTOR_MAX * 1000) {
-        args.bad(token, word.text.to_owned(), format!("{EXPECTED}, up to {FACTOR_MAX}"));
+    if number.is_none_or(|number: u32| number != 0 && !(1000..=FACTOR_MAX * 1000).contains(&number))
+    {
+        args.bad(token, word.text.to_owned(), format!("{EXPECTED}, from 1 to {FACTOR_MAX}"));
         return None;
     }
     number

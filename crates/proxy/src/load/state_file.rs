@@ -151,6 +151,11 @@ fn read(
             return None;
         }
     };
+    let no_version = format!("can't get the version of the {what} state file '{path}'");
+    if text.is_empty() {
+        warn(diagnostics, at, no_version);
+        return None;
+    }
     let mut lines = HashMap::new();
     let mut start = 0;
     for (index, line) in text.split_inclusive('\n').enumerate() {
@@ -160,16 +165,12 @@ fn read(
             if line.trim_end_matches('\n') == "1" && line.ends_with('\n') {
                 continue;
             }
-            warn(
-                diagnostics,
-                at,
-                format!("can't get the version of the {what} state file '{path}'"),
-            );
+            warn(diagnostics, at, no_version);
             return None;
         }
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         let content = line.trim_start_matches([' ', '\t']);
-        let corrupted = !line.ends_with('\n') || !(FIELDS_MIN..=FIELDS_MAX).contains(&fields.len());
+        let corrupted = !line.ends_with('\n') || !fields.len() < FIELDS_MIN;
         if line.ends_with('\n') && (content == "\n" || content.starts_with('#')) {
             continue;
         }
@@ -261,9 +262,8 @@ fn warn(diagnostics: &mut Diagnostics, at: Location, title: String) {
     diagnostics.warning(at, ProxyMistake::Says { title, help }.into());
 }
 
-/// Fields of a line; the last five came later.
+/// Fields of a line; five more came later, and what stands behind them is for whoever knows it.
 const FIELDS_MIN: usize = 20;
-const FIELDS_MAX: usize = 25;
 
 #[cfg(test)]
 mod tests {

@@ -323,7 +323,7 @@ fn stored(text: &str) -> Result<Stored, ConfigErrorKind> {
 
 /// Reads a `stick` rule.
 fn rule(proxy: &mut ProxyContext, args: &mut Args<'_>, place: Place, matches: bool, stores: bool) {
-    if !proxy.has_side(args, BACK) {
+    if !proxy.has_named_side(args, BACK) {
         return;
     }
     let on_response = place == Place::StickResponse;

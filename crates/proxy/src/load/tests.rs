@@ -685,7 +685,15 @@ fn mistakes_in_what_follows_from_failures() {
     line("outlier-ejection interval 10ms", "5:28 alert bad time `10ms` (expected at least 100ms)");
     line(
         "outlier-ejection latency-factor 1.2345",
-        "5:34 alert bad latency-factor `1.2345` (expected a factor such as `1.9`, or 0 for no limit, up to 1000)",
+        "5:34 alert bad latency-factor `1.2345` (expected a factor such as `1.9`, or 0 for no limit, from 1 to 1000)",
+    );
+    line(
+        "outlier-ejection success-rate-stdev 0.5",
+        "5:38 alert bad success-rate-stdev `0.5` (expected a factor such as `1.9`, or 0 for no limit, from 1 to 1000)",
+    );
+    line(
+        "outlier-ejection interval 1s consecutive 3 interval 2s",
+        "5:45 alert bad outlier-ejection `interval` (expected each setting once)",
     );
     line("outlier-ejection base-time 10m", "5:2 alert `max-time` is shorter than `base-time`");
     line(

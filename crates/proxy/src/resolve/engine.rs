@@ -268,7 +268,9 @@ impl Engine {
                 if heard.message.is_some() {
                     super::counters::count(counters, error);
                 }
-                if let AnswerError::Malformed { .. } = error {
+                if let AnswerError::Malformed { .. } = error
+                    && from.exchange.may_complain(heard.nameserver, now_ms)
+                {
                     let (name, server) = (&entry.name, from.exchange.name(heard.nameserver));
                     warning(format_args!(
                         "resolvers {}: malformed answer from nameserver {server} about {name}: {error}",

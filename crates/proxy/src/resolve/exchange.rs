@@ -53,9 +53,21 @@ struct Way {
     /// Connected, so that the kernel lets nobody else answer. `None` over TCP, or where it could not be made.
     socket: Option<Rc<UdpSocket>>,
     connections: Arc<Semaphore>,
+    /// When it was last complained of, in milliseconds of the process's clock.
+    complained_ms: Option<u64>,
 }
 
 impl Exchange {
+    /// Whether a line about a name server's answers is due: one a minute at most, however much nonsense it sends.
+    pub(super) fn may_complain(&mut self, nameserver: usize, now_ms: u64) -> bool {
+        let Some(way) = self.ways.get_mut(nameserver) else { return false };
+        let due = way.complained_ms.is_none_or(|last| now_ms.saturating_sub(last) >= COMPLAINTS_MS);
+        if due {
+            way.complained_ms = Some(now_ms);
+        }
+        due
+    }
+
     /// Opens the sockets of a section. A name server that cannot be reached is tried again with each question.
     pub(super) fn new(
         number: u64,
@@ -70,6 +82,7 @@ impl Exchange {
             )),
             nameserver: nameserver.clone(),
             socket: None,
+            complained_ms: None,
         };
         Self {
             number,
@@ -218,3 +231,6 @@ async fn read_exact(socket: &Socket, mut buffer: &mut [u8]) -> io::Result<()> {
 const PAUSE: Duration = Duration::from_millis(10);
 /// Connections that answers which did not fit into a datagram are asked for on, at a time and name server.
 pub(super) const FALLBACK_CONNECTIONS_MAX: u32 = 4;
+
+/// Between two lines about one name server.
+const COMPLAINTS_MS: u64 = 60_000;

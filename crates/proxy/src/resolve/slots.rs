@@ -108,7 +108,8 @@ pub(super) enum Turn {
 }
 
 /// Gives each record of a service a server: one that has none, else one whose own is gone. Returns what becomes of the
-/// servers that have or had a record, in an order that leaves no moment without servers: gains before losses.
+/// servers that have or had a record, in an order that leaves no moment without servers: gains before losses. Of several
+/// records for one host and port the last counts.
 pub(super) fn fill(slots: &mut [Slot], records: &[Record]) -> Vec<(usize, Turn)> {
     let mut by_place: HashMap<(Name, u16), &Record> = HashMap::new();
     for record in records {
@@ -129,7 +130,7 @@ pub(super) fn fill(slots: &mut [Slot], records: &[Record]) -> Vec<(usize, Turn)>
     for record in records {
         let Data::Service { target, port } = &record.data else { continue };
         let place = (target.clone(), *port);
-        if by_place.remove(&place).is_some()
+        if let Some(record) = by_place.remove(&place)
             && let Some(index) = free.next()
         {
             slots[index] = Some(place);
@@ -241,6 +242,20 @@ mod tests {
         });
         let shown: Vec<String> = shown.chain(emptied).collect();
         assert_eq!(shown.join(" "), expected);
+    }
+
+    #[test]
+    fn the_last_of_two_records_for_one_place_counts() {
+        let record = |weight| {
+            let data = Data::Service { target: Name::parse("a").expect("a name"), port: 1 };
+            Record { data, weight, address: None }
+        };
+        let records = [record(10), record(20)];
+        let mut slots = vec![None, None];
+        // When it comes, and when it is confirmed.
+        for _ in 0..2 {
+            assert_eq!(fill(&mut slots, &records), [(0, Turn::Filled(record(20)))]);
+        }
     }
 
     #[test]

@@ -119,12 +119,26 @@ pub(super) async fn run(
     verdict
 }
 
+/// Runs a proxy's `tcp-response content` rules. Without an `inspect-delay` they are run before anything has come, as in
+/// HAProxy: they see no answer.
+fn run_tcp(stream: &mut Stream, proxy: &Proxy, from: usize) -> Verdict {
+    let rules = &proxy.rules.tcp_response_content;
+    if proxy.rules.tcp_response_inspect_delay.is_some() {
+        return rules::run_tcp_response_content(rules, stream, from);
+    }
+    let unseen = std::mem::take(&mut stream.response);
+    let complete = std::mem::replace(&mut stream.response_input_complete, true);
+    let verdict = rules::run_tcp_response_content(rules, stream, from);
+    (stream.response, stream.response_input_complete) = (unseen, complete);
+    verdict
+}
+
 /// The rules of one proxy; a wait is returned when its time was over.
 async fn run_of(stream: &mut Stream, answering: &mut Answering<'_, '_>, proxy: &Proxy) -> Verdict {
     let rules = &proxy.rules;
     let mut from = 0;
     while !rules.tcp_response_content.is_empty() {
-        match rules::run_tcp_response_content(&rules.tcp_response_content, stream, from) {
+        match run_tcp(stream, proxy, from) {
             Verdict::Wait { resume, timeout } => {
                 from = resume;
                 let time = timeout.or(rules.tcp_response_inspect_delay).unwrap_or_default();

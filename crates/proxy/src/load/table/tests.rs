@@ -174,6 +174,14 @@ fn mistakes_in_rules_are_marked() {
         &["3:23 alert bad counter `3` (expected from 0 to 2 (`tune.stick-counters`))"],
     );
     check_rule(
+        "http-request deny if { src,table_gpc(0) gt 5 }",
+        &["3:38 alert bad arguments `1` (expected at least 2 for table_gpc)"],
+    );
+    check_rule(
+        "http-request deny if { src_get_gpc(0) gt 5 }",
+        &["3:36 alert bad arguments `1` (expected at least 2 for src_get_gpc)"],
+    );
+    check_rule(
         "http-request deny if { src,table_gpc0(txt) gt 5 }",
         &["3:40 alert there is no stick table `txt` (did you mean `text`?)"],
     );
@@ -186,7 +194,7 @@ fn mistakes_in_rules_are_marked() {
     check(
         "frontend f\n bind :1\n timeout client 1s\n stick on src\n",
         &[
-            "4:2 warning `stick on` does not belong in `frontend` (belongs in `defaults`, `listen` or `backend`)",
+            "4:2 warning `stick on` does not belong in `frontend` (belongs in `listen` or `backend`)",
         ],
     );
     // The table of whoever inherits is not meant: HAProxy wants it named.
