@@ -175,3 +175,32 @@ fn a_server_is_reached_through_a_socks_proxy() {
     let request = relay.join().unwrap();
     assert_eq!((&request[..2], &request[8..]), (&b"\x04\x01"[..], &b"HAProxy\0"[..]));
 }
+
+#[test]
+fn a_silent_client_may_still_be_answered() {
+    // It answers once the client has ended.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || {
+        let (mut taken, _) = listener.accept().unwrap();
+        let mut heard = String::new();
+        taken.read_to_string(&mut heard).unwrap();
+        write!(taken, "heard {heard}").unwrap();
+    });
+    let telamon = Telamon::listen(&format!(
+        "mode tcp\ntimeout client 300ms\ntcp-request inspect-delay 100ms\n\
+         tcp-request content accept if {{ req.len gt 9 }}\nserver app {address}"
+    ));
+    let mut client = telamon.connect();
+    client.send("hello");
+    assert_eq!(client.read_to_end(), b"heard hello");
+    server.join().unwrap();
+    // Within the delay it is the end.
+    let app = TestServer::start("app", Behaviour::Echo);
+    let telamon = Telamon::listen(&format!(
+        "mode tcp\ntimeout client 100ms\ntcp-request inspect-delay 9s\n\
+         tcp-request content accept if {{ req.len gt 0 }}\nserver {app}"
+    ));
+    assert_eq!(telamon.connect().read_to_end(), b"");
+    assert_eq!(app.connections(), 0);
+}

@@ -441,6 +441,12 @@ impl<'a> Pump<'a> {
         self.progress = None;
     }
 
+    /// The source has been waited for since then.
+    pub(crate) fn wait_for_source_since(&mut self, since: Moment) {
+        self.waiting = Some(For::Source);
+        self.from.deadline.arm_optional_from(since, self.from.timeout);
+    }
+
     /// Ends the pump; returns its buffer for further use and the bytes behind the body's end.
     pub(crate) fn into_rest(mut self) -> Vec<u8> {
         if self.checked < self.buffer.len() {

@@ -6,8 +6,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use telamon_balance::Ending;
-use telamon_runtime::Socket;
 use telamon_runtime::wheel::Deadline;
+use telamon_runtime::{Moment, Socket};
 
 use crate::account;
 use crate::dial::{Dial, Undialed};
@@ -46,7 +46,8 @@ async fn relay(stream: &mut Stream, side: &Side, deadline: &Deadline) {
     let Some(socket) = side.socket() else { return };
     let snapshot = stream.snapshot.clone();
     let frontend = snapshot.proxy(stream.frontend);
-    if !admitted(stream, frontend, socket, deadline).await {
+    let mut silence = Silence { since: stream.session.accepted, limit: frontend.timeouts.client };
+    if !admitted(stream, frontend, socket, deadline, &mut silence).await {
         return;
     }
     let Some(backend) = rules::choose_backend_of(stream, frontend) else {
@@ -60,7 +61,7 @@ async fn relay(stream: &mut Stream, side: &Side, deadline: &Deadline) {
         persistence::begin(stream, chosen);
     }
     if backend != stream.frontend
-        && !admitted(stream, snapshot.proxy(backend), socket, deadline).await
+        && !admitted(stream, snapshot.proxy(backend), socket, deadline, &mut silence).await
     {
         return;
     }
@@ -111,7 +112,8 @@ async fn relay(stream: &mut Stream, side: &Side, deadline: &Deadline) {
     stream.response.clear();
     let mut down = Pump::new(server_end, client_end, ahead, Remaining::UntilClose);
     down.splice_with(worker.pipes(), splicing(|options| options.splice_response));
-    let timeouts = tunnel::Timeouts::of(frontend, proxy, stream.tunnel_timeout);
+    let timeouts =
+        tunnel::Timeouts::of(frontend, proxy, stream.tunnel_timeout).silent_since(silence.since);
     // Noted as they go: a session that is killed ends in between.
     let count = |up, down| {
         (stream.log.bytes_in, stream.log.bytes_out) = (up, down);
@@ -126,12 +128,19 @@ async fn relay(stream: &mut Stream, side: &Side, deadline: &Deadline) {
     worker.return_buffer(down.into_rest());
 }
 
+/// Since when the client has said nothing, and how long it may (`timeout client`).
+struct Silence {
+    since: Moment,
+    limit: Option<Duration>,
+}
+
 /// Runs a proxy's `tcp-request content` rules, reading what they ask for until `inspect-delay` is over.
 async fn admitted(
     stream: &mut Stream,
     proxy: &Proxy,
     socket: &Socket,
     deadline: &Deadline,
+    silence: &mut Silence,
 ) -> bool {
     let rules = &proxy.rules.tcp_request_content;
     let mut from = 0;
@@ -143,7 +152,10 @@ async fn admitted(
                 let limit = timeout.or(proxy.rules.tcp_request_inspect_delay);
                 let until =
                     *until.get_or_insert_with(|| Instant::now() + limit.unwrap_or_default());
-                read_more(stream, socket, deadline, until).await;
+                if !read_more(stream, socket, deadline, until, silence).await {
+                    (stream.log.cause, stream.log.phase) = (Cause::ClientTimeout, Phase::Request);
+                    return false;
+                }
             }
             Verdict::LookUp { resume, pending } => {
                 from = resume;
@@ -214,21 +226,31 @@ async fn answer_admitted(
     Ok(())
 }
 
-/// Reads once; notes when nothing more will come for the rules to look at.
-async fn read_more(stream: &mut Stream, socket: &Socket, deadline: &Deadline, until: Instant) {
+/// Reads once; notes when nothing more will come for the rules to look at. False when the client was silent for too long.
+async fn read_more(
+    stream: &mut Stream,
+    socket: &Socket,
+    deadline: &Deadline,
+    until: Instant,
+    silence: &mut Silence,
+) -> bool {
     let left = until.saturating_duration_since(Instant::now());
     let capacity = stream.snapshot.global.tune.bufsize;
     let full = stream.request.input_mut().len() >= capacity;
     if left == Duration::ZERO || full {
         stream.request_input_complete = true;
-        return;
+        return true;
     }
     if !stream.has_buffers() {
         stream.take_buffers();
     }
-    deadline.arm(left);
+    let patience = silence.limit.map(|limit| limit.saturating_sub(silence.since.elapsed()));
+    deadline.arm(patience.map_or(left, |patience| patience.min(left)));
     let read = std::future::poll_fn(|cx| socket.poll_read_append(cx, stream.request.input_mut()));
-    if !matches!(deadline.guard(read).await, Ok(Ok(count)) if count > 0) {
-        stream.request_input_complete = true;
+    match deadline.guard(read).await {
+        Ok(Ok(count)) if count > 0 => silence.since = Moment::now(),
+        Err(_) if patience.is_some_and(|patience| patience < left) => return false,
+        _ => stream.request_input_complete = true,
     }
+    true
 }
