@@ -1,6 +1,7 @@
 //! The control thread of the serving process: it starts the planes, and then waits for signals, for its parent, and
 //! for the end.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -16,10 +17,13 @@ use telamon_proxy::log::notice;
 use telamon_proxy::model::Model;
 use telamon_proxy::plane::Plane;
 use telamon_proxy::stats::Statistics;
+use telamon_runtime::api::{Answer, Command, Level};
 use telamon_runtime::files::{Files, Replay};
+use telamon_runtime::handover::Offer;
 use telamon_runtime::limit::Limit;
 use telamon_runtime::parent::{self, ChildLink, ChildStream, FromChild, ToChild};
 use telamon_runtime::process::{self, Background, Notify, Privileges};
+use telamon_runtime::registry::Bound;
 use telamon_runtime::service;
 use telamon_runtime::workers::{block_on, report_panics};
 use telamon_runtime::{Endpoint, Listener, Signal, Signals, signals};
@@ -184,13 +188,27 @@ async fn serve(serving: Serving<'_>) -> Result<Option<Signal>, Failure> {
                 registry.steer_away();
                 // Who has begun to connect here ends up here, and would be reset if it found the door closed.
                 tokio::time::sleep(HANDSHAKES).await;
-                for bound in registry.take_all() {
-                    bound.remove_file();
+                let gone = registry.take_all();
+                // The files of sockets that a successor has fetched are its own.
+                if !sockets.fetched.get() {
+                    gone.iter().for_each(Bound::remove_file);
                 }
+                drop(gone);
                 sockets.close().await;
                 plane.finish().await;
                 let after = plane.snapshot().model.global.hard_stop_after;
                 hard_stop = after.map(|after| Instant::now() + after);
+            }
+            Event::Signal(Signal::Pause) | Event::Parent(Some(ToChild::Pause)) => {
+                registry.release_names();
+                plane.pause(&registry).await;
+            }
+            Event::Signal(Signal::Resume) | Event::Parent(Some(ToChild::Resume)) => {
+                let model = &plane.snapshot().model;
+                if let Err(why) = sockets::bind_again(&mut registry, model, workers, &*files) {
+                    notice::alert(format_args!("{why}"));
+                }
+                plane.resume(&registry).await;
             }
             Event::Signal(Signal::Hangup) | Event::Parent(Some(ToChild::LogServerStates)) => {
                 plane.log_server_states();
@@ -262,8 +280,8 @@ async fn serve(serving: Serving<'_>) -> Result<Option<Signal>, Failure> {
             }
         }
     }
-    for bound in registry.take_all() {
-        bound.remove_file();
+    if !sockets.fetched.get() {
+        registry.take_all().iter().for_each(Bound::remove_file);
     }
     plane.stop();
     plane.ended().await;
@@ -349,12 +367,14 @@ struct Sockets {
     variables: Variables,
     limit: Limit,
     tasks: Vec<tokio::task::JoinHandle<()>>,
+    /// A successor has fetched the listening sockets (`expose-fd listeners`).
+    fetched: Rc<Cell<bool>>,
 }
 
 impl Sockets {
     fn new(console: Arc<Console>, master: Rc<Master>) -> Self {
         let (limit, variables) = (Limit::new(STATS_MAXCONN), Arc::from([]));
-        Self { console, master, variables, limit, tasks: Vec::new() }
+        Self { console, master, variables, limit, tasks: Vec::new(), fetched: Rc::default() }
     }
 
     /// Takes over the variables that the configuration has left, and says where the sockets are.
@@ -397,6 +417,16 @@ impl Sockets {
         );
         let commands = telamon_proxy::api::commands(plane.view());
         let table = Rc::new(Table::new(generic.into_iter().chain(commands)));
+        let exposing = model.global.stats_sockets.iter().any(|socket| socket.exposes).then(|| {
+            let generic = telamon_console::api::generic(
+                &self.console,
+                listed.clone(),
+                Arc::clone(&self.variables),
+            );
+            let commands = telamon_proxy::api::commands(plane.view());
+            let hand_over = self.hand_over(registry);
+            Rc::new(Table::new(generic.into_iter().chain(commands).chain([hand_over])))
+        });
         let masters =
             telamon_console::api::generic(&self.console, listed, Arc::clone(&self.variables))
                 .into_iter()
@@ -427,7 +457,12 @@ impl Sockets {
                     continue;
                 }
             };
-            let table = Rc::clone(if socket.master { &master } else { &table });
+            let table = match (socket.master, &exposing) {
+                (true, _) => &master,
+                (false, Some(exposing)) if socket.exposes => exposing,
+                (false, _) => &table,
+            };
+            let table = Rc::clone(table);
             let own = socket.maxconn.map(Limit::new);
             let limits: Vec<Limit> = [self.limit.clone()].into_iter().chain(own).collect();
             let shared = Arc::clone(plane.shared());
@@ -443,6 +478,27 @@ impl Sockets {
                     notice::alert(format_args!("stats socket stops: {error}"));
                 }
             }));
+        }
+    }
+
+    /// `_getsocks`, by which a successor fetches the listening sockets. People have no use for it, so `help` is silent.
+    fn hand_over(&self, registry: &telamon_runtime::Registry) -> Command {
+        // A client of this socket that stays must not keep the others open.
+        let weak = |offer: Offer| (Arc::downgrade(&offer.socket), offer.interface);
+        let offers: Vec<_> = registry.offers().into_iter().map(weak).collect();
+        let fetched = Rc::clone(&self.fetched);
+        Command {
+            words: &["_getsocks"],
+            level: Level::User,
+            usage: "",
+            help: "",
+            run: Box::new(move |_| {
+                fetched.set(true);
+                let open = offers.iter().filter_map(|(socket, interface)| {
+                    Some(Offer { socket: socket.upgrade()?, interface: interface.clone() })
+                });
+                Answer::Sockets(open.collect())
+            }),
         }
     }
 

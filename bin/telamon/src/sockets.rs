@@ -62,6 +62,35 @@ fn tell(places: &[Place<'_>], failures: &[BindFailure], source: &Source) -> Fail
     })
 }
 
+/// Those that only one process can have.
+pub(crate) fn exclusive(model: &Model) -> Vec<&BindSpec> {
+    places(model).iter().map(|place| place.spec).filter(|spec| spec.is_exclusive()).collect()
+}
+
+/// Binds again what a configuration in force has let go of.
+pub(crate) fn bind_again(
+    registry: &mut Registry,
+    model: &Model,
+    workers: usize,
+    files: &dyn Files,
+) -> Result<(), String> {
+    let specs: Vec<BindSpec> = places(model).iter().map(|place| place.spec.clone()).collect();
+    match registry.prepare(&specs, workers, files) {
+        Ok(prepared) => {
+            registry.commit(prepared);
+            Ok(())
+        }
+        Err(failures) => Err(failures
+            .iter()
+            .map(|failure| {
+                let why = notice::text_of(&failure.error);
+                format!("cannot listen on {} again: {why}", describe(&specs[failure.index]))
+            })
+            .collect::<Vec<_>>()
+            .join("; ")),
+    }
+}
+
 /// How many sockets a configuration listens on, for clients and for the runtime API.
 pub(crate) fn count(model: &Model) -> usize {
     places(model).len()

@@ -5,19 +5,21 @@
 //! bytes and sockets that the configuration names, and can ask for nothing else.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use telamon_config::{Diagnostics, Environment, Source, Style, check_condition};
 use telamon_proxy::load::{self, LoadOptions, Loaded};
 use telamon_proxy::log::notice;
 use telamon_proxy::model::Model;
 use telamon_runtime::files::{Direct, Files, Recording};
+use telamon_runtime::handover::{self, Taken};
 use telamon_runtime::parent::{self, FromChild, ParentEvent, ParentLink, Role, ToChild};
 use telamon_runtime::process::{self, Background, DescriptorNeeds, Notify, Privileges};
 use telamon_runtime::registry::Registry;
-use telamon_runtime::{Neighbor, Signal, Signals, signals};
+use telamon_runtime::{BindSpec, Neighbor, Signal, Signals, signals};
 
 use crate::demo::{self, Demo, DemoFiles};
 use crate::options::{Options, ReplaceHow};
@@ -74,8 +76,28 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     } else {
         Neighbor::Refused
     };
-    let started = begin(Direct::new(neighbor), options);
-    done(started)
+    let direct = match take_over(options) {
+        Ok(taken) => Direct::new(neighbor).with_taken(taken),
+        Err(failure) => return done(Err(failure)),
+    };
+    done(begin(direct, options))
+}
+
+/// `-x`: the listening sockets of the process that this one replaces.
+fn take_over(options: &Options) -> Result<Vec<Taken>, Failure> {
+    // Scripts pass it where there is no process to replace yet.
+    let from = options.takeover_socket.as_deref().filter(|path| *path != Path::new("/dev/null"));
+    let Some(path) = from else { return Ok(Vec::new()) };
+    handover::take(path).or_else(|error| {
+        let why = notice::text_of(&error);
+        let text = format!("-x {}: no sockets from the old process: {why}", path.display());
+        // A master goes on, with sockets of its own.
+        if options.master_worker {
+            notice::warning(format_args!("{text}"));
+            return Ok(Vec::new());
+        }
+        Err(Failure(text))
+    })
 }
 
 /// `telamon demo`.
@@ -142,8 +164,9 @@ fn begin(direct: Direct, options: &Options) -> Result<ExitCode, Failure> {
     if let Some(megabytes) = options.memory_mb {
         limit_memory(megabytes)?;
     }
-    let files: Rc<dyn Files> = Rc::new(direct);
+    let files: Rc<dyn Files> = Rc::new(direct.clone());
     let mut ready = prepare(&files, options)?;
+    direct.close_unused();
     notice::set_quiet(is_quiet(&ready.model, options));
     if !listens(&ready.model) {
         notice::alert(format_args!(
@@ -229,7 +252,13 @@ fn prepare(files: &Rc<dyn Files>, options: &Options) -> Result<Ready, Failure> {
     let workers = worker_count(&model);
     let maxconn = descriptors(&model, workers)?;
     let mut registry = Registry::default();
-    sockets::bind(&mut registry, &model, &source, workers, &**files)?;
+    let paused = make_room(&model, options, &**files);
+    if let Err(failure) = sockets::bind(&mut registry, &model, &source, workers, &**files) {
+        if paused {
+            signal_old(options, Signal::Resume);
+        }
+        return Err(failure);
+    }
     Ok(Ready { model, environment, registry, workers, maxconn })
 }
 
@@ -430,6 +459,41 @@ fn write_pidfile(options: &Options, model: &Model) -> Result<(), Failure> {
         .map_err(|error| Failure(format!("cannot write the pid file {}: {error}", path.display())))
 }
 
+/// Asks the processes that this one replaces (`-sf`, `-st`) to let go of addresses that two cannot have, if they have them,
+/// and waits for a second. Returns whether they were asked.
+fn make_room(model: &Model, options: &Options, files: &dyn Files) -> bool {
+    if options.replaces.is_none() || options.takeover_socket.is_some() {
+        return false;
+    }
+    let exclusive = sockets::exclusive(model);
+    let taken = || {
+        let taken = |spec: &&BindSpec| {
+            let in_use = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
+            files.bind(spec, 1).is_err_and(|error| in_use(&error))
+        };
+        exclusive.iter().any(taken)
+    };
+    if !taken() {
+        return false;
+    }
+    signal_old(options, Signal::Pause);
+    let end = Instant::now() + ROOM_PATIENCE;
+    while taken() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
+}
+
+/// How long they may take to let go.
+const ROOM_PATIENCE: Duration = Duration::from_secs(1);
+
+fn signal_old(options: &Options, signal: Signal) {
+    for pid in options.replaces.iter().flat_map(|replaces| &replaces.pids) {
+        // One that has gone needs no signal.
+        let _ = process::signal(*pid, signal);
+    }
+}
+
 /// Tells the processes that this one replaces to leave (`-sf`, `-st`).
 pub(crate) fn replace_old(options: &Options) {
     let Some(replaces) = &options.replaces else { return };
@@ -497,6 +561,12 @@ fn supervise(mut parent: Supervised<'_>) -> Result<ExitCode, Failure> {
             }
             ParentEvent::Signal(Signal::Hangup) => {
                 parent.link.send(ToChild::LogServerStates).map_err(failed)?;
+            }
+            ParentEvent::Signal(Signal::Pause) => {
+                parent.link.send(ToChild::Pause).map_err(failed)?;
+            }
+            ParentEvent::Signal(Signal::Resume) => {
+                parent.link.send(ToChild::Resume).map_err(failed)?;
             }
             ParentEvent::Signal(Signal::Finish) => {
                 tell_stopping(&parent);

@@ -27,6 +27,7 @@ use telamon_balance::health::Forced;
 use telamon_balance::stats::{ActError, Action};
 use telamon_runtime::api::{Answer, Command, Invocation, Level};
 
+pub(crate) use self::frontends::tell as tell_frontend;
 use crate::model::{Model, Proxy, ProxyId, Server, ServerId};
 use crate::snapshot::Snapshot;
 use crate::state_change::{self, Order, Place};

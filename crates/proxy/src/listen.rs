@@ -85,9 +85,17 @@ impl Worker {
         self.set_snapshot(snapshot);
         let mut before = std::mem::take(&mut *self.accepting.borrow_mut());
         self.held.borrow_mut().clear();
+        let mut paused = Vec::new();
         for assigned in sockets {
             let key = assigned.listener.bind.key();
             if self.is_held(&assigned.listener) {
+                if let Some(accepting) = before.remove(&key) {
+                    // Told to pause, but not yet here.
+                    let accepting = self.go_on(accepting, &assigned.listener);
+                    self.accepting.borrow_mut().insert(key, accepting);
+                    paused.push(Arc::clone(&assigned.listener.proxy_name));
+                    continue;
+                }
                 self.held.borrow_mut().insert(key, assigned.clone());
                 continue;
             }
@@ -107,6 +115,7 @@ impl Worker {
         for accepting in before.into_values() {
             self.close(accepting);
         }
+        paused.iter().for_each(|frontend| self.hold(frontend));
     }
 
     /// Stops accepting: those already queued are let in, then the sockets are closed.

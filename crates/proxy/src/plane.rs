@@ -95,6 +95,40 @@ impl Plane {
         self.shared.stopping.store(true, Relaxed);
     }
 
+    /// Stops listening where a successor cannot while this process does (`SIGTTOU`), without giving anything up. `registry`
+    /// has what stays bound. What both can listen on goes on: nobody is turned away there.
+    pub async fn pause(&self, registry: &Registry) {
+        self.adopt(registry).await;
+        for proxy in self.exclusive() {
+            let state = &proxy.state.frontend;
+            if !state.stopped.load(Relaxed) && !state.paused.swap(true, Relaxed) {
+                crate::api::tell_frontend("Paused", proxy);
+                let name = Arc::clone(&proxy.name);
+                self.workers.peers().broadcast(move |worker| worker.hold(&name)).await;
+            }
+        }
+    }
+
+    /// Listens again (`SIGTTIN`), on all that `registry` has.
+    pub async fn resume(&self, registry: &Registry) {
+        for proxy in self.exclusive() {
+            if proxy.state.frontend.paused.swap(false, Relaxed) {
+                crate::api::tell_frontend("Resumed", proxy);
+                let name = Arc::clone(&proxy.name);
+                self.workers.peers().broadcast(move |worker| worker.resume(&name)).await;
+            }
+        }
+        self.adopt(registry).await;
+    }
+
+    fn exclusive(&self) -> impl Iterator<Item = &Proxy> {
+        let proxies = &self.snapshot.model.proxies;
+        proxies.iter().filter(|proxy| {
+            let listeners = proxy.frontend.iter().flat_map(|frontend| &frontend.listeners);
+            !proxy.disabled && listeners.into_iter().any(|of| of.bind.is_exclusive())
+        })
+    }
+
     /// Stops accepting and lets what is in flight end; [`Plane::ended`] tells when it has.
     pub async fn finish(&self) {
         self.shared.stopping.store(true, Relaxed);

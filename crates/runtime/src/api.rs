@@ -6,6 +6,8 @@
 use std::fmt;
 use std::pin::Pin;
 
+use crate::handover::Offer;
+
 /// What a connection to the socket may do (`level`, default operator).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
@@ -49,6 +51,8 @@ pub enum Answer {
     Failure(String),
     /// A dump too large to be held at once.
     Parts(Parts),
+    /// Listening sockets for the process at the other end, which ends the connection.
+    Sockets(Vec<Offer>),
     /// It takes time; other connections are served meanwhile.
     Later(Pin<Box<dyn Future<Output = String>>>),
 }
@@ -98,6 +102,7 @@ impl fmt::Debug for Answer {
             Self::Text(text) => f.debug_tuple("Text").field(text).finish(),
             Self::Failure(text) => f.debug_tuple("Failure").field(text).finish(),
             Self::Parts(_) => f.write_str("Parts"),
+            Self::Sockets(offers) => f.debug_tuple("Sockets").field(offers).finish(),
             Self::Later(_) => f.write_str("Later"),
         }
     }

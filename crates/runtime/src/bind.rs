@@ -84,6 +84,14 @@ impl BindKey {
     pub(crate) fn is_inet(&self) -> bool {
         matches!(self.address, BindAddress::Inet(_))
     }
+
+    pub(crate) fn is_abstract(&self) -> bool {
+        matches!(self.address, BindAddress::Abstract(_))
+    }
+
+    pub(crate) fn interface(&self) -> Option<&str> {
+        self.interface.as_deref()
+    }
 }
 
 /// Whether a socket of another process at the same address is a mistake.
@@ -133,6 +141,15 @@ impl BindSpec {
     /// Whether each worker gets a socket of its own.
     pub fn is_per_worker(&self) -> bool {
         self.reuse_port && matches!(self.address, BindAddress::Inet(_))
+    }
+
+    /// Whether only one process can have the address.
+    pub fn is_exclusive(&self) -> bool {
+        match self.address {
+            BindAddress::Inet(_) => !self.reuse_port,
+            BindAddress::Abstract(_) => true,
+            BindAddress::Unix(_) | BindAddress::Fd(_) => false,
+        }
     }
 
     /// Applies what may change while the socket is bound: after a reload, and at the bind.

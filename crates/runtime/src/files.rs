@@ -6,13 +6,15 @@
 //! [`Recorded`] answers to the serving process, and that one loads the same through [`Replay`]:
 //! it gets what its configuration needs and cannot ask for anything else.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::bind::{BindSpec, Neighbor, bind};
+use crate::handover::{self, Taken};
 use crate::process;
 
 mod recorded;
@@ -53,15 +55,28 @@ pub struct UserIds {
 }
 
 /// Asks the system.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Direct {
     neighbor: Neighbor,
+    /// Sockets that were taken over and that nobody has asked for yet.
+    taken: Rc<RefCell<Vec<Taken>>>,
 }
 
 impl Direct {
     /// `neighbor` says what to make of a port that another process has.
     pub fn new(neighbor: Neighbor) -> Self {
-        Self { neighbor }
+        Self { neighbor, taken: Rc::default() }
+    }
+
+    /// Prefers these sockets, of the process that is replaced, to new ones at their addresses.
+    pub fn with_taken(self, taken: Vec<Taken>) -> Self {
+        self.taken.replace(taken);
+        self
+    }
+
+    /// Closes those that the configuration did not ask for: clients would wait in their queues for ever.
+    pub fn close_unused(&self) {
+        self.taken.take();
     }
 }
 
@@ -132,6 +147,20 @@ impl Files for Direct {
     }
 
     fn bind(&self, spec: &BindSpec, workers: usize) -> io::Result<Vec<OwnedFd>> {
-        bind(spec, workers, self.neighbor)
+        let copies = if spec.is_per_worker() { workers.max(1) } else { 1 };
+        let mut sockets = handover::choose(&mut self.taken.borrow_mut(), spec, copies);
+        for socket in &sockets {
+            rustix::io::ioctl_fionbio(socket, true)?;
+            spec.apply(socket.as_fd())?;
+        }
+        if sockets.is_empty() {
+            return bind(spec, workers, self.neighbor);
+        }
+        if sockets.len() < copies {
+            // Where the old sockets do not share their port, the workers that get none accept nothing.
+            let more = bind(spec, copies - sockets.len(), Neighbor::Replaced);
+            sockets.extend(more.unwrap_or_default());
+        }
+        Ok(sockets)
     }
 }

@@ -19,6 +19,7 @@ pub mod connect;
 pub mod descriptor;
 pub mod endpoint;
 pub mod files;
+pub mod handover;
 pub mod limit;
 pub mod listener;
 pub mod local_time;

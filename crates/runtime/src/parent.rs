@@ -44,6 +44,10 @@ pub enum ToChild {
     Finish,
     /// Log the states of the servers.
     LogServerStates,
+    /// Stop listening: a successor wants the addresses.
+    Pause,
+    /// Listen again.
+    Resume,
     /// A reload failed before there was anything to send; the parent has told why.
     ReloadFailed,
 }
@@ -253,6 +257,8 @@ impl ToChild {
             Self::Finish => Frame::empty(3),
             Self::LogServerStates => Frame::empty(4),
             Self::ReloadFailed => Frame::empty(5),
+            Self::Pause => Frame::empty(6),
+            Self::Resume => Frame::empty(7),
         }
     }
 
@@ -265,6 +271,8 @@ impl ToChild {
             3 => Ok(Self::Finish),
             4 => Ok(Self::LogServerStates),
             5 => Ok(Self::ReloadFailed),
+            6 => Ok(Self::Pause),
+            7 => Ok(Self::Resume),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::bind::{BindAddress, BindKey, BindSpec};
 use crate::files::Files;
+use crate::handover::Offer;
 use crate::listener::Steering;
 
 /// The sockets that are bound now. Owned by the control thread.
@@ -144,6 +145,22 @@ impl Registry {
             .iter()
             .filter(move |(key, bound)| shared(key) && !bound.sockets.is_empty())
             .map(|(_, bound)| &*bound.sockets)
+    }
+
+    /// What a successor may take over (`-x`).
+    pub fn offers(&self) -> Vec<Offer> {
+        let offer = |key: &BindKey, socket: &Arc<OwnedFd>| Offer {
+            socket: Arc::clone(socket),
+            interface: key.interface().map(Into::into),
+        };
+        let bound = self.bound.iter();
+        bound.flat_map(|(key, b)| b.sockets.iter().map(move |socket| offer(key, socket))).collect()
+    }
+
+    /// Lets go of the addresses that two processes cannot have at a time while they are bound, listening or not:
+    /// abstract names. A successor is about to bind them.
+    pub fn release_names(&mut self) {
+        self.bound.retain(|key, _| !key.is_abstract());
     }
 
     /// Lets go of everything: a stop.

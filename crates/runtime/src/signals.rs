@@ -26,6 +26,10 @@ pub enum Signal {
     Reload,
     /// HUP: reload under `-W`, else log the states of the servers.
     Hangup,
+    /// TTOU: stop listening, a successor wants the addresses.
+    Pause,
+    /// TTIN: listen again, it could not use them.
+    Resume,
 }
 
 impl Signal {
@@ -36,6 +40,8 @@ impl Signal {
             Self::Finish => rustix::process::Signal::USR1,
             Self::Reload => rustix::process::Signal::USR2,
             Self::Hangup => rustix::process::Signal::HUP,
+            Self::Pause => rustix::process::Signal::TTOU,
+            Self::Resume => rustix::process::Signal::TTIN,
         }
     }
 }
@@ -49,15 +55,13 @@ pub struct Signals(Arc<OwnedFd>);
 pub struct SignalStream(AsyncFd<Arc<OwnedFd>>);
 
 impl Signals {
-    /// Blocks the signals in [`Signal`] and ignores PIPE, TTIN and TTOU.
+    /// Blocks the signals in [`Signal`] and ignores PIPE.
     ///
     /// # Errors
     /// No descriptor left.
     pub fn open() -> io::Result<Self> {
-        for signal in IGNORED {
-            // SAFETY: SIG_IGN installs no code.
-            unsafe { libc::signal(signal, libc::SIG_IGN) };
-        }
+        // SAFETY: SIG_IGN installs no code.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
         let set = signal_set();
         // SAFETY: the set is initialized, and no old mask is asked for.
         let blocked = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
@@ -154,17 +158,15 @@ fn signal_set() -> libc::sigset_t {
     }
 }
 
-const SIGNALS: [(i32, Signal); 5] = [
+const SIGNALS: [(i32, Signal); 7] = [
     (libc::SIGTERM, Signal::Terminate),
     (libc::SIGINT, Signal::Interrupt),
     (libc::SIGUSR1, Signal::Finish),
     (libc::SIGUSR2, Signal::Reload),
     (libc::SIGHUP, Signal::Hangup),
+    (libc::SIGTTOU, Signal::Pause),
+    (libc::SIGTTIN, Signal::Resume),
 ];
-
-/// TTIN and TTOU: HAProxy's old and new processes negotiate ports with them; here the new one
-/// shares the port from the start.
-const IGNORED: [i32; 3] = [libc::SIGPIPE, libc::SIGTTIN, libc::SIGTTOU];
 
 impl AsRawFd for Signals {
     fn as_raw_fd(&self) -> i32 {
@@ -191,7 +193,8 @@ mod tests {
         raise(libc::SIGTTOU);
         block_on(async {
             let stream = signals.stream().unwrap();
-            assert_eq!(stream.next().await.unwrap(), Signal::Hangup);
+            let two = [stream.next().await.unwrap(), stream.next().await.unwrap()];
+            assert!(two.contains(&Signal::Hangup) && two.contains(&Signal::Pause));
         });
         assert_eq!(signals.try_next().unwrap(), None);
         unblock();

@@ -44,6 +44,7 @@ pub async fn serve(socket: &Socket, table: &Table, options: SessionOptions) -> i
         interactive: false,
         process: Process::Master,
         severities: Severities::None,
+        over: false,
     };
     session.run(options.command_len_max).await
 }
@@ -58,6 +59,8 @@ struct Session<'a> {
     /// On the master's socket: whom commands are for that do not say it.
     process: Process,
     severities: Severities,
+    /// The last answer was one that ends the connection.
+    over: bool,
 }
 
 /// `set severity-output`: how messages are marked.
@@ -114,6 +117,9 @@ impl Session<'_> {
                     return Ok(Next::Prompt);
                 }
                 self.execute_for(&words, request.payload.as_deref()).await?;
+                if self.over {
+                    return Ok(Next::Close);
+                }
             }
             Input::MorePayload => {
                 if self.interactive {
@@ -242,10 +248,14 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn write_answer(&self, answer: Answer) -> io::Result<()> {
+    async fn write_answer(&mut self, answer: Answer) -> io::Result<()> {
         match answer {
             Answer::Text(text) => self.write(text.as_bytes()).await,
             Answer::Failure(text) => self.say(Severity::Error, &text).await,
+            Answer::Sockets(offers) => {
+                self.over = true;
+                telamon_runtime::handover::give(self.socket, &offers).await
+            }
             Answer::Later(later) => self.write(later.await.as_bytes()).await,
             Answer::Parts(mut parts) => {
                 let mut chunk = Vec::new();

@@ -73,7 +73,10 @@ impl Table {
         let own: &[Entry] = if self.processes.is_some() { &MASTER } else { &SESSION };
         let mut entries = own.to_vec();
         entries.extend(
-            self.commands.iter().map(|command| (command.words, command.usage, command.help)),
+            self.commands
+                .iter()
+                .filter(|command| !command.help.is_empty())
+                .map(|command| (command.words, command.usage, command.help)),
         );
         entries.sort_by_key(|(name, ..)| *name);
         let mut shown = nearest(entries, words);

@@ -113,7 +113,7 @@ fn shutdown(view: &View, call: &Invocation<'_>) -> Result<Answer, String> {
 }
 
 /// Says what became of it, as HAProxy does: a `listen` section is a proxy.
-fn tell(what: &str, proxy: &Proxy) {
+pub(crate) fn tell(what: &str, proxy: &Proxy) {
     let kind = if proxy.backend.is_some() { "proxy" } else { "frontend" };
     let text = format!("{what} {kind} {}.", proxy.name);
     crate::log::warning(format_args!("{text}"));

@@ -53,6 +53,8 @@ pub(super) struct BindSettings {
     pub(super) id: Option<(u32, Location)>,
     pub(super) maxconn: u32,
     pub(super) backlog: Option<u32>,
+    /// `expose-fd listeners`
+    pub(super) exposes: bool,
     v6only: Option<bool>,
     interface: Option<String>,
     transparent: bool,
@@ -190,15 +192,12 @@ const OPTION_KEYWORDS: &[B] = &[
             bind.level = args.one_of("level", &words);
         },
     ),
-    B::idle(
+    B::works(
         "expose-fd",
         HERE,
         "expose-fd listeners",
-        "lets a new process fetch the listening sockets; it shares them without that",
-        |_, args| {
-            args.one_of("word", &[("listeners", ())]);
-            no_effect(args, "a new process shares the listening sockets without fetching them");
-        },
+        "lets a new process fetch the listening sockets (`-x`)",
+        |bind, args| bind.exposes = args.one_of("word", &[("listeners", true)]).is_some(),
     ),
     B::works(
         "severity-output",

@@ -551,6 +551,7 @@ impl GlobalContext {
             self.global.stats_sockets.extend(specs.into_iter().map(|bind| StatsSocket {
                 bind: BindSpec { backlog: backlog.unwrap_or(bind.backlog), ..bind },
                 level: settings.level.unwrap_or_default(),
+                exposes: settings.exposes,
                 maxconn: (settings.maxconn > 0).then_some(settings.maxconn),
                 master: self.base.paths.get(&at.file).is_some_and(|path| path == MASTER_SOCKET),
                 at: *at,

@@ -36,6 +36,8 @@ pub struct StatsSocket {
     pub level: telamon_runtime::api::Level,
     /// `maxconn` of this socket; `None` is no limit besides `stats maxconn`.
     pub maxconn: Option<u32>,
+    /// `expose-fd listeners`: the listening sockets can be fetched here.
+    pub exposes: bool,
     /// It is the master's (`-S`): it also speaks of processes.
     pub master: bool,
     pub at: Location,
