@@ -6,12 +6,12 @@
 //! [`Recorded`] answers to the serving process, and that one loads the same through [`Replay`]:
 //! it gets what its configuration needs and cannot ask for anything else.
 
-use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::bind::{BindSpec, Neighbor, bind};
 use crate::handover::{self, Taken};
@@ -59,24 +59,24 @@ pub struct UserIds {
 pub struct Direct {
     neighbor: Neighbor,
     /// Sockets that were taken over and that nobody has asked for yet.
-    taken: Rc<RefCell<Vec<Taken>>>,
+    taken: Arc<Mutex<Vec<Taken>>>,
 }
 
 impl Direct {
     /// `neighbor` says what to make of a port that another process has.
     pub fn new(neighbor: Neighbor) -> Self {
-        Self { neighbor, taken: Rc::default() }
+        Self { neighbor, taken: Arc::default() }
     }
 
     /// Prefers these sockets, of the process that is replaced, to new ones at their addresses.
     pub fn with_taken(self, taken: Vec<Taken>) -> Self {
-        self.taken.replace(taken);
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = taken;
         self
     }
 
     /// Closes those that the configuration did not ask for: clients would wait in their queues for ever.
     pub fn close_unused(&self) {
-        self.taken.take();
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -148,7 +148,10 @@ impl Files for Direct {
 
     fn bind(&self, spec: &BindSpec, workers: usize) -> io::Result<Vec<OwnedFd>> {
         let copies = if spec.is_per_worker() { workers.max(1) } else { 1 };
-        let mut sockets = handover::choose(&mut self.taken.borrow_mut(), spec, copies);
+        let mut sockets = {
+            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            handover::choose(&mut taken, spec, copies)
+        };
         for socket in &sockets {
             rustix::io::ioctl_fionbio(socket, true)?;
             spec.apply(socket.as_fd())?;

@@ -53,19 +53,20 @@ struct Way {
     /// Connected, so that the kernel lets nobody else answer. `None` over TCP, or where it could not be made.
     socket: Option<Rc<UdpSocket>>,
     connections: Arc<Semaphore>,
-    /// When it was last complained of, in milliseconds of the process's clock.
-    complained_ms: Option<u64>,
+    /// Lines about its answers since a moment, in milliseconds of the process's clock.
+    complaints: (u32, u64),
 }
 
 impl Exchange {
-    /// Whether a line about a name server's answers is due: one a minute at most, however much nonsense it sends.
+    /// Whether a line about a name server's answers may be written: a few a minute, however much nonsense it sends.
     pub(super) fn may_complain(&mut self, nameserver: usize, now_ms: u64) -> bool {
         let Some(way) = self.ways.get_mut(nameserver) else { return false };
-        let due = way.complained_ms.is_none_or(|last| now_ms.saturating_sub(last) >= COMPLAINTS_MS);
-        if due {
-            way.complained_ms = Some(now_ms);
+        let (count, since) = &mut way.complaints;
+        if now_ms.saturating_sub(*since) >= COMPLAINTS_MS {
+            (*count, *since) = (0, now_ms);
         }
-        due
+        *count = count.saturating_add(1);
+        *count <= COMPLAINTS_MAX
     }
 
     /// Opens the sockets of a section. A name server that cannot be reached is tried again with each question.
@@ -82,7 +83,7 @@ impl Exchange {
             )),
             nameserver: nameserver.clone(),
             socket: None,
-            complained_ms: None,
+            complaints: (0, 0),
         };
         Self {
             number,
@@ -232,5 +233,6 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Connections that answers which did not fit into a datagram are asked for on, at a time and name server.
 pub(super) const FALLBACK_CONNECTIONS_MAX: u32 = 4;
 
-/// Between two lines about one name server.
+/// Lines about one name server in a minute.
+const COMPLAINTS_MAX: u32 = 5;
 const COMPLAINTS_MS: u64 = 60_000;
