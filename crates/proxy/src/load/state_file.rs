@@ -170,7 +170,7 @@ fn read(
         }
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         let content = line.trim_start_matches([' ', '\t']);
-        let corrupted = !line.ends_with('\n') || !fields.len() < FIELDS_MIN;
+        let corrupted = !line.ends_with('\n') || fields.len() < FIELDS_MIN;
         if line.ends_with('\n') && (content == "\n" || content.starts_with('#')) {
             continue;
         }
