@@ -49,6 +49,7 @@ fn answers(view: &View, lines: &[&str]) -> String {
         let (command, args) = find(&commands, &words).expect("a command");
         said = match (command.run)(&Invocation { args, payload: None, level: Level::Admin }) {
             Answer::Text(text) | Answer::Failure(text) => text,
+            Answer::Sockets(offers) => format!("{} sockets", offers.len()),
             Answer::Later(answer) => telamon_runtime::workers::block_on(answer),
             Answer::Parts(_) => panic!("no command of the proxy answers in parts"),
         };
