@@ -200,7 +200,10 @@ impl<'p> Dial<'p> {
             account::assigned(stream, self.proxy, server);
             return Ok(Dialed { slot, connection: None });
         }
-        let way = Way::new(stream, server);
+        let mut way = Way::new(stream, server);
+        if self.reuse.is_some() {
+            way.speech = server.speech(&stream.request);
+        }
         match self.standing(attached, stream, server, &way) {
             Some(connection) => Ok(self.connected(stream, server, slot, connection)),
             None => Err(HeldUp::Connection(slot, way)),
@@ -217,7 +220,7 @@ impl<'p> Dial<'p> {
     ) -> Dialed {
         learn::note(stream, server, Sign::Connected, true);
         stream.log.connected(stream.session.worker.now());
-        crate::log::note_server(stream, &connection.side);
+        crate::log::note_server(stream, &connection);
         stream.log.server_tls.clone_from(&connection.tls);
         if self.proxy.options.prefer_last_server {
             stream.session.root().last_server.replace(Some(Arc::clone(&server.state)));
@@ -432,7 +435,10 @@ impl<'p> Dial<'p> {
                     && way.leads_to(&connection)
                     && connection.is_quiet() =>
             {
-                connection
+                match &connection.carried {
+                    None => connection,
+                    Some(carried) => carried.next(server, stream)?,
+                }
             }
             _ if upstream::is_private(self.backend, stream.server) => return None,
             _ => {
@@ -457,7 +463,8 @@ impl<'p> Dial<'p> {
         deadline.arm_optional_from(worker.now(), self.proxy.timeouts.connect);
         let phase = Phase::Connect;
         let has_data = self.reuse.is_some() || !stream.request.remaining().is_empty();
-        let opened = upstream::open(&worker, &stream.session, server, way, has_data);
+        let shared = !upstream::is_private(self.backend, stream.server);
+        let opened = upstream::open(&worker, &stream.session, server, way, has_data, shared);
         let opened = tokio::select! {
             biased;
             opened = deadline.guard(opened) => opened,

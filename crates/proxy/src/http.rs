@@ -29,7 +29,7 @@ pub(crate) mod http2;
 mod prepare;
 mod respond;
 mod route;
-mod websocket;
+pub(crate) mod websocket;
 
 /// The client's side of a session.
 #[derive(Debug)]

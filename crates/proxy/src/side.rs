@@ -15,6 +15,7 @@ use telamon_runtime::socket::{Idle, Socket};
 pub(crate) use self::http2::Http2;
 
 pub(crate) mod http2;
+pub(crate) mod wire;
 
 /// One side of an exchange.
 #[derive(Debug)]

@@ -7,6 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::Write as _;
+use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,9 +22,10 @@ use telamon_runtime::{Endpoint, Moment};
 use telamon_tls::Handshake;
 use tokio::sync::oneshot;
 
+use crate::aside::aside;
 use crate::dial::Reuse;
 use crate::expr::{Value, ValueType};
-use crate::model::{Backend, HttpReuse, ProxyId, Server, ServerId, ServerTls};
+use crate::model::{Backend, HttpReuse, ProxyId, Server, ServerId, ServerTls, Speech};
 use crate::proxy_protocol;
 use crate::side::Side;
 use crate::snapshot::SnapshotRef;
@@ -31,6 +33,8 @@ use crate::state::ServerState;
 use crate::stream::{Context, Direction, Session, Stream};
 use crate::tls::{self, Unreached};
 use crate::worker::{Shared, Worker};
+
+pub(crate) mod http2;
 
 /// Who waits in a backend's queue: the way to tell it which server it got, and its position when it left.
 pub type Waiter = oneshot::Sender<Granted>;
@@ -87,12 +91,34 @@ pub(crate) struct ServerConnection {
     pub(crate) tls: Option<Arc<Handshake>>,
     /// The server may know a user by it (NTLM, Negotiate): it is for the client that made it alone.
     pub(crate) private: bool,
-    _counted: Counted,
+    /// The connection whose stream it is, if it is one of HTTP/2.
+    pub(crate) carried: Option<http2::Carried>,
+    /// `None` for a stream, whose connection is counted.
+    _counted: Option<Counted>,
 }
 
 impl ServerConnection {
+    /// The address at this end.
+    pub(crate) fn local(&self) -> Option<Endpoint> {
+        match &self.carried {
+            None => self.side.socket()?.local().ok(),
+            Some(carried) => carried.connection.local.clone(),
+        }
+    }
+
+    /// The address of the server.
+    pub(crate) fn peer(&self) -> Option<Endpoint> {
+        match &self.carried {
+            None => self.side.socket()?.peer().ok(),
+            Some(carried) => carried.connection.peer.clone(),
+        }
+    }
+
     /// Whether nothing has come on it, nor its end, as far as the reactor knows.
     pub(crate) fn is_quiet(&self) -> bool {
+        if let Some(carried) = &self.carried {
+            return !carried.is_over();
+        }
         self.side.socket().is_some_and(|socket| socket.peek() == Idle::Quiet)
     }
 
@@ -126,6 +152,8 @@ pub struct IdlePool(Box<[Mutex<IdleList>]>);
 #[derive(Debug, Default)]
 struct IdleList {
     connections: Vec<IdleConnection>,
+    /// Those of HTTP/2, busy ones as well.
+    streams: http2::Streams,
     /// The worker's cleaner knows that there is something here.
     listed: bool,
 }
@@ -337,11 +365,24 @@ pub(crate) fn take_idle(
     worker: &Worker,
     server: &Server,
     reuse: HttpReuse,
-    Reuse { first, sure, .. }: Reuse,
+    reusing: Reuse,
     way: &Way,
 ) -> Option<Box<ServerConnection>> {
+    let Reuse { first, sure, .. } = reusing;
     let state = &server.state;
-    if reuse == HttpReuse::Never || state.idle.load(Relaxed) == 0 {
+    if reuse == HttpReuse::Never {
+        return None;
+    }
+    if way.speech.http2 {
+        let list = state.idle_pool.0.get(worker.index())?;
+        let limit = worker.snapshot().global.tune.h2_back.max_concurrent_streams as usize;
+        let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = list.streams.begin(server, limit, reuse, reusing, way);
+        if begun.is_some() || !way.speech.http1 {
+            return begun;
+        }
+    }
+    if state.idle.load(Relaxed) == 0 {
         return None;
     }
     if first && reuse == HttpReuse::Safe {
@@ -382,6 +423,10 @@ pub(crate) fn take_idle(
 /// Keeps a connection for later use, or closes it if the server has enough of them.
 pub(crate) fn keep_idle(worker: &Worker, server: &Server, connection: Box<ServerConnection>) {
     let state = &server.state;
+    if connection.carried.is_some() {
+        // Its connection is listed as long as it stands.
+        return;
+    }
     let full = server.pool_max_conn.is_some_and(|max| state.idle.load(Relaxed) >= max);
     let worn = server.max_reuse.is_some_and(|max| connection.requests > max);
     if full
@@ -394,25 +439,32 @@ pub(crate) fn keep_idle(worker: &Worker, server: &Server, connection: Box<Server
         return;
     }
     let expires = worker.now() + server.pool_purge_delay;
+    state.idle.fetch_add(1, Relaxed);
+    list(worker, state, |list| list.connections.push(IdleConnection { connection, expires }));
+}
+
+/// Adds to what the worker keeps of a server's connections.
+fn list(worker: &Worker, state: &Arc<ServerState>, add: impl FnOnce(&mut IdleList)) {
     let Some(list) = state.idle_pool.0.get(worker.index()) else { return };
     let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
-    state.idle.fetch_add(1, Relaxed);
-    list.connections.push(IdleConnection { connection, expires });
+    add(&mut list);
     if !std::mem::replace(&mut list.listed, true) {
         worker.idle.servers.borrow_mut().push(Arc::clone(state));
     }
 }
 
-/// Connects to a server for this stream, which has bytes to send at once or waits for the server's.
+/// Connects to a server for this stream, which has bytes to send at once or waits for the server's. With `shared` a
+/// connection of HTTP/2 may carry the streams of others as well.
 ///
 /// # Errors
-/// The connection was not made, or TLS did not begin on it.
+/// The connection was not made, or TLS or HTTP/2 did not begin on it.
 pub(crate) async fn open(
-    worker: &Worker,
+    worker: &Rc<Worker>,
     session: &Session,
     server: &Server,
     way: &Way,
     has_data: bool,
+    shared: bool,
 ) -> Result<Box<ServerConnection>, Unreached> {
     let state = &server.state;
     let generation = state.generation.load(Relaxed);
@@ -430,16 +482,33 @@ pub(crate) async fn open(
     let tls = match &server.tls {
         None => None,
         Some(tls) => {
-            let shaken = tls::connect(&mut socket, &tls.connector, way.name.as_deref(), None);
+            let only = [if way.speech.http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+            let alpn = way.speech.narrowed.then_some(&only[..]);
+            let shaken = tls::connect(&mut socket, &tls.connector, way.name.as_deref(), alpn);
             Some(Arc::new(Box::pin(shaken).await.map_err(Unreached::Tls)?))
         }
     };
     state.member.counters.add(worker.index(), Counter::Connects, 1);
-    let _counted = Counted::new(&worker.shared);
-    let identity = way.identity.as_slice().into();
-    let (side, private) = (Side::Socket(socket), false);
-    let requests = 0;
-    Ok(Box::new(ServerConnection { side, generation, requests, identity, tls, private, _counted }))
+    let counted = Counted::new(&worker.shared);
+    let http2 = match &tls {
+        Some(tls) if way.speech.negotiated => tls.alpn.as_deref() == Some(b"h2"),
+        _ => way.speech.http2,
+    };
+    if http2 {
+        let begun = http2::begin(worker, server, way, generation, (socket, tls), shared, counted);
+        // A handshake that fails is a connection that fails.
+        return Ok(aside(begun).await?);
+    }
+    Ok(Box::new(ServerConnection {
+        side: Side::Socket(socket),
+        generation,
+        requests: 0,
+        identity: way.identity.as_slice().into(),
+        tls,
+        private: false,
+        carried: None,
+        _counted: Some(counted),
+    }))
 }
 
 /// How a stream's connection to a server is made.
@@ -452,6 +521,8 @@ pub(crate) struct Way {
     preface: usize,
     /// The server's name in TLS (`sni`), which is part of the identity too.
     name: Option<Box<str>>,
+    /// The versions of HTTP that it may be spoken to in.
+    pub(crate) speech: Speech,
 }
 
 impl Way {
@@ -471,12 +542,16 @@ impl Way {
             identity.push(0);
             identity.extend_from_slice(name.as_bytes());
         }
-        Self { identity, preface, name }
+        Self { identity, preface, name, speech: Speech::HTTP1 }
     }
 
     /// Whether a connection that was made before is one that would be made now.
     pub(crate) fn leads_to(&self, connection: &ServerConnection) -> bool {
-        *connection.identity == *self.identity
+        let speaks = match connection.carried {
+            None => self.speech.http1,
+            Some(_) => self.speech.http2,
+        };
+        speaks && *connection.identity == *self.identity
     }
 
     /// Sends what a new connection begins with; with `has_data` it travels with what follows at once.
@@ -534,7 +609,8 @@ impl IdlePool {
         self.0.iter().map(|list| {
             let list = list.lock().unwrap_or_else(PoisonError::into_inner);
             let safe = list.connections.iter().filter(|idle| idle.connection.requests > 1);
-            (list.connections.len() as u32, safe.count() as u32)
+            let streams = list.streams.counts();
+            (list.connections.len() as u32 + streams.0, safe.count() as u32 + streams.1)
         })
     }
 
@@ -567,8 +643,8 @@ impl IdlePool {
         });
         let left = list.connections.len();
         state.idle.fetch_sub((before - left) as u32, Relaxed);
-        list.listed = left > 0;
-        left > 0
+        list.listed = list.streams.clean(state, now, reachable) || left > 0;
+        list.listed
     }
 }
 

@@ -40,9 +40,9 @@ impl Head {
     /// received. `ends` says that nothing follows it. What the head held before is dropped, and content is to be
     /// appended to the input as [`Head::request_body`] frames it.
     ///
-    /// Beside `:authority` Host is dropped, as in HAProxy, so that nobody behind can take another for it. Unlike HAProxy,
-    /// white space around values and bytes outside RFC 3986 in the target are
-    /// refused; [`Limits::accept_invalid`] lets these pass.
+    /// Beside `:authority` Host is dropped, as in HAProxy, so that nobody behind can take another for it; and neither is
+    /// asked for. White space around values and bytes outside RFC 3986 in the target are refused, which HAProxy takes;
+    /// [`Limits::accept_invalid`] lets them pass.
     ///
     /// # Errors
     /// The first violation. Its offset is in the head as far as it was laid down. See [`ParseError::resets_stream`].
@@ -468,8 +468,8 @@ fn check_field(name: &[u8], value: &[u8]) -> Result<(), E> {
     if name.is_empty() {
         return Err(E::BadName);
     }
-    // The table gives the lower-case form.
-    if let Some(b) = name.iter().find(|b| TOKEN[usize::from(**b)] != **b) {
+    // The table gives the lower-case form, and 0 for what is none of a token.
+    if let Some(b) = name.iter().find(|b| **b == 0 || TOKEN[usize::from(**b)] != **b) {
         return Err(if b.is_ascii_uppercase() { E::UppercaseName } else { E::BadName });
     }
     if is_connection_field(name) || (name == b"te" && !value.eq_ignore_ascii_case(b"trailers")) {

@@ -12,7 +12,7 @@ use telamon_http_proto::BodyLength;
 
 use self::download::Answer;
 use self::failed::Tried;
-use self::head::{Ends, Upload, final_head};
+use self::head::{Ends, Lost, Upload, final_head};
 use self::rules::Answering;
 use crate::aside::aside;
 use crate::dial::{Attached, Dial, Dialed, Reuse, Undialed};
@@ -149,10 +149,17 @@ async fn attempt(
     let replays = backend.retry_on.replays() && !stream.no_replay && upload.was_whole;
     let tried = Tried { proxy, server, reused, replays, served: client.requests > 0 };
     if let Err(lost) = final_head(stream, &mut upload, &ends, proxy).await {
+        if let (Lost::Server { untouched: true, .. }, Some(carried)) = (&lost, &connection.carried)
+        {
+            carried.refused();
+        }
         return failed::no_head(stream, dial, tried, &upload, lost);
     }
     if replays && failed::retried(stream, dial, server) {
         return Attempt::Retry;
+    }
+    if let Some(carried) = &connection.carried {
+        carried.answered();
     }
     stream.log.responded(stream.session.worker.now());
     learn::note(stream, server, Sign::of_status(stream.response.status()), true);

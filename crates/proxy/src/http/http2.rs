@@ -6,12 +6,11 @@
 //! by `tune.bufsize`, bodies by the windows, and resets that run ahead of their requests by the crate's own count.
 
 use std::cell::Cell;
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,11 +21,11 @@ use telamon_http_proto::{BodyLength, ParseError};
 use telamon_runtime::Moment;
 use telamon_runtime::socket::Socket;
 use telamon_runtime::wheel::Deadline;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::account;
 use crate::http::{After, Client, exchange, finish, give_up, killed};
 use crate::model::{Global, HttpVersion};
+use crate::side::wire::Wire;
 use crate::side::{Http2, Side};
 use crate::stream::{Cause, Direction, Phase, Session, Stream};
 use crate::worker::Worker;
@@ -35,8 +34,6 @@ use crate::worker::Worker;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What a connection may be sent ahead, all of its streams together.
 const CONNECTION_WINDOW: u32 = 1 << 20;
-/// Bytes held to be sent at once; one more frame may come on top.
-const WIRE_HELD: usize = 16 * 1024;
 /// How long a client that was told to leave may take.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -53,18 +50,6 @@ pub(crate) fn is_spoken(session: &Session) -> bool {
 pub(super) fn is_preface(bytes: &[u8]) -> bool {
     let line = b"PRI * HTTP/2.0\r\n".len();
     bytes.len() >= line && PREFACE.starts_with(&bytes[..bytes.len().min(PREFACE.len())])
-}
-
-/// A client's socket, as the connection reads and writes it: first what was read of it already. What is written within
-/// one turn goes at once.
-struct Wire {
-    socket: Rc<Socket>,
-    worker: Rc<Worker>,
-    ahead: Vec<u8>,
-    taken: usize,
-    /// Written and not sent yet, from `sent` on; lent by the worker while there is something.
-    out: Vec<u8>,
-    sent: usize,
 }
 
 /// A connection and what it shares with its streams.
@@ -314,89 +299,4 @@ fn read_head(
         head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
     stream.request.read_http2_request(pseudo.chain(fields), ended, &limits)?;
     Ok(if is_tunnel { BodyLength::Tunnel } else { stream.request.request_body() })
-}
-
-impl Wire {
-    fn new(socket: Rc<Socket>, worker: Rc<Worker>, ahead: Vec<u8>) -> Self {
-        Self { socket, worker, ahead, taken: 0, out: Vec::new(), sent: 0 }
-    }
-
-    /// Makes room for what is written.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.out.len() >= WIRE_HELD {
-            ready!(self.poll_send(cx))?;
-        }
-        if self.out.capacity() == 0 {
-            self.out = self.worker.lend_buffer();
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Sends all that is held.
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.sent < self.out.len() {
-            self.sent += ready!(self.socket.poll_write(cx, &self.out[self.sent..]))?;
-        }
-        if self.out.capacity() > 0 {
-            self.worker.return_buffer(std::mem::take(&mut self.out));
-            self.sent = 0;
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let ahead = &self.ahead[self.taken..];
-        if !ahead.is_empty() {
-            let count = ahead.len().min(buf.remaining());
-            buf.put_slice(&ahead[..count]);
-            self.taken += count;
-            if self.taken == self.ahead.len() {
-                (self.ahead, self.taken) = (Vec::new(), 0);
-            }
-            return Poll::Ready(Ok(()));
-        }
-        self.socket.poll_read(cx, buf.initialize_unfilled()).map_ok(|count| buf.advance(count))
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_room(cx))?;
-        self.out.extend_from_slice(buf);
-        Poll::Ready(Ok(buf.len()))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_room(cx))?;
-        let before = self.out.len();
-        bufs.iter().for_each(|buf| self.out.extend_from_slice(buf));
-        Poll::Ready(Ok(self.out.len() - before))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_send(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(cx))?;
-        Poll::Ready(self.socket.shutdown_write())
-    }
 }

@@ -230,10 +230,10 @@ pub(super) const SCHEDULING: &[K] = no_effect![
 
 /// A row for a number of [`Http2Tune`](crate::model::Http2Tune).
 macro_rules! http2 {
-    ($name:literal, $field:ident, $range:expr, $help:literal) => {
+    ($name:literal, $field:ident of $($side:ident)+, $range:expr, $help:literal) => {
         K::works($name, G, concat!($name, " <number>"), $help, |global, args| {
             if let Some(number) = args.integer("number", $range) {
-                global.global.tune.h2_front.$field = number;
+                $(global.global.tune.$side.$field = number;)+
             }
         })
     };
@@ -242,39 +242,39 @@ macro_rules! http2 {
 pub(super) const HTTP2: &[K] = &[
     http2!(
         "tune.h2.header-table-size",
-        header_table_size,
+        header_table_size of h2_front h2_back,
         4096..=65536u32,
         "bytes of the dynamic table of header fields"
     ),
     http2!(
         "tune.h2.initial-window-size",
-        initial_window_size,
+        initial_window_size of h2_front h2_back,
         0..=0x7fff_ffffu32,
-        "bytes that a client may send ahead on a stream"
+        "bytes that a peer may send ahead on a stream"
     ),
     http2!(
         "tune.h2.fe.initial-window-size",
-        initial_window_size,
+        initial_window_size of h2_front,
         0..=0x7fff_ffffu32,
         "bytes that a client may send ahead on a stream"
     )
     .since("2.9"),
     http2!(
         "tune.h2.max-concurrent-streams",
-        max_concurrent_streams,
+        max_concurrent_streams of h2_front h2_back,
         1..=0x7fff_ffffu32,
-        "streams of a client's connection at a time"
+        "streams of a connection at a time"
     ),
     http2!(
         "tune.h2.fe.max-concurrent-streams",
-        max_concurrent_streams,
+        max_concurrent_streams of h2_front,
         1..=0x7fff_ffffu32,
         "streams of a client's connection at a time"
     )
     .since("2.9"),
     http2!(
         "tune.h2.max-frame-size",
-        max_frame_size,
+        max_frame_size of h2_front h2_back,
         16384..=0x00ff_ffffu32,
         "bytes of a frame's content that are taken"
     ),
@@ -285,8 +285,20 @@ pub(super) const HTTP2: &[K] = &[
         "offers no WebSockets over HTTP/2",
         |global, _| global.global.tune.h2_no_websocket = true,
     ),
-    K::no_effect("tune.h2.be.initial-window-size", G, "servers are not spoken to in HTTP/2 yet"),
-    K::no_effect("tune.h2.be.max-concurrent-streams", G, "servers are not spoken to in HTTP/2 yet"),
+    http2!(
+        "tune.h2.be.initial-window-size",
+        initial_window_size of h2_back,
+        0..=0x7fff_ffffu32,
+        "bytes that a server may send ahead on a stream"
+    )
+    .since("2.9"),
+    http2!(
+        "tune.h2.be.max-concurrent-streams",
+        max_concurrent_streams of h2_back,
+        1..=0x7fff_ffffu32,
+        "streams of a server's connection at a time"
+    )
+    .since("2.9"),
 ];
 
 pub(super) const LUA: &[K] = no_effect![

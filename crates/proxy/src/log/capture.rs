@@ -4,8 +4,8 @@ use telamon_http_proto::Head;
 use telamon_http_proto::cookie::{cookie_parts, set_cookie_ranges};
 
 use crate::model::{CookieCapture, HeaderCapture};
-use crate::side::Side;
 use crate::stream::Stream;
+use crate::upstream::ServerConnection;
 
 /// One slot of a capture; `None` where nothing was captured.
 type Slot = Option<Box<[u8]>>;
@@ -53,15 +53,14 @@ pub(crate) fn capture_response(stream: &mut Stream) {
 
 /// Notes the addresses of the connection to the server where the frontend's line shows them; asking for them costs a
 /// system call each.
-pub(crate) fn note_server(stream: &mut Stream, side: &Side) {
+pub(crate) fn note_server(stream: &mut Stream, connection: &ServerConnection) {
     let snapshot = stream.snapshot.clone();
     let Some(format) = &snapshot.proxy(stream.frontend).log.format else { return };
-    let Some(socket) = side.socket() else { return };
     if format.shows_server_source() {
-        stream.log.server_source = socket.local().ok();
+        stream.log.server_source = connection.local();
     }
     if format.shows_server_address() {
-        stream.log.server_address = socket.peer().ok();
+        stream.log.server_address = connection.peer();
     }
 }
 

@@ -86,6 +86,8 @@ pub struct Tune {
     pub idle_pool_shared: bool,
     /// HTTP/2 with clients.
     pub h2_front: Http2Tune,
+    /// HTTP/2 with servers.
+    pub h2_back: Http2Tune,
     /// `h2-workaround-bogus-websocket-clients`: WebSockets over HTTP/2 are not offered.
     pub h2_no_websocket: bool,
     /// Parts, in percent, of the descriptors that `maxconn` needs: in use from which an idle server connection is closed
@@ -142,6 +144,7 @@ impl Default for Tune {
             stick_counters: 3,
             idle_pool_shared: true,
             h2_front: Http2Tune::default(),
+            h2_back: Http2Tune::default(),
             h2_no_websocket: false,
             pool_high_fd_ratio: 90,
             pool_low_fd_ratio: 80,

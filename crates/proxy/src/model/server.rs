@@ -6,7 +6,7 @@ use std::sync::Arc;
 use telamon_balance::Run;
 use telamon_config::Location;
 
-use super::{AgentCheck, ServerCheck};
+use super::{AgentCheck, HttpVersion, ServerCheck};
 use crate::check::CheckStatus;
 use crate::state::ServerState;
 
@@ -79,7 +79,49 @@ pub struct Server {
     pub state: Arc<ServerState>,
 }
 
+/// The versions of HTTP that a request may go to a server in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Speech {
+    pub(crate) http1: bool,
+    pub(crate) http2: bool,
+    /// TLS decides, of what is offered.
+    pub(crate) negotiated: bool,
+    /// Not all of what the line offers is offered.
+    pub(crate) narrowed: bool,
+}
+
+impl Speech {
+    pub(crate) const HTTP1: Self =
+        Self { http1: true, http2: false, negotiated: false, narrowed: false };
+    pub(crate) const HTTP2: Self = Self { http1: false, http2: true, ..Self::HTTP1 };
+}
+
 impl Server {
+    /// What this request may go to it in. WebSockets need not go where the others go.
+    pub(crate) fn speech(&self, request: &telamon_http_proto::Head) -> Speech {
+        if self.protocol.is_none() && self.tls.is_none() && self.websocket.is_none() {
+            return Speech::HTTP1;
+        }
+        let websocket = request.wants_upgrade() && crate::http::websocket::is_websocket(request);
+        let offered = self.tls.as_ref().and_then(|tls| tls.connector.spec().offer.alpn.as_deref());
+        let Some(offered) = offered.filter(|_| self.protocol.is_none()) else {
+            let asked = self.websocket.filter(|_| websocket).or(self.protocol);
+            return if asked == Some(HttpVersion::Http2) { Speech::HTTP2 } else { Speech::HTTP1 };
+        };
+        let offers = |name: &[u8]| offered.iter().any(|offer| offer[..] == *name);
+        let narrowed = match self.websocket {
+            _ if !websocket => None,
+            None if offers(b"http/1.1") => Some(HttpVersion::Http1),
+            asked => asked,
+        };
+        Speech {
+            http1: narrowed != Some(HttpVersion::Http2),
+            http2: narrowed.map_or(offers(b"h2"), |version| version == HttpVersion::Http2),
+            negotiated: true,
+            narrowed: narrowed.is_some(),
+        }
+    }
+
     /// The value of the backend's `cookie` that means this server.
     pub fn cookie(&self) -> Option<ServerCookie<'_>> {
         match &self.written_cookie {

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use h2::client::{ResponseFuture, SendRequest};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
@@ -22,6 +23,8 @@ use telamon_http_proto::{
     BodyLength, ChunkedDecoder, Head, Header, Limits, trailer_fields, write_chunk_size,
     write_http2_trailers,
 };
+
+pub(crate) mod server;
 
 /// A stream, at either end of an exchange.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub(crate) struct Http2 {
 /// What comes.
 #[derive(Debug)]
 struct Reader {
+    /// The answer that is to come, at a server.
+    answer: Option<ResponseFuture>,
     /// `None` until there is a head.
     body: Option<RecvStream>,
     /// Received and not taken yet.
@@ -53,6 +58,8 @@ enum Stage {
 /// What goes.
 #[derive(Debug)]
 enum Writer {
+    /// The head of the request is not sent yet.
+    Request(SendRequest<Bytes>),
     /// The head of the answer is not sent yet.
     Answer(SendResponse<Bytes>),
     Body(SendStream<Bytes>, Framing),
@@ -80,6 +87,7 @@ impl Http2 {
         unheard: Arc<AtomicBool>,
     ) -> Self {
         let reader = Reader {
+            answer: None,
             body: Some(body),
             held: Bytes::new(),
             chunked: length == BodyLength::Chunked,
@@ -155,7 +163,7 @@ impl Http2 {
         match std::mem::replace(&mut *writer, Writer::Over(None)) {
             Writer::Answer(mut respond) => respond.send_reset(reason),
             Writer::Body(mut body, _) | Writer::Over(Some(mut body)) => body.send_reset(reason),
-            Writer::Over(None) => {}
+            Writer::Request(_) | Writer::Over(None) => {}
         }
     }
 
@@ -224,7 +232,7 @@ impl Http2 {
         match &mut *self.writer.borrow_mut() {
             Writer::Answer(respond) => respond.poll_reset(cx).map(drop),
             Writer::Body(body, _) => body.poll_reset(cx).map(drop),
-            Writer::Over(_) => Poll::Pending,
+            Writer::Request(_) | Writer::Over(_) => Poll::Pending,
         }
     }
 }
@@ -402,17 +410,23 @@ fn response(head: &Head) -> io::Result<http::Response<()>> {
     let mut response = http::Response::new(());
     let status = http::StatusCode::from_u16(head.http2_status());
     *response.status_mut() = status.map_err(|_| invalid())?;
-    let fields = response.headers_mut();
-    fields.reserve(head.header_count());
+    let map = response.headers_mut();
+    map.reserve(head.header_count());
+    fields(head, map)?;
+    Ok(response)
+}
+
+/// The fields of a head, as HTTP/2 is sent them.
+fn fields(head: &Head, map: &mut HeaderMap) -> io::Result<()> {
     let mut whole = Ok(());
     head.http2_fields(|name, value| {
         let name = http::HeaderName::from_bytes(name);
         match (name, http::HeaderValue::from_bytes(value)) {
-            (Ok(name), Ok(value)) => _ = fields.append(name, value),
+            (Ok(name), Ok(value)) => _ = map.append(name, value),
             _ => whole = Err(invalid()),
         }
     });
-    whole.map(|()| response)
+    whole
 }
 
 fn some(count: usize) -> io::Result<usize> {

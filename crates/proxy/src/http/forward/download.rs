@@ -7,7 +7,7 @@ use telamon_http_proto::{BodyLength, Version};
 use super::Attempt;
 use super::failed::Tried;
 use super::head::{Ends, Upload};
-use crate::http::{After, prepare};
+use crate::http::{After, prepare, websocket};
 use crate::model::Proxy;
 use crate::relay::{Broken, Pump, Remaining, Splicing};
 use crate::side::Side;
@@ -68,7 +68,12 @@ impl Answer {
         let discards =
             stream.wants_head && !matches!(length, BodyLength::None | BodyLength::Tunnel);
         match client.stream() {
-            None => stream.response.write_to(&mut out),
+            None => {
+                websocket::add_accept(&stream.request, &mut stream.response)
+                    .and_then(|()| stream.response.say_no_content())
+                    .map_err(|_| Phase::Headers)?;
+                stream.response.write_to(&mut out);
+            }
             Some(side) => {
                 stream.log.bytes_out += stream.response.len() as u64;
                 let length = if stream.wants_head { BodyLength::None } else { length };

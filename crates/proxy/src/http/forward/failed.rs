@@ -32,6 +32,10 @@ pub(super) fn unsendable(why: &Unsendable) -> Attempt {
     let phase = match why {
         Unsendable::Head => Phase::Request,
         Unsendable::Body => Phase::Data,
+        Unsendable::Version => {
+            let (cause, phase) = (Cause::Proxy, Phase::Headers);
+            return Attempt::Failed { status: 502, cause, phase };
+        }
     };
     Attempt::Failed { status: 400, cause: Cause::Proxy, phase }
 }
@@ -48,13 +52,17 @@ pub(super) fn no_head(
     let Tried { proxy, server, reused, replays, served } = tried;
     upload.note(stream);
     match lost {
-        Lost::Server { reset } => {
+        Lost::Server { reset, untouched } => {
             let unseen = stream.response.input().is_empty();
             let replayable = upload.read() == 0
-                && (stream.request.method_kind().is_idempotent()
+                && (untouched
+                    || stream.request.method_kind().is_idempotent()
                     || upload.written() < upload.head_len);
             if reused && unseen && replayable {
                 return Attempt::Again;
+            }
+            if untouched && replayable && dial.replay(stream, server) {
+                return Attempt::Retry;
             }
             // HAProxy takes a head that breaks off for none.
             let again = replays && retry(stream, dial, server, RetryOn::EMPTY);

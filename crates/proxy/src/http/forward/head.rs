@@ -8,6 +8,7 @@ use telamon_http_proto::{BodyLength, Limits, ParseError, Version};
 use crate::aside::aside;
 use crate::model::{Backend, Proxy, Server};
 use crate::relay::{Broken, End, Pump, Remaining, Splicing};
+use crate::side::http2::server::{Unanswered, request_length};
 use crate::stream::Stream;
 use crate::worker::Worker;
 
@@ -38,6 +39,8 @@ pub(super) enum Unsendable {
     Head,
     /// The framing of its body is malformed.
     Body,
+    /// What it asks for cannot be asked of this server in HTTP/2.
+    Version,
 }
 
 /// Why there is no response head.
@@ -45,11 +48,22 @@ pub(super) enum Lost {
     /// The server closed or reset before a whole head.
     Server {
         reset: bool,
+        /// It is known to have done nothing with the request.
+        untouched: bool,
     },
     ServerTimeout,
     Malformed(ParseError),
     /// The client broke off while sending its body, or left while it was watched.
     Client(Broken),
+}
+
+impl From<Unanswered> for Lost {
+    fn from(why: Unanswered) -> Self {
+        match why {
+            Unanswered::Malformed(error) => Self::Malformed(error),
+            Unanswered::Gone { unseen } => Self::Server { reset: true, untouched: unseen },
+        }
+    }
 }
 
 impl<'a> Upload<'a> {
@@ -67,7 +81,17 @@ impl<'a> Upload<'a> {
         }
         let worker = &stream.session.worker;
         let mut out = worker.lend_buffer();
-        stream.request.write_to(&mut out);
+        let server_stream = ends.server.side.stream();
+        match server_stream {
+            None => {
+                stream.request.say_no_content().map_err(|_| Unsendable::Head)?;
+                stream.request.write_to(&mut out);
+            }
+            Some(side) => {
+                let length = request_length(&stream.request);
+                side.send_request(&stream.request, length).map_err(|_| Unsendable::Version)?;
+            }
+        }
         let head_len = out.len();
         let length = stream.request.request_body();
         let mut remaining = Remaining::new(length);
@@ -249,7 +273,14 @@ async fn next_head(
         {
             return Poll::Ready(Err(Lost::Client(*broken)));
         }
-        loop {
+        if let Some(side) = ends.server.side.stream() {
+            match side.poll_answer(cx, &stream.request, &mut stream.response, limits) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(why)) => return Poll::Ready(Err(why.into())),
+                Poll::Pending => {}
+            }
+        }
+        while ends.server.side.stream().is_none() {
             if !stream.response.input().is_empty() {
                 match stream.response.parse_response(limits) {
                     Ok(Some(_)) => return Poll::Ready(Ok(())),
@@ -258,8 +289,12 @@ async fn next_head(
                 }
             }
             match ends.server.side.poll_read_append(cx, stream.response.input_mut()) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Lost::Server { reset: false })),
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(Lost::Server { reset: true })),
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(Lost::Server { reset: false, untouched: false }));
+                }
+                Poll::Ready(Err(_)) => {
+                    return Poll::Ready(Err(Lost::Server { reset: true, untouched: false }));
+                }
                 Poll::Ready(Ok(_)) => waiting = false,
                 Poll::Pending => break,
             }
