@@ -147,7 +147,9 @@ async fn attempt(
         Err(why) => return failed::unsendable(&why),
     };
     let replays = backend.retry_on.replays() && !stream.no_replay && upload.was_whole;
-    let tried = Tried { proxy, server, reused, replays, served: client.requests > 0 };
+    // A stream can always be told, and is not to be repeated unasked.
+    let served = client.requests > 0 && client.side.socket().is_some();
+    let tried = Tried { proxy, server, reused, replays, served };
     if let Err(lost) = final_head(stream, &mut upload, &ends, proxy).await {
         if let (Lost::Server { untouched: true, .. }, Some(carried)) = (&lost, &connection.carried)
         {

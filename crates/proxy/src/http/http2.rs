@@ -82,10 +82,13 @@ pub(crate) async fn serve(session: Rc<Session>, socket: Socket, ahead: Vec<u8>) 
     let front = Rc::new(Front { session, open: Cell::new(0), waiting_since, unheard });
     let limit = snapshot.global.tune.h2_front.max_concurrent_streams;
     drop(snapshot);
-    let mut life = Life { deadline, watched: false, leaving: false, served: false };
+    let mut life = Life { deadline, watched: false, leaving: false, served: false, opened: false };
     while let Some((request, respond)) =
         std::future::poll_fn(|cx| front.poll_next(cx, &mut connection, &mut life, limit)).await
     {
+        if !request.body().is_end_stream() && !std::mem::replace(&mut life.opened, true) {
+            connection.set_target_window_size(CONNECTION_WINDOW);
+        }
         front.open.set(front.open.get() + 1);
         life.served = true;
         let (session, open) = (Session::of_stream(&front.session), Open(Rc::clone(&front)));
@@ -106,7 +109,6 @@ fn builder(global: &Global) -> Builder {
     builder
         .header_table_size(settings.header_table_size)
         .initial_window_size(settings.initial_window_size)
-        .initial_connection_window_size(settings.initial_window_size.max(CONNECTION_WINDOW))
         .max_concurrent_streams(settings.max_concurrent_streams)
         .max_frame_size(settings.max_frame_size)
         .max_header_list_size(bufsize)
@@ -126,6 +128,8 @@ struct Life {
     leaving: bool,
     /// It has had a stream.
     served: bool,
+    /// It has had one with content, and may be sent more of it than HTTP/2 begins with.
+    opened: bool,
 }
 
 impl Front {
@@ -227,7 +231,9 @@ async fn serve_stream(
     let side = Http2::of_client(body, length, respond, Arc::clone(&open.0.unheard));
     let (deadline, server_deadline) = (worker.deadline(), worker.deadline());
     let side = Side::Stream(Box::new(side));
-    let mut client = Client { side, deadline, server_deadline, attached: None, requests: 0 };
+    // As in HAProxy none of its streams counts as the first request of its connection.
+    let mut client = Client { side, deadline, server_deadline, attached: None, requests: 1 };
+    stream.first_request = false;
     let snapshot = stream.snapshot.clone();
     let proxy = snapshot.proxy(stream.frontend);
     let after = match read {
