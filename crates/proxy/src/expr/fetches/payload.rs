@@ -269,12 +269,15 @@ fn hello<'a, T>(cx: &Context<'a>, read: fn(&tls_hello::Hello<'a>) -> Option<T>) 
     }
 }
 
-/// 1 for a client's greeting, 2 for a server's, 0 for neither.
+/// 1 for a client's greeting, 2 for a server's, once all of it is there; nothing for what is not TLS.
 fn hello_type<'a>(cx: &Context<'a>, _: &'a [Arg]) -> Option<Value<'a>> {
     let (bytes, complete) = input(cx)?;
     match bytes {
-        [0x16, 3, _, _, _, kind, ..] => Some(Value::Int((*kind).into())),
-        [0x16, 3, ..] | [0x16] | [] => more(cx, complete),
-        _ => Some(Value::Int(0)),
+        [0x14..=0x17 | 0xff, 3..=0xff, _, _, _, kind, a, b, c, rest @ ..] => {
+            let len = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
+            if rest.len() < len { more(cx, complete) } else { Some(Value::Int((*kind).into())) }
+        }
+        [0x14..=0x17 | 0xff, 3..=0xff, ..] | [0x14..=0x17 | 0xff] | [] => more(cx, complete),
+        _ => None,
     }
 }
