@@ -65,6 +65,8 @@ impl fmt::Display for Must {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Passed,
+    /// The connection ended where an error with one of some codes was asked for, and none had come.
+    PassedByEnd,
     Failed,
     Skipped,
 }
@@ -73,6 +75,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Passed => "pass",
+            Self::PassedByEnd => "ends",
             Self::Failed => "fail",
             Self::Skipped => "skip",
         })
@@ -241,7 +244,12 @@ impl Peer {
             let event = self.client.next_event();
             seen.push(describe(&event));
             if let Some(passed) = verdict(must, &event, self.pinged) {
-                let verdict = if passed { Verdict::Passed } else { Verdict::Failed };
+                let wants_code = matches!(must, Must::ConnectionError(_) | Must::StreamError(_));
+                let verdict = match event {
+                    _ if !passed => Verdict::Failed,
+                    Event::Closed if wants_code => Verdict::PassedByEnd,
+                    _ => Verdict::Passed,
+                };
                 return (verdict, seen.join(", "));
             }
             if seen.len() > 200 {
