@@ -277,6 +277,20 @@ impl Http2Client {
         self
     }
 
+    /// How long a send waits for a peer that does not read; [`PATIENCE`] unless told.
+    ///
+    /// # Panics
+    /// When it is zero.
+    #[must_use]
+    pub fn send_patience(self, patience: Duration) -> Self {
+        let set = match &self.transport {
+            Transport::Plain(stream) => stream.set_write_timeout(Some(patience)),
+            Transport::Tls(pipe, _) => pipe.set_write_timeout(Some(patience)),
+        };
+        set.expect("not zero");
+        self
+    }
+
     /// No window is given back for DATA that has come: a slow reader.
     #[must_use]
     pub fn without_replenishing(mut self) -> Self {
