@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_linger;
 
+use sha1::{Digest, Sha1};
+
 use crate::{PATIENCE, free_port};
 
 /// A server on a free port of 127.0.0.1, one thread a connection.
@@ -61,8 +63,8 @@ pub enum Behaviour {
     StopsReading(u64),
     /// No HTTP: waits for the first byte, then resets the connection.
     Resets,
-    /// 101 and then every byte back, for requests with `Upgrade` (to WebSocket with the sample key of
-    /// RFC 6455, `dGhlIHNhbXBsZSBub25jZQ==`); else as `Name`.
+    /// 101, with the proof that a WebSocket's key asks for, and then every byte back, for requests with `Upgrade`; else
+    /// as `Name`.
     UpgradeEcho,
     /// No HTTP: every byte back; the end of one direction is answered with the end of the other.
     Echo,
@@ -279,6 +281,7 @@ fn serve(stream: &TcpStream, name: &str, shared: &Shared) -> io::Result<()> {
         };
         let closes = wants("connection: close");
         let upgrades = wants("upgrade:");
+        let answer_to_upgrade = if upgrades { upgraded(&request) } else { String::new() };
         {
             let mut kept = lock(&shared.requests);
             if kept.len() == 1000 {
@@ -289,7 +292,7 @@ fn serve(stream: &TcpStream, name: &str, shared: &Shared) -> io::Result<()> {
         let mut out = stream;
         match behaviour {
             Behaviour::UpgradeEcho if upgrades => {
-                out.write_all(UPGRADED)?;
+                out.write_all(answer_to_upgrade.as_bytes())?;
                 return echo(&mut reader, stream);
             }
             Behaviour::Body(body) => answer(out, &body, is_head)?,
@@ -366,9 +369,36 @@ fn answer(mut out: &TcpStream, body: &[u8], is_head: bool) -> io::Result<()> {
     out.write_all(&message)
 }
 
-/// Accepts the key of RFC 6455, section 1.2.
-const UPGRADED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
-    Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+/// Switches protocols, and proves with the request's key that it has understood (RFC 6455, section 4.2.2).
+fn upgraded(request: &[u8]) -> String {
+    let head = String::from_utf8_lossy(request);
+    let fields = head.lines().filter_map(|line| line.split_once(':'));
+    let mut key = fields
+        .filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"))
+        .map(|(_, value)| value.trim());
+    let proof = key
+        .next_back()
+        .map(|key| Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11")));
+    let accept = proof
+        .map(|proof| format!("Sec-WebSocket-Accept: {}\r\n", base64(&proof)))
+        .unwrap_or_default();
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{accept}\r\n"
+    )
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let group = |three: &[u8]| {
+        let bits = three.iter().fold(0, |bits, byte| bits << 8 | usize::from(*byte))
+            << (8 * (3 - three.len()));
+        let letter = move |at: usize| {
+            if at > three.len() { '=' } else { char::from(LETTERS[bits >> (18 - 6 * at) & 63]) }
+        };
+        (0..4).map(letter).collect::<String>()
+    };
+    bytes.chunks(3).map(group).collect()
+}
 
 /// Reads the head of one request; `None` when the connection ends before its end.
 fn read_head(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
