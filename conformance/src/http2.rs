@@ -9,15 +9,10 @@
 //! http2-cases --origin 8081               serves as the origin until it is killed
 //! ```
 
-mod cases;
-mod peer;
-
 use std::process::ExitCode;
 
+use telamon_conformance::cases;
 use telamon_testkit::{Behaviour, TestServer};
-
-use crate::cases::Case;
-use crate::peer::{Peer, Verdict};
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -34,34 +29,21 @@ fn main() -> ExitCode {
             std::thread::park();
         }
     }
-    for section in cases::all() {
-        for (number, case) in section.cases.iter().enumerate() {
-            let id = format!("{}/{}", section.id, number + 1);
-            if options
-                .only
-                .as_ref()
-                .is_some_and(|only| !id.contains(only) && !section.rfc.contains(only))
-            {
-                continue;
+    for case in cases() {
+        let (id, rfc) = (case.id(), case.rfc());
+        if options.only.as_ref().is_some_and(|only| !id.contains(only) && !rfc.contains(only)) {
+            continue;
+        }
+        let (what, must) = (case.what(), case.must());
+        match options.port {
+            None => println!("{id}\t{rfc}\t{what}\t{must}"),
+            Some(port) => {
+                let (verdict, seen) = case.run(port, options.tls);
+                println!("{id}\t{rfc}\t{what}\t{verdict}\t{must}\t{seen}");
             }
-            let Some(port) = options.port else {
-                println!("{id}\t{}\t{}\t{}", section.rfc, case.what, case.must);
-                continue;
-            };
-            let (verdict, seen) = run(case, port, options.tls);
-            println!("{id}\t{}\t{}\t{verdict}\t{}\t{seen}", section.rfc, case.what, case.must);
         }
     }
     ExitCode::SUCCESS
-}
-
-fn run(case: &Case, port: u16, tls: bool) -> (Verdict, String) {
-    let mut peer = match Peer::connect(port, tls, case.greets) {
-        Ok(peer) => peer,
-        Err(error) => return (Verdict::Failed, format!("no HTTP/2 connection: {error}")),
-    };
-    (case.send)(&mut peer);
-    peer.judge(&case.must)
 }
 
 #[derive(Debug, Default)]

@@ -62,12 +62,14 @@ impl fmt::Display for Must {
     }
 }
 
+/// How a case ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     Passed,
     /// The connection ended where an error with one of some codes was asked for, and none had come.
     PassedByEnd,
     Failed,
+    /// The server makes no promise that could be tried.
     Skipped,
 }
 

@@ -8,7 +8,7 @@
 
 use telamon_balance::health::Sign;
 use telamon_balance::{Counter, Ending};
-use telamon_http_proto::BodyLength;
+use telamon_http_proto::{BodyLength, Version};
 
 use self::download::Answer;
 use self::failed::Tried;
@@ -229,6 +229,13 @@ fn answer_length(stream: &Stream) -> Option<BodyLength> {
     let upgrades = stream.request.wants_upgrade();
     // 101 must have been asked for.
     if stream.response.status() == 101 && !(upgrades && websocket::is_accepted(stream)) {
+        return None;
+    }
+    // To a client of HTTP/2 success says that its WebSocket is there, whatever a server of HTTP/1 means by it.
+    if upgrades
+        && stream.request.version() == Version::Http2
+        && (200..300).contains(&stream.response.status())
+    {
         return None;
     }
     stream.response.response_body(stream.request.method_kind(), upgrades).ok()
