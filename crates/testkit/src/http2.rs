@@ -18,7 +18,7 @@ mod hpack;
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -253,6 +253,26 @@ impl Http2Client {
             .stderr(Stdio::null())
             .spawn()?;
         Ok(Self::over(Transport::Tls(ours, child)))
+    }
+
+    /// The server's end of the next connection that `listener` is asked for, once the preface has come and settings were
+    /// sent. The head of a request is what [`stream`](Self::stream) has as trailers, until there are trailers.
+    ///
+    /// # Errors
+    /// When nobody connects, or says something else first.
+    pub fn accept(listener: &TcpListener, settings: &[(u16, u32)]) -> io::Result<Self> {
+        let mut stream = listener.accept()?.0;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        let mut preface = [0; PREFACE.len()];
+        stream.read_exact(&mut preface)?;
+        if preface != PREFACE {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        let mut server = Self::over(Transport::Plain(stream));
+        server.send_settings(settings);
+        Ok(server)
     }
 
     fn over(transport: Transport) -> Self {

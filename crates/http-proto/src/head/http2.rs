@@ -297,7 +297,7 @@ impl Head {
             self.input.extend_from_slice(path);
             return Ok(None);
         };
-        if authority.is_empty() || authority.contains(&b'@') || authority.contains(&b'/') {
+        if authority.is_empty() || authority.iter().any(|b| b"/?#@".contains(b)) {
             return Err(E::BadHost);
         }
         let (host, port) = uri::split_port(authority);

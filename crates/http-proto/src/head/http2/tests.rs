@@ -99,6 +99,7 @@ fn rfc9113_8_2_1_field_names_and_values() {
     refuse_fields(&[("", "b")], E::BadName);
     refuse_fields(&[("x:", "b")], E::BadName);
     refuse_fields(&[("x\r\ny", "b")], E::BadName);
+    refuse_fields(&[("x\0", "b")], E::BadName);
     refuse_fields(&[("caf\u{e9}", "b")], E::BadName);
     for bad in ["a\0", "a\rb", "a\nb", "a\r\nb: c", "a\u{7f}", "a\u{1}b"] {
         refuse_fields(&[("x", bad)], E::ControlByte);
@@ -178,7 +179,12 @@ fn rfc9113_8_3_1_targets() {
     refuse(&pseudo("GET", "", "a", "/"), E::BadScheme);
     refuse(&pseudo("GET", "http", "", "/"), E::BadHost);
     refuse(&pseudo("GET", "http", "u@a", "/"), E::BadHost);
-    refuse(&pseudo("GET", "http", "a/b", "/"), E::BadHost);
+    for authority in ["a/b", "a?b", "a#b"] {
+        refuse(&pseudo("GET", "http", authority, "/"), E::BadHost);
+        let lenient = Limits { accept_invalid: true, ..Limits::default() };
+        let read = read(&pseudo("OPTIONS", "http", authority, "*"), true, &lenient);
+        assert_eq!(read.err(), Some(E::BadHost));
+    }
     refuse(&pseudo("GET", "http", "a b", "/"), E::BadTarget);
     refuse(&pseudo("G T", "http", "a", "/"), E::BadMethod);
     refuse(&pseudo("", "http", "a", "/"), E::BadMethod);
