@@ -379,7 +379,7 @@ fn mistakes_are_marked() {
     check_error("sc_get_gpc[(1)]");
     check_error("src,in_table([none])");
     check_error("src,[in_table]");
-    check_error("[ssl_fc_sni]");
+    check_error("[ssl_fc_session_key]");
 }
 
 proptest! {
