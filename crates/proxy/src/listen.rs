@@ -1,6 +1,7 @@
 //! From a listening socket to a session: what a worker does with its listeners, and with clients that are idle.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use telamon_runtime::bind::BindKey;
 use telamon_runtime::limit::Limit;
 use telamon_runtime::listener::{AcceptFailure, Accepted, Pace};
 use telamon_runtime::{BindAddress, Endpoint, Moment, Parking, Socket, Unparked};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::account::{self, InFrontend};
@@ -118,12 +120,18 @@ impl Worker {
         paused.iter().for_each(|frontend| self.hold(frontend));
     }
 
-    /// Stops accepting: those already queued are let in, then the sockets are closed.
-    pub(crate) fn stop_accepting(self: &Rc<Self>) {
+    /// Stops accepting: those already queued are let in, then the sockets are closed. `done` is dropped once they are.
+    pub(crate) fn stop_accepting(self: &Rc<Self>, done: mpsc::Sender<Infallible>) {
         self.finishing.set(true);
-        for accepting in std::mem::take(&mut *self.accepting.borrow_mut()).into_values() {
-            self.close(accepting);
-        }
+        let accepting = std::mem::take(&mut *self.accepting.borrow_mut());
+        let closing: Vec<_> = accepting.into_values().map(|one| self.close(one)).collect();
+        self.thread.spawn(async move {
+            for closed in closing {
+                // One that panicked has closed as well.
+                let _ = closed.await;
+            }
+            drop(done);
+        });
         if let Some(parking) = self.parking.get() {
             // They are between two requests. Where clients take a close at this moment for an answer that is lost,
             // `option idle-close-on-response` lets them ask once more.
@@ -188,7 +196,7 @@ impl Worker {
     ///
     /// The accepting task keeps the socket open until it has ended: whoever came between an earlier look
     /// into the queue and that end would be reset.
-    fn close(self: &Rc<Self>, accepting: Accepting) {
+    fn close(self: &Rc<Self>, accepting: Accepting) -> JoinHandle<()> {
         let worker = Rc::clone(self);
         self.thread.spawn(async move {
             let Accepting { listener, socket, fd, task, .. } = accepting;
@@ -197,7 +205,7 @@ impl Worker {
             let _ = task.await;
             worker.let_in(&listener, &socket);
             drop((socket, fd));
-        });
+        })
     }
 
     fn let_in(

@@ -1,6 +1,8 @@
 //! The proxy as a whole, seen from the control thread: start, reload, finish, stop.
 
+use std::convert::Infallible;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,6 +11,7 @@ use telamon_balance::Counter;
 use telamon_runtime::registry::Registry;
 use telamon_runtime::service::ServiceHandle;
 use telamon_runtime::workers::{Peers, WorkerOptions, Workers};
+use tokio::sync::mpsc;
 
 use crate::check::Checks;
 use crate::listen::Assigned;
@@ -133,8 +136,17 @@ impl Plane {
     pub async fn finish(&self) {
         self.shared.stopping.store(true, Relaxed);
         self.checks.stop();
-        self.workers.peers().broadcast(|worker| worker.stop_accepting()).await;
+        let (done, mut all_done) = mpsc::channel::<Infallible>(1);
+        let tell = move |worker: &Rc<Worker>| worker.stop_accepting(done.clone());
+        self.workers.peers().broadcast(tell).await;
         self.tell_stopped();
+        // Whoever has nothing to do would end at the word, and lose what it has not let in yet.
+        let _ = tokio::time::timeout(LETTING_IN, all_done.recv()).await;
+        // What they have handed to one another until then stands in their mailboxes before this.
+        let (read, mut all_read) = mpsc::channel::<Infallible>(1);
+        let mark = move |_: &Rc<Worker>| _ = &read;
+        self.workers.peers().broadcast(mark).await;
+        let _ = tokio::time::timeout(LETTING_IN, all_read.recv()).await;
         self.workers.finish();
     }
 
@@ -272,6 +284,8 @@ async fn sweep_tables(view: View) {
 }
 
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
+/// Workers that have let in whoever was queued by then are waited for no longer.
+const LETTING_IN: Duration = Duration::from_secs(2);
 
 /// Says that a proxy has stopped, and what it has done.
 pub(crate) fn tell_stopped(proxy: &Proxy) {
