@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use telamon_config::{Diagnostics, Environment, Source, Style, check_condition};
+use telamon_config::{Diagnostics, Environment, Source, Style, TlsLibrary, check_condition};
 use telamon_proxy::load::{self, LoadOptions, Loaded};
 use telamon_proxy::log::notice;
 use telamon_proxy::model::Model;
@@ -323,8 +323,11 @@ fn surroundings(options: &Options) -> Environment {
     let variables = std::env::vars_os()
         .map(|(name, value)| (name.into_encoded_bytes(), value.into_encoded_bytes()));
     let peer = options.local_peer.clone().unwrap_or_else(process::hostname);
-    let mut environment =
-        Environment::new().with_variables(variables).with_features(FEATURES).with_local_peer(&peer);
+    let mut environment = Environment::new()
+        .with_variables(variables)
+        .with_features(FEATURES)
+        .with_tls(TLS_LIBRARY)
+        .with_local_peer(&peer);
     if options.master_worker {
         environment.set("HAPROXY_MWORKER", "1");
     }
@@ -338,13 +341,17 @@ const FEATURES: &[(&str, bool)] = &[
     ("SYSTEMD", true),
     ("THREAD", true),
     ("TPROXY", true),
-    ("OPENSSL", false),
+    ("OPENSSL", true),
     ("LUA", false),
     ("PCRE", false),
     ("ZLIB", false),
     ("SLZ", false),
     ("QUIC", false),
 ];
+
+/// Whose words a configuration may use: the names of ciphers and curves, the numbers of errors. The library itself is
+/// another one.
+const TLS_LIBRARY: TlsLibrary = TlsLibrary { name: "OpenSSL 3.0 (rustls)", version: "3.0.0" };
 
 /// Worker threads: `nbthread`, else one for each core that this process may use.
 pub(crate) fn worker_count(model: &Model) -> usize {

@@ -191,7 +191,7 @@ impl Acceptor {
     /// Whether any line believes a file of authorities or revocations.
     pub(crate) fn trusts(&self, name: &str) -> bool {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        table.settings.iter().any(|settings| settings.trusts(name))
+        table.in_use().any(|settings| settings.trusts(name))
     }
 
     pub(crate) fn replace(&self, name: &str, bundle: &Arc<Bundle>) {

@@ -3,6 +3,8 @@
 //! Lists of live configurations name much that is never spoken here (CBC, RC4, DHE, RSA key exchange): such names
 //! are passed over as OpenSSL passes over what it was built without. A list that leaves nothing is an error.
 
+mod p521;
+
 use rustls::SupportedCipherSuite;
 use rustls::crypto::SupportedKxGroup;
 use rustls::{CipherSuite, NamedGroup, SignatureScheme};
@@ -185,10 +187,11 @@ pub(crate) fn suites13(list: &str) -> Result<Vec<CipherSuite>, NothingLeft> {
 }
 
 /// OpenSSL's, NIST's and IANA's names of the groups that there are.
-const GROUPS: [(&[&str], NamedGroup); 4] = [
+const GROUPS: [(&[&str], NamedGroup); 5] = [
     (&["X25519", "x25519"], NamedGroup::X25519),
     (&["P-256", "prime256v1", "secp256r1"], NamedGroup::secp256r1),
     (&["P-384", "secp384r1"], NamedGroup::secp384r1),
+    (&["P-521", "secp521r1"], NamedGroup::secp521r1),
     (&["X25519MLKEM768"], NamedGroup::X25519MLKEM768),
 ];
 
@@ -209,7 +212,8 @@ pub(crate) fn groups(list: &str) -> Result<Vec<NamedGroup>, NothingLeft> {
         }
     }
     if chosen.is_empty() {
-        let known = "X25519, P-256 (prime256v1), P-384 (secp384r1) and X25519MLKEM768";
+        let known =
+            "X25519, P-256 (prime256v1), P-384 (secp384r1), P-521 (secp521r1) and X25519MLKEM768";
         return Err(NothingLeft { what: "curve", known });
     }
     Ok(chosen)
@@ -281,7 +285,10 @@ pub(crate) fn supported_groups(
         None => provider().kx_groups.clone(),
         Some(wanted) => wanted
             .iter()
-            .filter_map(|name| ALL_KX_GROUPS.iter().copied().find(|group| group.name() == *name))
+            .filter_map(|name| match name {
+                NamedGroup::secp521r1 => Some(p521::GROUP),
+                _ => ALL_KX_GROUPS.iter().copied().find(|group| group.name() == *name),
+            })
             .collect(),
     }
 }
@@ -328,9 +335,9 @@ mod tests {
         assert!(suites13("TLS_AES_128_CCM_SHA256").is_err());
         assert_eq!(
             groups("X448:P-521:prime256v1:x25519"),
-            Ok(vec![NamedGroup::secp256r1, NamedGroup::X25519])
+            Ok(vec![NamedGroup::secp521r1, NamedGroup::secp256r1, NamedGroup::X25519])
         );
-        assert!(groups("P-521").is_err());
+        assert!(groups("X448").is_err());
         assert_eq!(
             signatures("ECDSA+SHA256:RSA+SHA1"),
             Ok(vec![SignatureScheme::ECDSA_NISTP256_SHA256])

@@ -467,3 +467,58 @@ fn bundles_say_what_is_wrong_with_them() {
     check(certificate, Some(dsa), "Key: line 1: the dsa private key cannot be used");
     check("-----BEGIN X-----\n", None, "Pem: line 1: a block begins here and never ends");
 }
+
+#[test]
+fn every_curve_comes_to_a_handshake() {
+    let authority = Authority::new("root");
+    let store = Store::default();
+    store.set_certificate("server", bundle(&authority.leaf(&["a.test"])));
+    for curve in ["X25519", "P-256", "P-384", "P-521", "X25519MLKEM768"] {
+        let line = AcceptorSpec { offer: offer(&[("ecdhe", curve)]), ..spec(&["server"]) };
+        let acceptor = Acceptor::new(line, &store).expect("an acceptor");
+        for version in ["TLSv1.2", "TLSv1.3"] {
+            let settings = [("curves", curve), ("ssl-max-ver", version)];
+            let result =
+                shake(&acceptor, begin(&connector(&store, &settings, None), Some("a.test")));
+            // Hybrids are of TLS 1.3.
+            let can = curve != "X25519MLKEM768" || version == "TLSv1.3";
+            assert_eq!(result.is_ok(), can, "{curve} {version}");
+        }
+        let other = if curve == "P-256" { "X25519" } else { "P-256" };
+        let client = connector(&store, &[("curves", other)], None);
+        assert!(shake(&acceptor, begin(&client, Some("a.test"))).is_err());
+    }
+}
+
+/// `cargo test --release -p telamon-tls -- --ignored --nocapture` shows how long 10,000 certificates take.
+#[test]
+#[ignore = "a measurement"]
+fn ten_thousand_certificates() {
+    let authority = Authority::new("root");
+    for algorithm in [&PKCS_ECDSA_P256_SHA256, &PKCS_RSA_SHA256] {
+        // One key for all: making keys is not what is measured, reading them is.
+        let key = KeyPair::generate_for(algorithm).expect("a key");
+        let pem = |index: u32| {
+            let params = params(&[&format!("host-{index}.test")], "x");
+            params.signed_by(&key, &authority.issuer).expect("signed").pem() + &key.serialize_pem()
+        };
+        let pems: Vec<_> = (0..10_000).map(pem).collect();
+        let store = Store::default();
+        let start = std::time::Instant::now();
+        let names: Vec<_> = (0..10_000u32).map(|index| index.to_string()).collect();
+        for (name, pem) in names.iter().zip(&pems) {
+            store.set_certificate(name, bundle(pem));
+        }
+        let read = start.elapsed();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let acceptor = Acceptor::new(spec(&names), &store).expect("an acceptor");
+        let built = start.elapsed() - read;
+        let client = connector(&store, &[], None);
+        let start = std::time::Instant::now();
+        for index in (0..10_000).step_by(100) {
+            shake(&acceptor, begin(&client, Some(&format!("HOST-{index}.test"))))
+                .expect("a handshake");
+        }
+        println!("read {read:?}, built {built:?}, a handshake {:?}", start.elapsed() / 100);
+    }
+}

@@ -107,8 +107,8 @@ impl CrlFile {
             }
             match OwnedCertRevocationList::from_der(&block.der) {
                 Ok(list) => file.lists.push(list.into()),
-                Err(webpki::Error::UnsupportedCrlVersion)
-                    if RevocationList::parse(&block.der).is_ok() =>
+                Err(_)
+                    if RevocationList::parse(&block.der).is_ok_and(|list| list.version() == 1) =>
                 {
                     file.walked = true;
                 }

@@ -19,6 +19,7 @@ pub(crate) struct Table {
     wildcards: HashMap<Box<str>, Vec<u32>>,
     /// The entries of each certificate.
     by_certificate: HashMap<Box<str>, Vec<u32>>,
+    /// The line's own first.
     pub(super) settings: Vec<Arc<Settings>>,
 }
 
@@ -107,6 +108,16 @@ impl Table {
 
     pub(super) fn holds(&self, certificate: &str) -> bool {
         self.by_certificate.contains_key(certificate)
+    }
+
+    /// The line's own settings, and those that an entry has. Others were there for entries that were removed, or for
+    /// ones that came to nothing.
+    pub(super) fn in_use(&self) -> impl Iterator<Item = &Arc<Settings>> {
+        let has_entry = |settings: &Arc<Settings>| {
+            self.entries.iter().flatten().any(|entry| Arc::ptr_eq(&entry.settings, settings))
+        };
+        let others = self.settings.iter().skip(1).filter(move |settings| has_entry(settings));
+        self.settings.first().into_iter().chain(others)
     }
 
     pub(super) fn insert(&mut self, entry: Entry) {
