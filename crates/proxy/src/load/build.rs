@@ -435,7 +435,10 @@ fn check_tls(
         (Some(tls), None) => Arc::clone(&tls.connector),
         // What is wrong with the line was told.
         (None, _) if settings.tls.ssl.is_some() => return None,
-        (_, alpn) => settings.tls.connector(base, at, alpn.as_deref(), diagnostics)?,
+        (_, alpn) => {
+            let at = draft.forced.unwrap_or(at);
+            settings.tls.connector(base, at, alpn.as_deref(), diagnostics)?
+        }
     };
     Some(Arc::new(CheckTls { connector, sni: draft.sni.clone(), always }))
 }

@@ -8,6 +8,9 @@ mod global;
 mod mistake;
 mod stores;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use telamon_config::{Args, Diagnostics, Location, Token};
