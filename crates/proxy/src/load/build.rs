@@ -11,7 +11,6 @@ use telamon_config::{
 use telamon_runtime::connect::{Source, SourcePorts};
 use telamon_runtime::{ConnectOptions, Endpoint};
 
-use super::base::Base;
 use super::draft::{Draft, Format, ProxyContext};
 use super::mistake::ProxyMistake;
 use super::names::assign_numbers;
@@ -436,7 +435,7 @@ fn check_tls(
         // What is wrong with the line was told.
         (None, _) if settings.tls.ssl.is_some() => return None,
         (_, alpn) => {
-            let at = draft.forced.unwrap_or(at);
+            let at = draft.at.unwrap_or(at);
             settings.tls.connector(base, at, alpn.as_deref(), diagnostics)?
         }
     };

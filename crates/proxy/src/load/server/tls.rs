@@ -39,7 +39,10 @@ pub(super) const KEYWORDS: &[S] = &[
         HERE,
         "check-ssl",
         "checks by TLS, also where the traffic does not or goes elsewhere",
-        |server, _| server.check_tls.said = Some(true),
+        |server, args| {
+            server.check_tls.said = Some(true);
+            server.check_tls.at = Some(args.at());
+        },
     ),
     S::works(
         "no-check-ssl",
@@ -167,6 +170,8 @@ pub(super) const KEYWORDS: &[S] = &[
 pub(in crate::load) struct CheckDraft {
     /// `check-ssl`, or `no-check-ssl`.
     pub(in crate::load) said: Option<bool>,
+    /// Where `check-ssl` stands.
+    pub(in crate::load) at: Option<telamon_config::Location>,
     pub(in crate::load) sni: Option<Box<str>>,
     pub(in crate::load) alpn: Option<std::sync::Arc<[Vec<u8>]>>,
 }
