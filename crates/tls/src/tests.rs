@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
-    KeyIdMethod, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RevokedCertParams, SerialNumber,
-    SignatureAlgorithm, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, PKCS_ECDSA_P256_SHA256,
+    PKCS_RSA_SHA256, RevokedCertParams, SerialNumber, SignatureAlgorithm, date_time_ymd,
 };
 use rustls::pki_types::UnixTime;
 use rustls::server::Accepted;
@@ -371,6 +371,26 @@ fn servers_are_verified_by_the_name_that_is_sent() {
     check("ca", Some("b.test"), None, Some(62));
     check("ca", Some("y.b.test"), None, None);
     check("other", None, Some("a.test"), Some(20));
+    // A self-signed certificate that is its own authority, as `openssl req -x509` makes it.
+    for usage in
+        [None, Some(ExtendedKeyUsagePurpose::ServerAuth), Some(ExtendedKeyUsagePurpose::ClientAuth)]
+    {
+        let mut own = params(&["own.test"], "own.test");
+        own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        own.extended_key_usages = usage.iter().cloned().collect();
+        let key = KeyPair::generate().expect("a key");
+        let pem = own.self_signed(&key).expect("signed").pem();
+        store.set_certificate("own", bundle(&(pem.clone() + &key.serialize_pem())));
+        store
+            .set_ca_file("own", Arc::new(CaFile::parse([pem.as_bytes()]).expect("authorities")))
+            .expect("set");
+        let acceptor = Acceptor::new(spec(&["own"]), &store).expect("an acceptor");
+        let client = |ca| connector(&store, &[("verify", "required"), ("ca-file", ca)], None);
+        let suits = usage != Some(ExtendedKeyUsagePurpose::ClientAuth);
+        assert_eq!(shake(&acceptor, begin(&client("own"), Some("own.test"))).is_ok(), suits);
+        assert!(shake(&acceptor, begin(&client("own"), Some("a.test"))).is_err());
+        assert!(shake(&acceptor, begin(&client("ca"), Some("own.test"))).is_err());
+    }
     // New authorities hold for lines that stand.
     let line = connector(&store, &[("verify", "required"), ("ca-file", "other")], None);
     let connect = || begin(&line, Some("a.test"));

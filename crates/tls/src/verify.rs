@@ -186,15 +186,15 @@ impl Trust {
     }
 
     /// All that is wrong with a chain, the peer's certificate first. Empty: it is believed.
-    fn flaws(&self, chain: &[CertificateDer<'_>], now: UnixTime, usage: KeyUsage) -> Vec<Flaw> {
+    fn flaws(&self, chain: &[CertificateDer<'_>], now: UnixTime, of_server: bool) -> Vec<Flaw> {
         let Some((leaf, rest)) = chain.split_first() else { return Vec::new() };
-        match self.decide(leaf, rest, now, usage) {
+        match self.decide(leaf, rest, now, of_server) {
             Ok(None) if self.revocations.as_ref().is_some_and(|file| file.walked) => {
-                path::flaws(self, chain, now, None)
+                path::flaws(self, chain, now, None, of_server)
             }
             Ok(None) => Vec::new(),
             Ok(Some(flaw)) => vec![flaw],
-            Err(error) => path::flaws(self, chain, now, Some(&error)),
+            Err(error) => path::flaws(self, chain, now, Some(&error), of_server),
         }
     }
 
@@ -203,10 +203,11 @@ impl Trust {
         leaf: &CertificateDer<'_>,
         rest: &[CertificateDer<'_>],
         now: UnixTime,
-        usage: KeyUsage,
+        of_server: bool,
     ) -> Result<Option<Flaw>, webpki::Error> {
         let leaf = webpki::EndEntityCert::try_from(leaf)?;
         let anchors = &self.authorities.anchors;
+        let usage = if of_server { KeyUsage::server_auth() } else { KeyUsage::client_auth() };
         let lists: Vec<_> = self
             .revocations
             .iter()
@@ -241,12 +242,12 @@ impl Trust {
         &self,
         chain: &[CertificateDer<'_>],
         now: UnixTime,
-        usage: KeyUsage,
+        of_server: bool,
         ca_ignore: ErrorSet,
         crt_ignore: ErrorSet,
     ) -> Verdict {
         let mut verdict = Verdict::default();
-        for Flaw { depth, number } in self.flaws(chain, now, usage) {
+        for Flaw { depth, number } in self.flaws(chain, now, of_server) {
             verdict.result = number;
             let (first, ignored) = match depth {
                 0 => (&mut verdict.err, crt_ignore),

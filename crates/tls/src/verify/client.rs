@@ -6,7 +6,6 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
-use webpki::KeyUsage;
 
 use super::{CaFile, ErrorSet, Trust, Verdict, conclude, schemes, verify_tls12, verify_tls13};
 
@@ -37,7 +36,7 @@ impl ClientVerifier {
     }
 
     pub(crate) fn verdict(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Verdict {
-        self.trust.verdict(chain, now, KeyUsage::client_auth(), self.ca_ignore, self.crt_ignore)
+        self.trust.verdict(chain, now, false, self.ca_ignore, self.crt_ignore)
     }
 }
 

@@ -1,9 +1,10 @@
 //! What OpenSSL would say of a chain that webpki does not believe.
 //!
 //! Every certificate is looked at, from the peer's up to an authority, and all flaws are told, so that a line may
-//! ignore some of them. Nothing that webpki refuses passes here without a flaw, with one exception: certificates of
-//! version 1, which webpki cannot read, pass where their signatures, times and revocations are in order and no authority
-//! constrains names.
+//! ignore some of them. Nothing that webpki refuses passes here without a flaw, with two exceptions: certificates of
+//! version 1, which webpki cannot read, and authorities that show their own certificate, as everybody does whose
+//! `ca-file` is the server's self-signed certificate. They pass where their signatures, times, purposes and revocations
+//! are in order and no authority constrains names.
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -26,6 +27,7 @@ pub(super) fn flaws(
     chain: &[CertificateDer<'_>],
     now: UnixTime,
     error: Option<&webpki::Error>,
+    of_server: bool,
 ) -> Vec<Flaw> {
     let Some(presented) = parse_all(chain) else {
         return vec![Flaw { depth: 0, number: UNSPECIFIED }];
@@ -38,16 +40,32 @@ pub(super) fn flaws(
     signatures_and_times(&path, now, &mut flaws);
     // A name constraint, a purpose, a form that only webpki knows of.
     if let (true, Some(error)) = (flaws.is_empty(), error)
-        && !(matches!(error, webpki::Error::UnsupportedCertVersion) && is_plain(&path))
+        && !is_tolerated(&path, error, of_server)
     {
         flaws.push(Flaw { depth: 0, number: number(error) });
     }
     flaws
 }
 
-/// Whether a path has certificates of version 1, and nothing that only webpki looks into.
-fn is_plain(path: &[Certificate<'_>]) -> bool {
-    path.iter().any(|certificate| certificate.version() == X509Version::V1)
+/// Whether webpki refuses a path without flaws for no more than its form.
+fn is_tolerated(path: &[Certificate<'_>], error: &webpki::Error, of_server: bool) -> bool {
+    let Some(leaf) = path.first() else { return false };
+    let form = match error {
+        webpki::Error::UnsupportedCertVersion => {
+            path.iter().any(|certificate| certificate.version() == X509Version::V1)
+        }
+        webpki::Error::CaUsedAsEndEntity => leaf.is_ca(),
+        _ => false,
+    };
+    let suits = match leaf.extended_key_usage() {
+        Ok(None) => true,
+        Ok(Some(usage)) => {
+            let wanted = if of_server { usage.value.server_auth } else { usage.value.client_auth };
+            wanted || usage.value.any
+        }
+        Err(_) => false,
+    };
+    form && suits
         && path.iter().all(|certificate| matches!(certificate.name_constraints(), Ok(None)))
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
-use webpki::KeyUsage;
 
 use super::errors::HOSTNAME_MISMATCH;
 use super::{ErrorSet, Trust, Verdict, conclude, host, schemes, verify_tls12, verify_tls13};
@@ -41,7 +40,7 @@ impl ServerCertVerifier for ServerVerifier {
         let Some(trust) = &self.trust else { return Ok(ServerCertVerified::assertion()) };
         let chain: Vec<_> = std::iter::once(leaf).chain(rest).cloned().collect();
         let none = ErrorSet::default();
-        let mut verdict = trust.verdict(&chain, now, KeyUsage::server_auth(), none, none);
+        let mut verdict = trust.verdict(&chain, now, true, none, none);
         // As HAProxy: the name that is sent, else the one that the line gives, else any.
         let wanted = match name {
             ServerName::DnsName(name) => Some(name.as_ref()),
