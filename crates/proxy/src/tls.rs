@@ -94,7 +94,8 @@ pub(crate) async fn connect(
 /// Why a server was not reached.
 #[derive(Debug)]
 pub(crate) enum Unreached {
-    Connect(ConnectError),
+    /// There is no connection.
+    Connect,
     /// It is there, but TLS did not begin.
     Tls(Failure),
 }
@@ -145,14 +146,14 @@ impl Failure {
 }
 
 impl From<ConnectError> for Unreached {
-    fn from(error: ConnectError) -> Self {
-        Self::Connect(error)
+    fn from(_: ConnectError) -> Self {
+        Self::Connect
     }
 }
 
 impl From<std::io::Error> for Unreached {
-    fn from(error: std::io::Error) -> Self {
-        Self::Connect(error.into())
+    fn from(_: std::io::Error) -> Self {
+        Self::Connect
     }
 }
 

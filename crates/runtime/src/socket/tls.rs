@@ -618,7 +618,7 @@ impl State {
             _ => {}
         }
         let left = self.outgoing.len() - self.sent;
-        let told = if waiting == 0 { self.owed } else { self.owed * (waiting - left) / waiting };
+        let told = (self.owed * (waiting - left)).checked_div(waiting).unwrap_or(self.owed);
         let told = told.min(most);
         self.owed -= told;
         if told == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(told) }
