@@ -323,6 +323,18 @@ impl Head {
         Ok(())
     }
 
+    /// Adds an empty Host where HTTP/2 has told no authority: HTTP/1.1 asks for one all the same (RFC 9112, section 3.2).
+    /// Call it on what goes over HTTP/1.
+    ///
+    /// # Errors
+    /// [`EditError::NoRoom`].
+    pub fn say_host(&mut self) -> Result<(), EditError> {
+        if self.version < Version::Http2 || self.has_header(b"host") {
+            return Ok(());
+        }
+        self.add_header(b"host", b"")
+    }
+
     /// Removes every received field that is meant for this connection only.
     pub(crate) fn remove_hop_by_hop(&mut self) {
         let size = &mut self.size;

@@ -301,6 +301,9 @@ impl Head {
             return Err(E::BadHost);
         }
         let (host, port) = uri::split_port(authority);
+        if host.is_empty() {
+            return Err(E::BadHost);
+        }
         let authority = if port.is_empty() || uri::is_default_port(Some(scheme), port) {
             host
         } else {

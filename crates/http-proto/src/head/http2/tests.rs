@@ -188,9 +188,11 @@ fn rfc9113_8_3_1_targets() {
     refuse(&pseudo("GET", "http", "a b", "/"), E::BadTarget);
     refuse(&pseudo("G T", "http", "a", "/"), E::BadMethod);
     refuse(&pseudo("", "http", "a", "/"), E::BadMethod);
-    let without =
-        read(&[(":method", "GET"), (":scheme", "http"), (":path", "/")], true, &Limits::default());
-    assert_eq!(written(&without.unwrap()), "GET / HTTP/1.1\r\n\r\n");
+    let nowhere = [(":method", "GET"), (":scheme", "http"), (":path", "/")];
+    let mut without = read(&nowhere, true, &Limits::default()).unwrap();
+    assert_eq!(written(&without), "GET / HTTP/1.1\r\n\r\n");
+    without.say_host().unwrap();
+    assert_eq!(written(&without), "GET / HTTP/1.1\r\nhost: \r\n\r\n");
     refuse(
         &[(":method", "GET"), (":scheme", "http"), (":path", "/"), ("host", "a"), ("host", "a")],
         E::DuplicateHost,

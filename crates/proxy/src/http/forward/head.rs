@@ -84,7 +84,8 @@ impl<'a> Upload<'a> {
         let server_stream = ends.server.side.stream();
         match server_stream {
             None => {
-                stream.request.say_no_content().map_err(|_| Unsendable::Head)?;
+                let told = stream.request.say_no_content().and_then(|()| stream.request.say_host());
+                told.map_err(|_| Unsendable::Head)?;
                 stream.request.write_to(&mut out);
             }
             Some(side) => {

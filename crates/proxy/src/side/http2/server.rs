@@ -130,7 +130,10 @@ fn request(head: &Head) -> io::Result<Request<()>> {
         (_, _, path) => Uri::builder().path_and_query(path.unwrap_or_default()).build(),
     }
     .map_err(|_| invalid())?;
-    *request.version_mut() = http::Version::HTTP_2;
+    if pseudo.authority.is_some() {
+        // Else the crate takes it for one of HTTP/1, which need not say where it goes.
+        *request.version_mut() = http::Version::HTTP_2;
+    }
     *request.method_mut() = http::Method::from_bytes(pseudo.method).map_err(|_| invalid())?;
     if let Some(protocol) = pseudo.protocol {
         let protocol = std::str::from_utf8(protocol).map_err(|_| invalid())?;
