@@ -206,8 +206,8 @@ impl Head {
             if name == b"host" && pseudo.authority.is_some() {
                 // It gives way to `:authority`, which it has to repeat (RFC 9113, section 8.3.1).
             } else if name == b"cookie" && self.kind == Kind::Request {
-                // RFC 9113, section 8.2.3.
-                if !self.side.is_empty() {
+                // RFC 9113, section 8.2.3. A crumb of nothing would leave white space at an end.
+                if !self.side.is_empty() && !value.is_empty() {
                     self.side.extend_from_slice(b"; ");
                 }
                 self.side.extend_from_slice(value);

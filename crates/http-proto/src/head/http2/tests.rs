@@ -125,6 +125,7 @@ fn rfc9113_8_2_2_connection_fields() {
 #[test]
 fn rfc9113_8_2_3_cookies_are_joined() {
     check(&[("cookie", "a=1")], "cookie: a=1\r\n");
+    check(&[("cookie", ""), ("cookie", "a=1"), ("cookie", "")], "cookie: a=1\r\n");
     check(
         &[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "c=3; d=4")],
         "x: y\r\ncookie: a=1; b=2; c=3; d=4\r\n",
