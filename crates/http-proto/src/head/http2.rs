@@ -297,13 +297,10 @@ impl Head {
             self.input.extend_from_slice(path);
             return Ok(None);
         };
-        if authority.is_empty() || authority.iter().any(|b| b"/?#@".contains(b)) {
+        if authority.is_empty() || !uri::is_host(authority) {
             return Err(E::BadHost);
         }
         let (host, port) = uri::split_port(authority);
-        if host.is_empty() {
-            return Err(E::BadHost);
-        }
         let authority = if port.is_empty() || uri::is_default_port(Some(scheme), port) {
             host
         } else {

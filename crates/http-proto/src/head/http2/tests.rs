@@ -186,7 +186,9 @@ fn rfc9113_8_3_1_targets() {
         let read = read(&pseudo("OPTIONS", "http", authority, "*"), true, &lenient);
         assert_eq!(read.err(), Some(E::BadHost));
     }
-    refuse(&pseudo("GET", "http", "a b", "/"), E::BadTarget);
+    refuse(&pseudo("GET", "http", "a b", "/"), E::BadHost);
+    refuse(&pseudo("GET", "https", "a::443", "/"), E::BadHost);
+    refuse(&pseudo("GET", "https", ":443", "/"), E::BadHost);
     refuse(&pseudo("G T", "http", "a", "/"), E::BadMethod);
     refuse(&pseudo("", "http", "a", "/"), E::BadMethod);
     let nowhere = [(":method", "GET"), (":scheme", "http"), (":path", "/")];
