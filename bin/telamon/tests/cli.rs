@@ -107,8 +107,11 @@ fn every_example_is_valid() {
     let files = inside(&examples).chain(folders.flat_map(|folder| inside(&folder)));
     let mut count = 0;
     for path in files.filter(|path| path.extension().is_some_and(|extension| extension == "cfg")) {
-        let checked = Telamon::command().current_dir(ROOT).arg("-c").arg("-f").arg(&path).output();
-        let checked = checked.unwrap();
+        // Certificates are made by who tries them out.
+        let has_tls = fs::read_to_string(&path).unwrap().contains(" ssl crt ");
+        let how: &[&str] = if has_tls { &["check", "--offline"] } else { &["-c"] };
+        let mut command = Telamon::command();
+        let checked = command.current_dir(ROOT).args(how).arg("-f").arg(&path).output().unwrap();
         assert!(checked.status.success(), "{path:?}: {checked:?}");
         count += 1;
     }

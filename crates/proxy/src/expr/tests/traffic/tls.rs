@@ -123,7 +123,7 @@ fn certificates_and_handshakes() {
             ("ssl_c_key_alg", Some("id-ecPublicKey")),
             ("ssl_c_sig_alg", Some("ecdsa-with-SHA256")),
             ("ssl_c_der,hex,bytes(0,4)", Some("3082")),
-            ("ssl_c_sha1,length", Some("20")),
+            ("ssl_c_sha1,hex,length", Some("40")),
             ("ssl_f_s_dn(CN)", Some("own")),
             ("ssl_s_s_dn(CN)", Some("client")),
             ("ssl_bc", Some("1")),
