@@ -89,6 +89,25 @@ impl Configuration {
     }
 }
 
+/// What an expression gives, as text; `None` is an absent sample, and a mistake is told as one.
+fn evaluate(
+    text: &str,
+    configuration: &Configuration,
+    place: Place,
+    stream: &Stream,
+    direction: Direction,
+) -> Option<String> {
+    let expr = match Expr::parse_text(text.as_bytes(), &mut configuration.scope(place)) {
+        Ok(expr) => expr,
+        Err(error) => return Some(format!("{error:?}")),
+    };
+    let waits = Cell::new(false);
+    let value = expr.eval(&Context::for_stream(stream, direction, &waits))?;
+    let mut out = Vec::new();
+    value.write_text(&mut out);
+    Some(String::from_utf8_lossy(&out).into_owned())
+}
+
 /// Compares expressions with what they give; `None` is an absent sample.
 #[track_caller]
 fn check_all(direction: Direction, rows: &'static [(&'static str, Option<&'static str>)]) {
@@ -98,17 +117,7 @@ fn check_all(direction: Direction, rows: &'static [(&'static str, Option<&'stati
             Direction::Request => Place::HttpRequest,
             Direction::Response => Place::HttpResponse,
         };
-        let evaluate = |text: &str| {
-            let expr = match Expr::parse_text(text.as_bytes(), &mut configuration.scope(place)) {
-                Ok(expr) => expr,
-                Err(error) => return Some(format!("{error:?}")),
-            };
-            let waits = Cell::new(false);
-            let value = expr.eval(&Context::for_stream(stream, direction, &waits))?;
-            let mut out = Vec::new();
-            value.write_text(&mut out);
-            Some(String::from_utf8_lossy(&out).into_owned())
-        };
+        let evaluate = |text: &&str| evaluate(text, &configuration, place, stream, direction);
         rows.iter().map(|(text, _)| evaluate(text)).collect::<Vec<_>>()
     });
     for ((text, expected), got) in rows.iter().zip(got) {

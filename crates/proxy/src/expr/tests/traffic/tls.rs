@@ -71,16 +71,8 @@ fn check(sides: [Option<Facts>; 2], rows: &'static [(&'static str, Option<&'stat
         }
         stream.log.server_tls = back.map(Arc::new);
         let configuration = Configuration::new();
-        let evaluate = |text: &str| {
-            let mut scope = configuration.scope(Place::Log);
-            let expr = Expr::parse_text(text.as_bytes(), &mut scope)
-                .unwrap_or_else(|error| panic!("{text}: {error:?}"));
-            let waits = Cell::new(false);
-            let value = expr.eval(&Context::for_stream(stream, Direction::Request, &waits))?;
-            let mut out = Vec::new();
-            value.write_text(&mut out);
-            Some(String::from_utf8_lossy(&out).into_owned())
-        };
+        let evaluate =
+            |text: &&str| evaluate(text, &configuration, Place::Log, stream, Direction::Request);
         rows.iter().map(|(text, _)| evaluate(text)).collect::<Vec<_>>()
     });
     for ((text, expected), got) in rows.iter().zip(got) {
